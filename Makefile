@@ -1,0 +1,39 @@
+# make repro: set up and run the study.  make test: set up and run all tests.  Needs git, make and Python 3.11 to 3.13.
+.PHONY: repro test lint setup clean help
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+# uv from the PATH, else one of our own beside the environment.
+UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+RUN := $(UV) run --no-sync
+
+# Nothing here phones home.
+export DO_NOT_TRACK := true
+export DVC_NO_ANALYTICS := true
+export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+help:
+	@sed -n '1s/^# //p' Makefile
+
+repro: .venv/.ready
+	$(RUN) dvc repro
+	@$(RUN) tuition study
+
+test: .venv/.ready
+	$(RUN) pytest
+
+lint: .venv/.ready
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) mypy
+
+setup: .venv/.ready
+
+.venv/.ready: pyproject.toml uv.lock
+	@command -v $(UV) >/dev/null || { $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet --disable-pip-version-check uv; }
+	$(UV) sync --locked
+	@touch $@
+
+clean:
+	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache

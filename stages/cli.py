@@ -1,0 +1,173 @@
+"""The console script `tuition`: the ledger, the last study's figures, and a check of the parameters."""
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from stages.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Pay for every teacher call once."
+)
+ledger_app = typer.Typer(
+    no_args_is_help=True, help="What is owned, what was spent. Its place: TUITION_LEDGER, else the user's data folder."
+)
+app.add_typer(ledger_app, name="ledger")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Which = Annotated[
+    str | None, typer.Option("--teacher", help="A fingerprint or its beginning; not needed where there is one teacher.")
+]
+
+
+def explained(command: Callable) -> Callable:
+    """A UserError becomes one line and exit status 2."""
+
+    @functools.wraps(command)
+    def wrapped(*args: object, **options: object) -> None:
+        try:
+            command(*args, **options)
+        except UserError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(2) from None
+
+    return wrapped
+
+
+@app.command()
+@explained
+def study() -> None:
+    """Print the last study: its table, what was spent, and where to look."""
+    from stages.evaluate.summary import print_summary
+
+    print_summary(Path("."))
+
+
+@app.command()
+@explained
+def check() -> None:
+    """Check params.yaml whole, methods' settings too, without running anything."""
+    from stages import params as parameters
+    from stages.teach.teachers import KINDS
+
+    params = parameters.load()
+    from stages.preflight import check_methods
+
+    check_methods(params, ("logits", "embedding") if params.teacher.kind == "checkpoint" else ("logits",))
+    cells = len(params.study.cells())
+    typer.echo(
+        f"params.yaml is valid: {cells} cells, teacher {params.teacher.name!r} ({params.teacher.kind}; kinds: {', '.join(KINDS)})"
+    )
+
+
+@app.command()
+@explained
+def track() -> None:
+    """Bring MLflow in line with the study's files, as after `dvc pull`, when no stage runs."""
+    from stages import params as parameters
+    from stages.tracking import reconcile
+
+    reconcile(parameters.load())
+
+
+@ledger_app.command()
+@explained
+def status(as_json: AsJson = False) -> None:
+    """Each teacher's calls by state, cost, and samples owned."""
+    from stages.ledger import accounts, database
+
+    place = database.locate()
+    found = []
+    if database.exists(place):  # asking makes no ledger
+        found = accounts.status(database.open_ledger(place))
+    if as_json:
+        typer.echo(json.dumps({"teachers": found}, indent=2))
+        return
+    typer.echo(f"ledger {place}" if found else f"ledger {place}: nothing bought yet")
+    for one in found:
+        made = ", ".join(f"{number} {state}" for state, number in one["calls"].items())
+        cap = "no cap" if one["cap"] is None else f"cap {one['cap']}"
+        typer.echo(
+            f"  {one['fingerprint'][:12]} {one['name']}: {made}; {one['samples']} samples owned; cost {one['cost']:g}; {cap}"
+        )
+        if one["calls"]["unknown"]:
+            typer.echo(
+                "    unknown calls count as spent: see `tuition ledger unknown` and `tuition ledger resolve --help`"
+            )
+
+
+@ledger_app.command()
+@explained
+def unknown(teacher: Which = None, as_json: AsJson = False) -> None:
+    """List the calls that may or may not have been charged."""
+    from stages.ledger import accounts, database
+
+    ledger = database.open_existing()
+    listed = accounts.unknown_calls(ledger, accounts.find(ledger, teacher).id)
+    if as_json:
+        typer.echo(json.dumps({"calls": listed}, indent=2))
+        return
+    for call in listed:
+        typer.echo(f"{call['id']}  sample {call['sample'][:16]}  key {call['key']}  {call['detail']}")
+    typer.echo(f"{len(listed)} unknown calls")
+
+
+@ledger_app.command()
+@explained
+def resolve(
+    outcome: Annotated[Literal["charged", "refunded"], typer.Argument(help="What the provider's bill says.")],
+    teacher: Which = None,
+    cost: Annotated[float, typer.Option(min=0, help="Of each call, where charged.")] = 0.0,
+    call: Annotated[list[int] | None, typer.Option(help="Only this call; may be repeated. Default: all.")] = None,
+) -> None:
+    """Settle unknown calls: charged (spent, the answer is lost) or refunded (the sample may be bought again)."""
+    from stages.ledger import accounts, database
+
+    ledger = database.open_existing()
+    account = accounts.find(ledger, teacher)
+    hit = accounts.resolve(ledger, account.id, outcome == "charged", cost, call)
+    typer.echo(f"{hit} calls of {account.name} resolved as {outcome}")
+
+
+@ledger_app.command("export")
+@explained
+def export_(folder: Path, teacher: Which = None) -> None:
+    """Write all that is owned of a teacher to a new folder: ids, one .npy a signal, costs, meta.json."""
+    from stages.ledger import database, exports
+
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder}: is not empty; name a new folder")
+    number = exports.export(database.open_existing(), folder, teacher)
+    typer.echo(f"{number} samples written to {folder}")
+
+
+@ledger_app.command("import")
+@explained
+def import_(folders: list[Path]) -> None:
+    """Own what exports hold: folders that `export` wrote, or outputs/<budget> of a clone. Importing twice changes nothing."""
+    from stages.ledger import database, exports
+
+    ledger = database.open_ledger()
+    for folder in folders:
+        taken, held = exports.import_folder(ledger, folder)
+        typer.echo(f"{folder}: {taken} samples taken, {held} were owned already")
+
+
+@ledger_app.command()
+@explained
+def audit() -> None:
+    """Check the books: counters against calls, every done call has its outputs."""
+    from stages.ledger import accounts, database
+
+    wrong = accounts.audit(database.open_existing())
+    if wrong:
+        raise UserError("; ".join(wrong))
+    typer.echo("the books are right")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,99 @@
+"""What a classifier's logits are worth: pure functions of arrays, in float64.
+
+N samples, C classes; logits (N, C) of any float type, labels (N,) of any integer type. Neither files nor torch here.
+Where two logits are equal the class with the lower index comes first, as in `argmax`.
+"""
+
+import numpy as np
+
+
+def score(logits: np.ndarray, labels: np.ndarray, bins: int) -> dict[str, float | int]:
+    """The figures that need no other model, of logits (N, C) and labels (N,); `top5` where there are five classes."""
+    recall, _ = recalls(logits, labels)
+    figures: dict[str, float | int] = {
+        "n_test": len(labels),
+        "top1": top_k(logits, labels, 1),
+        "nll": nll(logits, labels),
+        "ece": ece(logits, labels, bins),
+        "brier": brier(logits, labels),
+        "macro_recall": float(np.nanmean(recall)),
+        "worst_class_recall": float(np.nanmin(recall)),
+    }
+    if logits.shape[1] >= 5:
+        figures["top5"] = top_k(logits, labels, 5)
+    return figures
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Log-probabilities (N, C), natural logarithm, shifted by the largest logit so that nothing overflows."""
+    shifted = np.asarray(logits, dtype=np.float64)
+    shifted = shifted - shifted.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def top_k(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
+    """Share of samples whose label is among the k highest logits."""
+    logits = np.asarray(logits)
+    own = np.take_along_axis(logits, labels[:, None], axis=1)  # (N, 1)
+    earlier = np.arange(logits.shape[1])[None, :] < labels[:, None]
+    rank = ((logits > own) | ((logits == own) & earlier)).sum(axis=1)  # classes that come before the label
+    return float((rank < k).mean())
+
+
+def nll(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean negative log-likelihood of the labels, in nats a sample."""
+    return float(-np.take_along_axis(log_softmax(logits), labels[:, None], axis=1).mean())
+
+
+def brier(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean squared distance between probabilities and the one-hot label, summed over classes: 0 … 2 (Brier, 1950)."""
+    error = np.exp(log_softmax(logits))
+    error[np.arange(len(labels)), labels] -= 1.0
+    return float(np.square(error).sum(axis=1).mean())
+
+
+def reliability(logits: np.ndarray, labels: np.ndarray, bins: int) -> dict[str, np.ndarray]:
+    """Mean confidence, accuracy and count of each non-empty bin of top-1 confidence.
+
+    The `bins` bins have equal width and are open below and closed above, ((m−1)/bins, m/bins], as in Guo et al. (2017),
+    "On Calibration of Modern Neural Networks". Every array is (bins that hold a sample,), in the order of confidence.
+    """
+    log_p = log_softmax(logits)
+    confidence = np.exp(log_p.max(axis=1))
+    right = np.asarray(logits).argmax(axis=1) == labels
+    index = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    count = np.bincount(index, minlength=bins)
+    full = count > 0
+    return {
+        "confidence": np.bincount(index, weights=confidence, minlength=bins)[full] / count[full],
+        "accuracy": np.bincount(index, weights=right, minlength=bins)[full] / count[full],
+        "count": count[full],
+    }
+
+
+def ece(logits: np.ndarray, labels: np.ndarray, bins: int) -> float:
+    """Expected calibration error: mean |accuracy − confidence| over the bins of `reliability`, weighted by count."""
+    table = reliability(logits, labels, bins)
+    return float((table["count"] * np.abs(table["accuracy"] - table["confidence"])).sum() / table["count"].sum())
+
+
+def recalls(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Recall (C,) and number of samples (C,) of each class; the recall of a class without samples is nan."""
+    classes = np.asarray(logits).shape[1]
+    support = np.bincount(labels, minlength=classes)
+    hits = np.bincount(labels[np.asarray(logits).argmax(axis=1) == labels], minlength=classes)
+    return np.where(support > 0, hits / np.maximum(support, 1), np.nan), support
+
+
+def agreement(a: np.ndarray, b: np.ndarray) -> float:
+    """Share of samples on which two models' highest logits name the same class."""
+    return float((np.asarray(a).argmax(axis=1) == np.asarray(b).argmax(axis=1)).mean())
+
+
+def offset(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+    """The student's mean difference to the teacher, per class (C,).
+
+    A loss on differences between samples is blind to one vector added to every sample's logits. Subtracting this vector
+    from the student's logits puts them where the teacher's are on average.
+    """
+    return (np.asarray(student, dtype=np.float64) - np.asarray(teacher, dtype=np.float64)).mean(axis=0)

@@ -1,0 +1,191 @@
+"""A whole study as rows: what its cells came to, with intervals over seeds and paired differences.
+
+Reads the files of the cells that `params.yaml` names; folders of cells that were taken out of the study are ignored.
+Every interval is Student's t over seeds at 95 %. It is nan where there is one seed, or where all seeds came to exactly
+the same (accuracies are counts: two equal ones do not show that there is no spread).
+"""
+
+from itertools import pairwise
+from math import log2, nan, sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.arrays import read_array, read_json
+from stages.errors import UserError
+from stages.params import Params, cell_name
+
+BASELINES = ("ce", "kd")
+LEVEL = 0.95
+Key = tuple[int, str, int]
+Row = dict[str, Any]
+
+CELL_COLUMNS = [
+    "budget", "method", "seed", "top1", "top5", "nll", "ece", "brier", "agreement_with_teacher", "top1_recentred",
+    "macro_recall", "worst_class_recall", "val_top1", "val_nll", "parameters", "size_bytes", "n_test",
+]  # fmt: skip
+SUMMARY_COLUMNS = ["budget", "method", "n", "calls", "top1", "sd", "low", "high", "nll", "ece", "agreement", "cost"]
+PAIRED_COLUMNS = ["budget", "method", "baseline", "n", "difference", "low", "high", "p", "wins", "losses"]
+CURVE_COLUMNS = ["calls", "method", "top1", "low", "high"]
+
+
+def collect(params: Params) -> dict[str, Any]:
+    """Everything the report is made of, read from the current directory.
+
+    Returns budgets (ascending), methods and seeds; per cell its `metrics`, `students` meta and `right` (N_test,) bool;
+    per budget `spend` and `outputs` meta; `data` and `teacher` meta.
+    Raises UserError naming the cells that have no results yet, or whose files are of different runs.
+    """
+    cells = params.study.cells()
+    missing = [cell_name(*c) for c in cells if not (Path("results") / cell_name(*c) / "metrics.json").is_file()]
+    if missing:
+        raise UserError(
+            f"results/: nothing for {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''} "
+            f"({len(missing)} of the study's {len(cells)} cells); `dvc repro` makes them"
+        )
+    labels = read_array(Path("data/test/labels.npy"))
+    pretrained = Path("teacher/meta.json")
+    return {
+        "budgets": sorted(params.study.budgets),
+        "methods": list(params.study.methods),
+        "seeds": list(params.study.seeds),
+        "metrics": {c: read_json(Path("results") / cell_name(*c) / "metrics.json") for c in cells},
+        "right": {c: _right(c, labels) for c in cells},
+        "students": {c: read_json(Path("students") / cell_name(*c) / "meta.json") for c in cells},
+        "spend": {b: read_json(Path("spend") / f"{b}.json") for b in params.study.budgets},
+        "outputs": {b: read_json(Path("outputs") / str(b) / "meta.json") for b in params.study.budgets},
+        "data": read_json(Path("data/meta.json")),
+        "teacher": read_json(pretrained) if pretrained.is_file() else {},
+    }
+
+
+def cell_rows(study: dict[str, Any]) -> list[Row]:
+    """One row a cell: its name and its figures."""
+    keys = [(b, m, s) for b in study["budgets"] for m in study["methods"] for s in study["seeds"]]
+    return [{"budget": b, "method": m, "seed": s, **study["metrics"][b, m, s]} for b, m, s in keys]
+
+
+def summary_rows(study: dict[str, Any]) -> list[Row]:
+    """One row a budget and method: means over seeds, the interval of top-1, the calls and money its outputs took."""
+    rows = []
+    for budget in study["budgets"]:
+        for method in study["methods"]:
+            top1, low, high, sd = interval(_over_seeds(study, budget, method, "top1"))
+            rows.append({
+                "budget": budget, "method": method, "n": len(study["seeds"]), "calls": study["spend"][budget]["calls"],
+                "top1": top1, "sd": sd, "low": low, "high": high,
+                "nll": _mean(_over_seeds(study, budget, method, "nll")),
+                "ece": _mean(_over_seeds(study, budget, method, "ece")),
+                "agreement": _mean(_over_seeds(study, budget, method, "agreement_with_teacher")),
+                "cost": study["spend"][budget]["cost"],
+            })  # fmt: skip
+    return rows
+
+
+def paired_rows(study: dict[str, Any]) -> list[Row]:
+    """One row a budget, method and baseline: the difference of top-1 (method − baseline) in points, paired by seed.
+
+    `singles` holds the difference of each seed. `wins` counts test answers, over all seeds, that the method alone has
+    right, `losses` those that the baseline alone has.
+    """
+    rows = []
+    for budget in study["budgets"]:
+        for baseline in (b for b in BASELINES if b in study["methods"]):
+            for method in (m for m in study["methods"] if m != baseline):
+                a, b = (_over_seeds(study, budget, m, "top1") for m in (method, baseline))
+                singles = [100 * (x - y) for x, y in zip(a, b, strict=True)]
+                mean, low, high, _ = interval(singles)
+                wins, losses = discordant(study, budget, method, baseline)
+                rows.append({
+                    "budget": budget, "method": method, "baseline": baseline, "n": len(singles), "difference": mean,
+                    "low": low, "high": high, "p": p_value(singles), "wins": wins, "losses": losses, "singles": singles,
+                })  # fmt: skip
+    return rows
+
+
+def needed_rows(study: dict[str, Any], summary: list[Row]) -> list[Row]:
+    """One row a baseline and method: the calls that reach the baseline's accuracy at its biggest budget."""
+    curve = {m: [(r["calls"], r["top1"]) for r in summary if r["method"] == m] for m in study["methods"]}
+    rows = []
+    for baseline in (b for b in BASELINES if b in study["methods"]):
+        calls, target = curve[baseline][-1]
+        for method in study["methods"]:
+            relation, needed = calls_needed(curve[method], target)
+            rows.append({"baseline": baseline, "baseline_calls": calls, "target": target, "method": method,
+                         "relation": relation, "calls": needed})  # fmt: skip
+    return rows
+
+
+def interval(values: list[float]) -> tuple[float, float, float, float]:
+    """Mean, lower and upper end of its 95 % t-interval, and standard deviation (n − 1); nan where there is none."""
+    from scipy.special import stdtrit  # the quantile that scipy.stats.t uses, without that module's long import
+
+    mean, n = _mean(values), len(values)
+    if n < 2:
+        return mean, nan, nan, nan
+    sd = float(np.std(values, ddof=1))
+    if _no_spread(sd, values):
+        return mean, nan, nan, 0.0
+    half = float(stdtrit(n - 1, 0.5 + LEVEL / 2)) * sd / sqrt(n)
+    return mean, mean - half, mean + half, sd
+
+
+def p_value(differences: list[float]) -> float:
+    """Two-sided p of the paired t-test; nan with one seed or with equal differences, 1 where all are zero."""
+    from scipy.special import stdtr
+
+    n = len(differences)
+    if n < 2:
+        return nan
+    mean, sd = _mean(differences), float(np.std(differences, ddof=1))
+    if _no_spread(sd, differences):
+        return 1.0 if abs(mean) < 1e-9 else nan
+    return float(2 * stdtr(n - 1, -abs(mean) / (sd / sqrt(n))))
+
+
+def discordant(study: dict[str, Any], budget: int, method: str, baseline: str) -> tuple[int, int]:
+    """Over all seeds: test answers that only `method` has right, and those that only `baseline` has right (McNemar)."""
+    pairs = [(study["right"][budget, method, s], study["right"][budget, baseline, s]) for s in study["seeds"]]
+    return sum(int((a & ~b).sum()) for a, b in pairs), sum(int((b & ~a).sum()) for a, b in pairs)
+
+
+def calls_needed(curve: list[tuple[int, float]], target: float) -> tuple[str, float]:
+    """Where a curve of (calls, accuracy) first reaches `target`, linear in log2 of the calls between two budgets.
+
+    Returns ("at most" | "about" | "more than", calls): below the smallest budget and above the biggest is nothing.
+    """
+    curve = sorted(curve)
+    reached = target - 1e-12  # means of the same counts may differ in the last bit
+    if curve[0][1] >= reached:
+        return "at most", float(curve[0][0])
+    for (x0, y0), (x1, y1) in pairwise(curve):
+        if y1 >= reached:
+            share = min((target - y0) / (y1 - y0), 1.0)
+            return "about", float(x0 * 2 ** (share * log2(x1 / x0)))
+    return "more than", float(curve[-1][0])
+
+
+def _right(cell: Key, labels: np.ndarray) -> np.ndarray:
+    """Which test answers of a cell are right (N,). Raises UserError where its files do not belong together."""
+    folder = Path("results") / cell_name(*cell)
+    logits, figures = read_array(folder / "logits.npy"), read_json(folder / "metrics.json")
+    if len(logits) != len(labels):
+        raise UserError(f"{folder}/logits.npy: {len(logits)} rows for {len(labels)} test labels; run `dvc repro`")
+    right = logits.argmax(axis=1) == labels
+    if abs(right.mean() - figures["top1"]) > 1e-9:
+        raise UserError(f"{folder}: logits.npy gives top1 {right.mean():.6f}, metrics.json says {figures['top1']:.6f}; "
+                        f"they are of different runs; run `dvc repro`")  # fmt: skip
+    return right
+
+
+def _over_seeds(study: dict[str, Any], budget: int, method: str, figure: str) -> list[float]:
+    return [float(study["metrics"][budget, method, s].get(figure, nan)) for s in study["seeds"]]
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values))
+
+
+def _no_spread(sd: float, values: list[float]) -> bool:
+    return sd <= 1e-12 * max(1.0, max(abs(v) for v in values))

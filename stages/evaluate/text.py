@@ -1,0 +1,188 @@
+"""The report in words. Losses are told as plainly as wins, and a wide interval is called one."""
+
+from math import isnan
+from typing import Any
+
+from stages.evaluate.study import BASELINES
+from stages.params import Params
+
+Row = dict[str, Any]
+FEW = 5  # seeds below which the interval is mostly the t-distribution's tail
+
+
+def report(params: Params, study: dict[str, Any], summary: list[Row], paired: list[Row], needed: list[Row]) -> str:
+    """The whole report.md. `study` is from `study.collect`, the rows from the functions beside it."""
+    parts = [
+        f"# What {_calls(max(r['calls'] for r in summary))} bought",
+        _studied(params, study),
+        "## Results\n\n" + _table(summary),
+        "![Top-1 accuracy against teacher calls](accuracy.svg)",
+        "## Differences on the same seeds\n\n" + _differences(study, paired),
+        "![Paired differences to the baselines](paired.svg)",
+        "## Calls needed\n\n" + _needed(study, needed),
+        "## What was spent\n\n" + _spent(study),
+        "## How to read this\n\n" + _reading(study, paired),
+        "## Where to look further\n\n" + _further(params),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _studied(params: Params, study: dict[str, Any]) -> str:
+    data, first = study["data"], study["outputs"][study["budgets"][0]]
+    teacher, splits = first.get("teacher", {}), data["splits"]
+    shape = f"{data['channels']} × {data['height']} × {data['width']}"
+    known = f", validation top-1 {_percent(study['teacher']['val_top1'])} %" if "val_top1" in study["teacher"] else ""
+    lines = [
+        f"- **Data**: `{data['source']}`, {len(data['classes'])} classes, images {shape}; {splits['train']} to train, "
+        f"{splits['val']} to select, {splits['test']} to test.",
+        f"- **Teacher**: {teacher.get('name', params.teacher.name)} ({params.teacher.kind}{known}).",
+        f"- **Student**: {params.student.arch}, {_parameters(study)} parameters; {params.train.steps} steps of "
+        f"{params.train.batch_size}.",
+        f"- **Budgets**: {_list(study['budgets'])} teacher calls, bought in {params.teach.strategy} order; "
+        f"a smaller budget is part of a larger one.",
+        f"- **Methods**: {'; '.join(_method(study, m) for m in study['methods'])}.",
+        f"- **Seeds**: {_list(study['seeds'])}.",
+    ]
+    return "\n".join(lines)
+
+
+def _method(study: dict[str, Any], method: str) -> str:
+    meta = study["students"][study["budgets"][0], method, study["seeds"][0]]
+    settings = [f"{key} {value}" for key, value in sorted((meta.get("settings") or {}).items())]
+    compared = meta.get("comparisons") or {}
+    if compared.get("strategy") not in (None, "none"):
+        size = f", k {compared['k']}" if compared.get("k") else ""
+        settings.append(f"{compared['strategy']} comparisons{size}")
+    return f"`{method}`" + (f" ({', '.join(settings)})" if settings else "")
+
+
+def _table(summary: list[Row]) -> str:
+    lines = [
+        "| calls | method | seeds | top-1 % | 95 % interval | sd | NLL | ECE | agrees with teacher % | cost |",
+        "|---:|:---|---:|---:|:---:|---:|---:|---:|---:|---:|",
+    ]
+    for r in summary:
+        span = "–" if isnan(r["low"]) else f"{_percent(r['low'])} … {_percent(r['high'])}"
+        sd, agreement = (_dash(r[key], _percent) for key in ("sd", "agreement"))
+        lines.append(
+            f"| {r['calls']} | `{r['method']}` | {r['n']} | {_percent(r['top1'])} | {span} | {sd} | {r['nll']:.3f} "
+            f"| {r['ece']:.3f} | {agreement} | {r['cost']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def _differences(study: dict[str, Any], paired: list[Row]) -> str:
+    lines = [f"- {difference(r)}" for r in paired if not mirrored(r, study["methods"])]
+    return "\n".join(lines) or f"None: the study holds no baseline ({_list(BASELINES)}) beside another method."
+
+
+def mirrored(row: Row, methods: list[str]) -> bool:
+    """Whether another row says the same with the sign turned: `ce` against `kd`, where `kd` against `ce` is told."""
+    return row["method"] == BASELINES[0] and row["baseline"] == BASELINES[1] and BASELINES[0] in methods
+
+
+def difference(row: Row) -> str:
+    """One paired difference in a sentence that claims no more than its interval."""
+    subject = f"{row['budget']} calls: `{row['method']}`"
+    counts = f"Test answers that only one of them has right: {row['wins']} to {row['losses']}."
+    points, seeds = f"{row['difference']:+.2f} points".replace("-", "−"), _seeds(row["n"])
+    if row["n"] == 1:
+        return (
+            f"{subject} against `{row['baseline']}`: {points} with one seed. One seed has no interval, "
+            f"so no difference is shown. {counts}"
+        )
+    if isnan(row["low"]):
+        return (
+            f"{subject} against `{row['baseline']}`: {points} in each of {seeds}. Without spread there is no interval, "
+            f"so no difference is shown. {counts}"
+        )
+    span = f"95 % interval {row['low']:+.2f} to {row['high']:+.2f}".replace("-", "−")
+    tail = f"p = {row['p']:.2g}, {seeds}"
+    if row["low"] > 0 or row["high"] < 0:
+        word = "better" if row["low"] > 0 else "worse"
+        size = f"{abs(row['difference']):.2f} points"
+        return f"{subject} is **{word}** than `{row['baseline']}` by {size} ({span}; {tail}). {counts}"
+    wide = f" {seeds} make a wide interval." if row["n"] < FEW else ""
+    return f"{subject} against `{row['baseline']}`: no difference is shown ({points}, {span}; {tail}).{wide} {counts}"
+
+
+def _needed(study: dict[str, Any], needed: list[Row]) -> str:
+    if not needed:
+        return f"Not asked: the study holds no baseline ({_list(BASELINES)})."
+    parts = []
+    for baseline in dict.fromkeys(r["baseline"] for r in needed):
+        rows = [r for r in needed if r["baseline"] == baseline]
+        parts.append(
+            f"`{baseline}` reaches {_percent(rows[0]['target'])} % with {_calls(rows[0]['baseline_calls'])}. "
+            f"To get there on average:\n\n"
+            + "\n".join(f"- `{r['method']}`: {r['relation']} {_calls(round(r['calls']))}" for r in rows)
+        )
+    note = "Read off the line between the budgets' means, on log₂ of the calls; the means' own intervals apply."
+    return "\n\n".join([*parts, note])
+
+
+def _spent(study: dict[str, Any]) -> str:
+    lines = ["| budget | calls | cost | usable answers |", "|---:|---:|---:|---:|"]
+    for budget in study["budgets"]:
+        s = study["spend"][budget]
+        lines.append(f"| {budget} | {s['calls']} | {s['cost']:.2f} | {s['usable']} |")
+    return "\n".join(lines) + (
+        "\n\nBudgets are nested, so the largest row is the whole bill. Every method and seed used the same answers."
+    )
+
+
+def _reading(study: dict[str, Any], paired: list[Row]) -> str:
+    told = sum(not mirrored(r, study["methods"]) for r in paired)
+    lines = [
+        "- Top-1 is the share of test samples whose label has the highest logit; NLL (nats) and ECE (expected "
+        "calibration error) are better when lower. Agreement is with the teacher, on the samples that were bought.",
+        "- Intervals are Student's t over seeds. They cover what changes with the seed (initial weights, order "
+        "of samples), not another test set and not another draw of bought samples.",
+        "- A paired difference compares two methods seed by seed, which takes out what a seed does to both. It is "
+        "shown only where the whole interval lies on one side of zero.",
+    ]
+    if len(study["seeds"]) > 1:
+        lines.append(
+            "- Faint marks are single seeds. The picture of accuracy cuts intervals that reach far beyond them."
+        )
+    lines.append("- A hollow mark is a mean without an interval.")
+    if told > 1:
+        lines.append(
+            f"- {told} differences are told, each at 95 % and without a correction: expect one in twenty to stand out by chance."
+        )
+    if "ce" in study["methods"]:
+        lines.append("- `ce` learns from the labels of the bought samples; it uses none of the teacher's answers.")
+    return "\n".join(lines)
+
+
+def _further(params: Params) -> str:
+    return "\n".join([
+        "- `mlflow ui --backend-store-uri sqlite:///mlflow.db`: every cell's parameters, curves and metrics.",
+        "- `dvc metrics show`, `dvc plots show`: the same figures by file; `dvc metrics diff` against another commit.",
+        f"- `models:/{params.registry.name}@challenger`: the student chosen by validation.",
+        "- `cells.csv`, `summary.csv`, `paired.csv`, `curve.csv` beside this file: the numbers behind it.",
+    ])  # fmt: skip
+
+
+def _parameters(study: dict[str, Any]) -> str:
+    return _list(sorted({f"{m['parameters']:,}" for m in study["metrics"].values()}))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f}"
+
+
+def _dash(value: float, form: Any) -> str:
+    return "–" if isnan(value) else form(value)
+
+
+def _calls(n: int) -> str:
+    return f"{n} call" if n == 1 else f"{n} calls"
+
+
+def _seeds(n: int) -> str:
+    return f"{n} seed" if n == 1 else f"{n} seeds"
+
+
+def _list(values: Any) -> str:
+    return ", ".join(str(v) for v in values)

@@ -1,0 +1,198 @@
+"""Where the ledger lives, and how it is opened without ever overwriting a damaged one."""
+
+import os
+import struct
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from stages.errors import UserError
+from stages.ledger import schema
+
+BUSY_SECONDS = 60
+
+
+class LedgerError(UserError):
+    """The ledger cannot be used. Names its place and what to do; nothing was overwritten."""
+
+
+class Ledger:
+    """An open ledger. `read()` and `write()` give a connection inside one transaction."""
+
+    def __init__(self, engine: sa.Engine, place: str):
+        self.engine, self.place = engine, place
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """One transaction that takes the write lock at once: what it reads is still true when it writes."""
+        with (
+            self._explained(),
+            self.engine.connect().execution_options(immediate=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """One transaction that only reads: it never waits for a writer."""
+        with self._explained(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.IntegrityError:
+            raise
+        except sa.exc.DBAPIError as error:
+            raise LedgerError(f"ledger {self.place}: {_advice(str(error.orig))}") from error
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _advice(found: str) -> str:
+    if "malformed" in found or "not a database" in found or "corrupt" in found:
+        return (
+            f"the file is damaged ({found}). Nothing was changed. Move it away and give back what is owned with "
+            "`tuition ledger import outputs/<budget>`, or restore a backup"
+        )
+    if "full" in found or "disk I/O" in found:
+        return f"cannot be written ({found}). Free disk space there and run again: what is owned stays owned"
+    if "locked" in found:
+        return f"another process has held it for {BUSY_SECONDS} s ({found}). End that process or wait, and run again"
+    return found
+
+
+def locate() -> str:
+    """The ledger's place: `TUITION_LEDGER` (a path or a database URL), else a file in the user's data folder."""
+    import platformdirs
+
+    place = os.environ.get("TUITION_LEDGER", "").strip()
+    return place or str(Path(platformdirs.user_data_dir("tuition")) / "ledger.db")
+
+
+def exists(place: str) -> bool:
+    """Whether there is a ledger at `place` (a database server is taken to have one)."""
+    return "://" in place or Path(place).exists()
+
+
+def open_ledger(place: str | None = None) -> Ledger:
+    """Open the ledger at `place` (default: `locate()`), made when there is none, migrated when it is older.
+
+    Raises LedgerError when it is damaged, empty, newer than this Tuition, or not reachable.
+    """
+    place = place or locate()
+    if "://" in place:
+        ledger = Ledger(_engine(place), sa.make_url(place).render_as_string(hide_password=True))
+    else:
+        path = Path(place).expanduser().absolute()
+        _make_file(path)
+        _check_file(path)
+        ledger = Ledger(_engine(f"sqlite:///{path}"), str(path))
+    _migrate(ledger)
+    return ledger
+
+
+def open_existing() -> Ledger:
+    """The ledger at `locate()`, never made anew. Raises LedgerError where there is none."""
+    place = locate()
+    if not exists(place):
+        raise LedgerError(f"ledger {place}: there is none; a first `dvc repro` makes it, or set TUITION_LEDGER")
+    return open_ledger(place)
+
+
+def _engine(url: str) -> sa.Engine:
+    try:
+        sqlite = sa.make_url(url).get_backend_name() == "sqlite"
+        engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS} if sqlite else {})
+    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as error:
+        raise LedgerError(
+            f"TUITION_LEDGER: {error}; valid: a file path, sqlite:///path or postgresql+psycopg://…"
+        ) from None
+    if sqlite:
+        sa.event.listen(engine, "connect", _on_connect)
+        sa.event.listen(engine, "begin", _on_begin)
+    return engine
+
+
+def _on_connect(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver's own BEGIN comes too late; ours is in _on_begin
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")  # a paid output survives a power cut
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _on_begin(connection: sa.Connection) -> None:
+    immediate = connection.get_execution_options().get("immediate", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def _make_file(path: Path) -> None:
+    """Make a new ledger aside and link it into place whole, so that a file found there empty is a damaged one."""
+    if path.exists():
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+    except OSError as error:
+        raise LedgerError(
+            f"ledger {path}: cannot be made there ({error}); set TUITION_LEDGER to another place"
+        ) from None
+    try:
+        aside = Ledger(_engine(f"sqlite:///{name}"), name)
+        _migrate(aside)
+        raw = aside.engine.raw_connection()
+        raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")  # fold the WAL into the file before it moves
+        raw.close()
+        aside.close()
+        with suppress(FileExistsError):  # another process was first
+            os.link(name, path)
+    finally:
+        for suffix in ("", "-wal", "-shm"):
+            Path(name + suffix).unlink(missing_ok=True)
+
+
+def _check_file(path: Path) -> None:
+    """Find truncation from the header: SQLite itself opens an emptied file as a new database, and reads a cut one up to the cut."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        header = file.read(100)
+    wal = Path(f"{path}-wal")
+    if size == 0:
+        raise LedgerError(f"ledger {path}: {_advice('the file is empty: corrupt')}")
+    if len(header) < 100 or header[:16] != b"SQLite format 3\0":
+        raise LedgerError(f"ledger {path}: {_advice('file is not a database')}")
+    page = struct.unpack(">H", header[16:18])[0]
+    page = 65536 if page == 1 else page
+    pages = struct.unpack(">I", header[28:32])[0]
+    if size < page * pages and not (wal.exists() and wal.stat().st_size > 0):
+        raise LedgerError(f"ledger {path}: {_advice(f'corrupt: {size} bytes where its header says {page * pages}')}")
+
+
+def _migrate(ledger: Ledger) -> None:
+    """Bring the tables to this version. A newer ledger is refused."""
+    newest = len(schema.MIGRATIONS)
+    with ledger.read() as connection:
+        has = sa.inspect(connection).has_table("ledger_version")
+        found = connection.scalar(sa.select(schema.version.c.version)) if has else 0
+    if found == newest:
+        return
+    if found is not None and found > newest:
+        raise LedgerError(
+            f"ledger {ledger.place}: written by a newer Tuition (version {found}, this one knows {newest}); upgrade"
+        )
+    with ledger.write() as connection:
+        has = sa.inspect(connection).has_table("ledger_version")  # another process may have been first
+        found = (connection.scalar(sa.select(schema.version.c.version)) if has else 0) or 0
+        for migration in schema.MIGRATIONS[found:]:
+            migration(connection)
+        connection.execute(schema.version.delete())
+        connection.execute(schema.version.insert().values(version=newest))

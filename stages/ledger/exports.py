@@ -1,0 +1,123 @@
+"""Owned outputs as files that anyone can open, and such files back into a ledger.
+
+An export is a folder: `ids.npy` (n,) content ids as 64 hex characters, one `<signal>.npy` (n, …) a signal, `costs.npy` (n,)
+int64 in millionths, and `meta.json` with the teacher. `outputs/<budget>/` is such a folder, so a clone that has pulled it
+can give its outputs back to a new ledger.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from stages.arrays import read_array, read_json, write_array, write_json
+from stages.errors import UserError
+from stages.ledger import owned
+from stages.ledger.accounts import find, open_account
+from stages.ledger.calls import CLEAN, checksum, key_of, type_of
+from stages.ledger.database import Ledger
+from stages.ledger.schema import LIVE, calls, outputs, rejected, teachers
+
+
+def export(ledger: Ledger, folder: Path, fingerprint: str | None, samples: Sequence[str] | None = None) -> int:
+    """Write the teacher's owned outputs (all, or those of `samples`) to `folder`; returns how many samples."""
+    teacher = find(ledger, fingerprint)
+    if samples is None:
+        with ledger.read() as db:
+            where = (
+                calls.c.teacher_id == teacher.id,
+                calls.c.state == "done",
+                calls.c.detail.is_(None),
+                calls.c.view == CLEAN,
+            )
+            samples = [
+                sample.hex() for sample in db.scalars(sa.select(calls.c.sample).where(*where).order_by(calls.c.id))
+            ]
+    places, signals, costs = owned.read(ledger, teacher.id, samples)
+    write(folder, [samples[i] for i in places], signals, costs, teacher_meta(teacher))
+    return len(places)
+
+
+def teacher_meta(teacher: sa.Row) -> dict[str, Any]:
+    """What an export says of its teacher."""
+    return {"name": teacher.name, "fingerprint": teacher.fingerprint, "description": json.loads(teacher.description)}
+
+
+def write(
+    folder: Path, ids: Sequence[str], signals: dict[str, np.ndarray], costs: np.ndarray, teacher: dict, **more: Any
+) -> None:
+    """Write an export folder; `more` joins its meta.json."""
+    write_array(folder / "ids.npy", np.array(ids, dtype="S64"))
+    write_array(folder / "costs.npy", costs)
+    for signal, values in signals.items():
+        write_array(folder / f"{signal}.npy", values)
+    write_json(
+        folder / "meta.json", {"teacher": teacher, "view": CLEAN, "signals": sorted(signals), "n": len(ids), **more}
+    )
+
+
+def import_folder(ledger: Ledger, folder: Path) -> tuple[int, int]:
+    """Take an export's outputs into the ledger; returns (taken, already owned). Taking one twice changes nothing.
+
+    A call of this ledger that was unknown or lost is mended by it. Raises UserError naming the file that does not fit,
+    before anything is written.
+    """
+    meta, ids = read_json(folder / "meta.json"), read_array(folder / "ids.npy")
+    _check(folder, meta, ids)
+    n = len(ids)
+    signals = {signal: read_array(folder / f"{signal}.npy") for signal in meta["signals"]}
+    costs = read_array(folder / "costs.npy")
+    for name, values in {**signals, "costs": costs}.items():
+        if len(values) != n:
+            raise UserError(f"{folder / name}.npy: {len(values)} rows, but ids.npy has {n}")
+        if not np.isfinite(values).all():
+            raise UserError(f"{folder / name}.npy: holds NaN or infinity; this is no export of the ledger")
+    teacher = meta["teacher"]
+    known = {row["fingerprint"]: row["cap"] for row in _caps(ledger)}
+    cap = known.get(teacher["fingerprint"])
+    id = open_account(ledger, teacher["fingerprint"], teacher["name"], teacher["description"], cap)
+    taken = 0
+    with ledger.write() as db:
+        view = meta.get("view", CLEAN)
+        where = (calls.c.teacher_id == id, calls.c.view == view, calls.c.state.in_(LIVE))
+        held = {row.sample: row for row in db.execute(sa.select(calls).where(*where))}
+        for i in range(n):
+            sample = bytes.fromhex(ids[i].decode())
+            row = held.get(sample)
+            if row is not None and (row.state in ("reserved", "sent") or (row.state == "done" and not row.detail)):
+                continue
+            charge = {"state": "done", "cost": int(costs[i]), "detail": None, "ended_at": time.time()}
+            if row is None:
+                key = key_of(teacher["fingerprint"], sample.hex(), view)
+                new = calls.insert().values(teacher_id=id, sample=sample, view=view, key=key, **charge)
+                call_id = db.scalar(new.returning(calls.c.id))
+                db.execute(teachers.update().where(teachers.c.id == id).values(spent=teachers.c.spent + 1))
+            else:
+                call_id = row.id
+                db.execute(calls.update().where(calls.c.id == call_id).values(**charge))
+                db.execute(rejected.delete().where(rejected.c.call_id == call_id))
+            for signal, array in signals.items():
+                payload = np.ascontiguousarray(array[i]).tobytes()
+                stored = {"type": type_of(array[i]), "payload": payload, "checksum": checksum(payload)}
+                db.execute(outputs.insert().values(call_id=call_id, signal=signal, **stored))
+            taken += 1
+    return taken, n - taken
+
+
+def _caps(ledger: Ledger) -> list[dict[str, Any]]:
+    with ledger.read() as db:
+        return [dict(row._mapping) for row in db.execute(sa.select(teachers.c.fingerprint, teachers.c.cap))]
+
+
+def _check(folder: Path, meta: Any, ids: np.ndarray) -> None:
+    wanted = ("teacher", "signals")
+    if not isinstance(meta, dict) or any(key not in meta for key in wanted):
+        raise UserError(f"{folder / 'meta.json'}: this is no export; an export's meta.json has {', '.join(wanted)}")
+    if any(key not in meta["teacher"] for key in ("fingerprint", "name", "description")):
+        raise UserError(f"{folder / 'meta.json'}: teacher: needs fingerprint, name and description")
+    if ids.dtype != np.dtype("S64") or any(len(one) != 64 for one in ids):
+        raise UserError(f"{folder / 'ids.npy'}: found {ids.dtype}; an export's ids are 64 hex characters (S64)")

@@ -1,0 +1,79 @@
+"""Residual networks for small images: He et al. 2016, "Deep Residual Learning for Image Recognition", section 4.2.
+
+Depth 6n + 2: a 3×3 stem and three groups of n two-convolution blocks; groups two and three halve the map. Where the
+shape changes, the shortcut is a 1×1 convolution (the paper's option B), as in the distillation benchmark of Tian et al.
+2020 (CRD). Parameter names are those of that benchmark's published teachers, so that their files load.
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# name -> blocks a group, widths of stem and groups
+SETTINGS: dict[str, tuple[int, tuple[int, int, int, int]]] = {
+    "resnet8": (1, (16, 16, 32, 64)),
+    "resnet14": (2, (16, 16, 32, 64)),
+    "resnet20": (3, (16, 16, 32, 64)),
+    "resnet32": (5, (16, 16, 32, 64)),
+    "resnet44": (7, (16, 16, 32, 64)),
+    "resnet56": (9, (16, 16, 32, 64)),
+    "resnet110": (18, (16, 16, 32, 64)),
+    "resnet8x4": (1, (32, 64, 128, 256)),
+    "resnet32x4": (5, (32, 64, 128, 256)),
+}
+
+
+class Block(nn.Module):
+    """relu(x + two 3×3 convolutions of x)."""
+
+    def __init__(self, wide_in: int, wide: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(wide_in, wide, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(wide)
+        self.conv2 = nn.Conv2d(wide, wide, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(wide)
+        self.downsample: nn.Module = nn.Identity()
+        if stride != 1 or wide_in != wide:
+            self.downsample = nn.Sequential(nn.Conv2d(wide_in, wide, 1, stride, bias=False), nn.BatchNorm2d(wide))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(out + self.downsample(x))
+
+
+class ResNet(nn.Module):
+    def __init__(self, blocks: int, widths: tuple[int, int, int, int], channels: int, classes: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, widths[0], 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(widths[0])
+        self.layer1 = _group(blocks, widths[0], widths[1], stride=1)
+        self.layer2 = _group(blocks, widths[1], widths[2], stride=2)
+        self.layer3 = _group(blocks, widths[2], widths[3], stride=2)
+        self.fc = nn.Linear(widths[3], classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, d, H/4, W/4)."""
+        x = F.relu(self.bn1(self.conv1(x)))
+        return self.layer3(self.layer2(self.layer1(x)))
+
+    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
+        embedding = F.adaptive_avg_pool2d(features, 1).flatten(1)
+        return embedding if pre_logits else self.fc(embedding)
+
+    def get_classifier(self) -> nn.Linear:
+        return self.fc
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(x))
+
+
+def _group(blocks: int, wide_in: int, wide: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(Block(wide_in, wide, stride), *(Block(wide, wide, 1) for _ in range(blocks - 1)))
+
+
+def build(arch: str, channels: int, classes: int) -> ResNet:
+    """The network called `arch` in `SETTINGS`."""
+    blocks, widths = SETTINGS[arch]
+    return ResNet(blocks, widths, channels, classes)

@@ -1,0 +1,229 @@
+"""`params.yaml`, parsed once and checked whole: a misspelt key or a wrong type stops a stage before it does anything.
+
+This module knows every section's keys and types; it knows nothing of what stages do with them, and imports no torch.
+What a method's own section may hold is declared by the method (`stages/train/methods/`).
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from stages.errors import UserError, unknown
+
+FILE = Path("params.yaml")
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Data(Section):
+    source: str = "mnist5k"
+    root: str | None = None
+    resize: Annotated[int, Field(ge=8)] | None = None
+    channels: Literal[1, 3] | None = None
+    val: Share = 0.1
+    test: Share = 0.2
+    seed: Seed = 0
+    max_unreadable: Share = 0.01
+
+
+class Training(Section):
+    steps: Count
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: Positive = 0.05
+    momentum: Share = 0.9
+    nesterov: bool = False
+    weight_decay: NotNegative = 5e-4
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    warmup: Annotated[int, Field(ge=0)] = 0
+    milestones: list[Count] = []
+    gamma: Positive = 0.1
+    crop: Annotated[int, Field(ge=0)] = 2
+    flip: bool = False
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: Count = 1
+    compile: bool = False
+    validate_every: Count = 100
+    checkpoint_every: Count = 200
+
+
+class Pretrain(Training):
+    seed: Seed = 0
+
+
+class Teacher(Section):
+    kind: Literal["checkpoint", "python"] = "checkpoint"
+    name: str = "teacher"
+    version: str = "1"
+    weights: str = "teacher"
+    arch: str = "resnet20"
+    function: str | None = None
+    idempotent: bool = False
+    mean: list[float] | None = None
+    std: list[Positive] | None = None
+    resize: Annotated[int, Field(ge=8)] | None = None
+    classes: Annotated[int, Field(ge=2)] | None = None
+    batch_size: Count = 256
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    canary: Count = 8
+    max_malformed: Share = 0.02
+    price: NotNegative = 0.0
+    cap: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _function_names_a_function(self) -> "Teacher":
+        if self.kind == "python" and (self.function is None or self.function.count(":") != 1):
+            raise ValueError(f"teacher.function: found {self.function!r}; kind 'python' needs 'module:function'")
+        return self
+
+
+class Teach(Section):
+    strategy: Literal["random", "balanced"] = "random"
+    seed: Seed = 0
+
+
+class ComparisonSet(Section):
+    strategy: Literal["in-batch", "random", "balanced", "nearest"] = "in-batch"
+    k: Annotated[int, Field(ge=2)] = 2
+
+
+class Compare(Section):
+    limit: Count = 100_000
+    seed: Seed = 0
+    sets: dict[str, ComparisonSet] = {}
+
+
+class Student(Section):
+    arch: str = "resnet8"
+
+
+class Evaluate(Section):
+    batch_size: Count = 500
+    bins: Annotated[int, Field(ge=2)] = 15
+
+
+class Register(Section):
+    name: Annotated[str, Field(min_length=1, pattern=r"^[^/:]+$")] = "tuition"
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+
+
+class Study(Section):
+    budgets: Annotated[list[Count], Field(min_length=1)]
+    methods: Annotated[list[str], Field(min_length=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _no_cell_twice(self) -> "Study":
+        for key in ("budgets", "methods", "seeds"):
+            values = getattr(self, key)
+            if len(set(values)) < len(values):
+                raise ValueError(f"study.{key}: found {values}; each value may stand once")
+        return self
+
+    def cells(self) -> list[tuple[int, str, int]]:
+        """Every (budget, method, seed) of the study, in the order of the lists."""
+        return [(b, m, s) for b in self.budgets for m in self.methods for s in self.seeds]
+
+
+class Params(Section):
+    study: Study
+    data: Data = Data()
+    teacher: Teacher = Teacher()
+    pretrain: Pretrain
+    teach: Teach = Teach()
+    compare: Compare = Compare()
+    student: Student = Student()
+    train: Training
+    methods: dict[str, dict[str, Any] | None]
+    evaluate: Evaluate = Evaluate()
+    registry: Register = Field(default=Register(), alias="register")  # BaseModel has a `register` of its own
+
+
+def cell_name(budget: int, method: str, seed: int) -> str:
+    """The name of a cell's folder under `students/` and `results/`, as DVC's matrix names it too."""
+    return f"{budget}-{method}-{seed}"
+
+
+def load(path: Path = FILE) -> Params:
+    """Parse and check `params.yaml`.
+
+    Raises UserError naming every wrong key with what was found and what is valid.
+    """
+    from ruamel.yaml import YAML, YAMLError  # the parser that DVC uses, so that both read `5e-4` as a number
+
+    try:
+        raw = YAML(typ="safe", pure=True).load(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path.resolve()}: no such file; stages run from the repository's root") from None
+    except YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: found {type(raw).__name__}, expected sections: {', '.join(_fields([]))}")
+    try:
+        params = Params.model_validate(raw)
+    except ValidationError as error:
+        lines = "; ".join(_explain(one, raw) for one in error.errors())
+        raise UserError(f"{path}: {lines}") from None
+    _check_names(params, path)
+    return params
+
+
+def _check_names(params: Params, path: Path) -> None:
+    """Names that are listed elsewhere: methods and architectures (both lists are free of torch)."""
+    from stages.models import check_arch
+    from stages.train.methods import METHODS
+
+    for method in params.study.methods:
+        if method not in METHODS:
+            raise unknown(f"{path}: study.methods", method, METHODS)
+        if method not in params.methods:
+            raise UserError(
+                f"{path}: methods.{method}: no such section, but study.methods lists it; add `{method}: {{}}`"
+            )
+    for section, names in (("methods", params.methods), ("compare.sets", params.compare.sets)):
+        for name in names:
+            if name not in METHODS:
+                raise unknown(f"{path}: {section}", name, METHODS)
+    check_arch(f"{path}: student.arch", params.student.arch)
+    if params.teacher.kind == "checkpoint":
+        check_arch(f"{path}: teacher.arch", params.teacher.arch)
+
+
+def _explain(error: Any, raw: dict) -> str:
+    """One pydantic error in the user's words: the key, the finding, and what is valid."""
+    where, found = list(error["loc"]), error.get("input")
+    key = ".".join(str(part) for part in where)
+    if error["type"] == "extra_forbidden":
+        valid = _fields(where[:-1])
+        near = difflib.get_close_matches(str(where[-1]), valid, n=1)
+        guess = f" Did you mean {near[0]!r}?" if near else ""
+        return f"{key}: no such parameter.{guess} Valid: {', '.join(valid)}"
+    if error["type"] == "missing":
+        return f"{key}: missing"
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    return f"{key}: found {found!r}. {error['msg']}"
+
+
+def _fields(where: list) -> list[str]:
+    """The valid keys of the section at `where`."""
+    model: type[BaseModel] = Params
+    for part in where:
+        if model is Compare and part == "sets":
+            return sorted(ComparisonSet.model_fields)
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        annotation = fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            break
+        model = annotation
+    return sorted(field.alias or name for name, field in model.model_fields.items())

@@ -1,0 +1,1 @@
+"""Raw data from any source -> arrays with content ids, in splits that share no sample."""

@@ -1,0 +1,58 @@
+"""Whether an answer can be used: checked per call, before anything is owned."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from stages.ledger.calls import Answer
+
+STORED = np.float32  # what outputs are stored in
+
+
+def split(given: dict[str, Any], count: int, signals: Sequence[str], classes: int) -> list[Answer]:
+    """One Answer per call from a batch's answer `given` ({signal: (B, …)}).
+
+    A batch that cannot be divided into its calls (wrong keys, wrong number of rows, not numbers) is malformed as a whole;
+    a row with NaN or infinity is malformed alone.
+    """
+    try:
+        arrays = {signal: np.asarray(given[signal]) for signal in signals if signal in given}
+        reason = _batch_fault(arrays, given, count, signals, classes)
+    except (ValueError, TypeError) as error:
+        arrays, reason = {}, f"not an array of numbers: {error}"
+    if reason:
+        return [Answer({}, reason, _raw(given))] * count
+    stored = {signal: values.astype(STORED) for signal, values in arrays.items()}
+    rows = []
+    for i in range(count):
+        row = {signal: values[i] for signal, values in stored.items()}
+        bad = [signal for signal, value in row.items() if not np.isfinite(value).all()]
+        rows.append(Answer({}, f"NaN or infinity in {', '.join(bad)}", _raw(row)) if bad else Answer(row))
+    return rows
+
+
+def _batch_fault(
+    arrays: dict[str, np.ndarray], given: dict[str, Any], count: int, signals: Sequence[str], classes: int
+) -> str | None:
+    for signal in signals:
+        if signal not in arrays:
+            return f"no {signal!r} in the answer, only {', '.join(map(repr, given)) or 'nothing'}"
+        found = arrays[signal]
+        if found.dtype.kind not in "fiub":
+            return f"{signal}: found {found.dtype}, expected numbers"
+        if found.ndim < 1 or len(found) != count:
+            return f"{signal}: found shape {found.shape} for {count} images"
+    if "logits" in arrays and arrays["logits"].shape[1:] != (classes,):
+        return f"logits: found shape {arrays['logits'].shape} for {count} images and the data's {classes} classes"
+    return None
+
+
+def _raw(value: Any) -> bytes:
+    """The answer as it came, for inspection: npz where it is arrays, else its text."""
+    if isinstance(value, dict) and all(isinstance(v, np.ndarray) and v.dtype.kind in "fiub" for v in value.values()):
+        file = io.BytesIO()
+        np.savez_compressed(file, **value)
+        return file.getvalue()
+    return repr(value)[:100_000].encode()

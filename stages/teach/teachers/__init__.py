@@ -1,0 +1,42 @@
+"""Teachers, one file a kind, behind one small protocol.
+
+A teacher offers `description` (a dict: what the fingerprint is computed from), `signals`, `classes` (None where it cannot
+say), `idempotent`, and `answer(images, keys) -> {signal: array}` for images (B, C, H, W) uint8 and one idempotency key each.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, Protocol
+
+import numpy as np
+
+from stages.errors import unknown
+
+KINDS = {"checkpoint": "stages.teach.teachers.checkpoint", "python": "stages.teach.teachers.python"}
+
+
+class Refused(Exception):
+    """Raised by a teacher for a batch that was surely not processed, and so not charged: its calls are refunded."""
+
+
+class Teacher(Protocol):
+    description: dict[str, Any]
+    signals: tuple[str, ...]
+    classes: int | None
+    idempotent: bool
+
+    def answer(self, images: np.ndarray, keys: Sequence[str]) -> dict[str, np.ndarray]: ...
+
+
+def load(settings: Any, data: dict[str, Any]) -> Teacher:
+    """The teacher of `settings` (`params.Teacher`) for data with the facts `data` (channels, height, width, classes, mean, std)."""
+    if settings.kind not in KINDS:
+        raise unknown("teacher.kind", settings.kind, KINDS)
+    return import_module(KINDS[settings.kind]).load(settings, data)
+
+
+def fingerprint(description: dict[str, Any]) -> str:
+    """The sha256 (hex) of what makes a teacher's answers what they are."""
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()

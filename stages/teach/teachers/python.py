@@ -1,0 +1,51 @@
+"""kind `python`: the user's own function, `module:function`.
+
+The function takes images (B, C, H, W) uint8 and returns logits (B, classes), or a dict of arrays with B rows each. Where it
+has a parameter `keys` it is also given one idempotency key an image, to pass on to a provider that honours them.
+"""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.errors import UserError
+
+
+class FunctionTeacher:
+    """The teacher behind a function. What it is, is told by `teacher.function` and `teacher.version`, never by its source:
+    an edited comment must not make owned outputs unowned."""
+
+    def __init__(self, function: Callable, settings: Any):
+        self.function = function
+        self.takes_keys = "keys" in inspect.signature(function).parameters
+        self.description = {"kind": "python", "function": settings.function, "version": settings.version}
+        self.signals = tuple(getattr(function, "signals", ("logits",)))
+        self.classes = settings.classes
+        self.idempotent = settings.idempotent
+
+    def answer(self, images: np.ndarray, keys: Sequence[str]) -> dict[str, np.ndarray]:
+        given = self.function(images, keys=list(keys)) if self.takes_keys else self.function(images)
+        return dict(given) if isinstance(given, dict) else {"logits": given}
+
+
+def load(settings: Any, data: dict[str, Any]) -> FunctionTeacher:
+    """Import the function named by `teacher.function`; modules are looked for in the current folder first."""
+    module_name, name = settings.function.split(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise UserError(f"teacher.function: cannot import {module_name!r}: {error}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        defined = sorted(key for key, value in vars(module).items() if inspect.isfunction(value))
+        raise UserError(
+            f"teacher.function: {module_name!r} has no function {name!r}; it has: {', '.join(defined) or 'none'}"
+        )
+    return FunctionTeacher(function, settings)

@@ -1,0 +1,43 @@
+"""`python -m stages.train.pretrain`: train the teacher on all labelled data, where the user brings none."""
+
+import shutil
+from pathlib import Path
+
+from stages import params as parameters
+from stages.arrays import write_json
+from stages.errors import run
+from stages.train import student
+from stages.train.methods import build
+from stages.train.run import describe, read_split, train
+
+FOLDER = Path("teacher")
+
+
+def main(argv: list[str]) -> None:
+    params = parameters.load()
+    if params.teacher.kind != "checkpoint" or params.teacher.weights != str(FOLDER):
+        shutil.rmtree(FOLDER, ignore_errors=True)
+        write_json(FOLDER / "meta.json", {"brought": True})
+        print("pretrain: the teacher is brought by the user, nothing to train")
+        return
+    images, labels = read_split("train")
+    model = describe(params.teacher.arch, images)
+    done, speed = train(
+        "teacher",
+        model,
+        build("ce", {}),
+        params.pretrain,
+        params.pretrain.seed,
+        images=images,
+        labels=labels,
+        teacher={},
+    )
+    meta = {**model, "val_top1": done.best_score[0], "best_step": done.best_step}
+    student.write(FOLDER, done.best, model, meta, done.history, "meta")
+    print(
+        f"pretrain {params.teacher.arch}: val top-1 {100 * done.best_score[0]:.2f} %, {speed['images_per_second']:,.0f} images/s"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,8 @@
+"""Types of methods' settings with the range that is valid; free of any import, as methods must load where only torch is."""
+
+from typing import Annotated
+
+Positive = Annotated[float, "positive"]
+NotNegative = Annotated[float, "not negative"]
+
+RULES = {"positive": lambda value: value > 0, "not negative": lambda value: value >= 0}

@@ -1,0 +1,125 @@
+"""One training run from arrays to files: what training a student and pretraining a teacher have in common."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from stages.arrays import digest, read_array, read_json
+from stages.models import build
+from stages.train.checkpoint import Checkpoint, run_digest
+from stages.train.loader import Loader
+from stages.train.loop import Learner, Row, fit, make_fabric, validator
+from stages.train.loop import Progress as Trained
+
+
+def read_split(split: str) -> tuple[np.ndarray, np.ndarray]:
+    """(images (N, C, H, W) uint8, labels (N,) int64) of data/<split>/."""
+    folder = Path("data") / split
+    return read_array(folder / "images.npy"), read_array(folder / "labels.npy")
+
+
+def describe(arch: str, images: np.ndarray) -> dict[str, Any]:
+    """What is needed to build and feed a model of `arch` for images (N, C, H, W)."""
+    facts = read_json(Path("data/train/meta.json"))
+    return {
+        "arch": arch, "channels": images.shape[1], "height": images.shape[2], "width": images.shape[3],
+        "classes": len(facts["classes"]), "class_names": facts["classes"], "mean": facts["mean"], "std": facts["std"],
+    }  # fmt: skip
+
+
+def train(
+    name: str, model: dict[str, Any], method: torch.nn.Module, settings: Any, seed: int, *,
+    images: np.ndarray, labels: np.ndarray, teacher: dict[str, np.ndarray],
+    members: np.ndarray | None = None, weights: np.ndarray | None = None, identity: Any = None, on_row: Any = lambda row: None,
+) -> tuple[Trained, dict[str, Any]]:  # fmt: skip
+    """Train the model described by `model` with `method`; returns what came of it and the run's speed.
+
+    Arrays as in `Loader`. `identity` joins the arrays and settings in deciding whether a checkpoint is this run's.
+    """
+    torch.manual_seed(seed)
+    size = (model["height"], model["width"])
+    student = build(model["arch"], channels=model["channels"], classes=model["classes"], size=size)
+    fabric = make_fabric(settings)
+    learner = Learner(student, method, settings.compile)
+
+    def place(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.array(array)).to(fabric.device)
+
+    loader = Loader(
+        place(images), place(labels), {signal: place(values) for signal, values in teacher.items()},
+        mean=model["mean"], std=model["std"], batch_size=settings.batch_size, crop=settings.crop, flip=settings.flip, seed=seed,
+        members=None if members is None else place(members).long(), weights=None if weights is None else torch.from_numpy(weights),
+    )  # fmt: skip
+    val_images, val_labels = (place(array) for array in read_split("val"))
+    arrays = [images, labels, *teacher.values(), *(a for a in (members, weights) if a is not None)]
+    checkpoint = Checkpoint(
+        name, run_digest(model, vars(settings), seed, identity, digest(*arrays), torch.get_num_threads())
+    )
+    resume = checkpoint.load(fabric.device)
+    first = resume["progress"]["step"] if resume else 0
+    if resume:
+        print(f"{name}: resuming at step {first} of {settings.steps}")
+
+    clock = {"begin": 0.0}
+
+    def on_step(step: int) -> None:
+        if step == first + 1:
+            clock["begin"], clock["startup"] = time.perf_counter(), _since_start()
+        shown.update(task, completed=step)
+
+    console = Console(stderr=True)
+    columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), _Rate(loader.batch_size), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as shown:
+        task = shown.add_task(name, total=settings.steps, completed=first)
+
+        def report(row: Row) -> None:
+            on_row(row)
+            if not console.is_terminal:  # a log: one line a validation
+                print(
+                    f"{name}: step {row['step']:.0f}/{settings.steps} loss {row['loss']:.4f} val_top1 {row['val_top1']:.4f}",
+                    flush=True,
+                )
+
+        validate = validator(val_images, val_labels, model["mean"], model["std"])
+        done = fit(
+            learner, loader, validate, settings, fabric,
+            resume=resume, save=checkpoint.save, on_row=report, on_step=on_step,
+        )  # fmt: skip
+    if fabric.device.type == "cuda":
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - clock["begin"]
+    checkpoint.remove()
+    steps = max(1, settings.steps - first - 1)  # the first step warms up and is not timed
+    return done, {
+        "device": torch.cuda.get_device_name() if fabric.device.type == "cuda" else "cpu",
+        "seconds": round(seconds, 3),
+        "startup_seconds": round(clock.get("startup", 0.0), 3),
+        "steps_per_second": round(steps / seconds, 2),
+        "images_per_second": round(steps * loader.batch_size / seconds, 1),
+        "batch_size": loader.batch_size,
+    }
+
+
+def _since_start() -> float:
+    """Seconds since this process was started."""
+    return time.time() - psutil.Process().create_time()
+
+
+class _Rate(TextColumn):
+    """Images a second, from the bar's own estimate of steps a second."""
+
+    def __init__(self, batch_size: int):
+        super().__init__("")
+        self.batch_size = batch_size
+
+    def render(self, task: Any) -> Any:
+        from rich.text import Text
+
+        return Text(f"{task.speed * self.batch_size:,.0f} images/s" if task.speed else "")

@@ -1,0 +1,252 @@
+"""The life of a call, the caps, and what happens when a process dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from stages.ledger import accounts, calls, owned
+from stages.ledger.calls import Answer, CapReached
+from stages.ledger.database import open_ledger
+
+IDS = [f"{i:064x}" for i in range(200)]
+DESCRIPTION = {"kind": "test"}
+FINGERPRINT = "ab" * 32
+
+
+def account(ledger, cap=None):
+    return accounts.open_account(ledger, FINGERPRINT, "teacher", DESCRIPTION, cap)
+
+
+def answers(made):
+    return [Answer({"logits": np.full(10, int(call.sample, 16), np.float32)}) for call in made]
+
+
+def states(ledger):
+    return accounts.status(ledger)[0]["calls"]
+
+
+@pytest.fixture
+def ledger():
+    opened = open_ledger()
+    yield opened
+    assert accounts.audit(opened) == []
+    opened.close()
+
+
+def test_a_call_is_bought_once_and_read_back(ledger):
+    id = account(ledger)
+    run = calls.start_run(ledger, id, 10)
+    made = calls.reserve(ledger, run, IDS[:10])
+    assert [call.sample for call in made] == IDS[:10]
+    assert states(ledger)["reserved"] == 10
+    calls.mark_sent(ledger, run, made)
+    calls.finish(ledger, run, made, answers(made), cost=0.0015)
+    assert states(ledger) == {"done": 10, "refunded": 0, "unknown": 0, "reserved": 0}
+    assert accounts.status(ledger)[0]["cost"] == 0.015
+    assert calls.reserve(ledger, run, IDS[:10]) == []
+    places, signals, costs = owned.read(ledger, id, list(reversed(IDS[:12])))
+    assert places.tolist() == list(range(2, 12))
+    assert signals["logits"][:, 0].tolist() == list(range(9, -1, -1))
+    assert costs.tolist() == [1500] * 10
+
+
+def test_run_budget_and_lifetime_cap_hold_and_reserve_nothing_beyond(ledger):
+    id = account(ledger, cap=6)
+    run = calls.start_run(ledger, id, 4)
+    calls.reserve(ledger, run, IDS[:4])
+    with pytest.raises(CapReached, match="this run may make 4 calls"):
+        calls.reserve(ledger, run, IDS[4:5])
+    other = calls.start_run(ledger, id, 100)
+    with pytest.raises(CapReached, match=r"teacher\.cap.*4 calls spent of 6"):
+        calls.reserve(ledger, other, IDS[4:7])
+    assert len(calls.reserve(ledger, other, IDS[4:6])) == 2
+    assert states(ledger)["reserved"] == 6
+
+
+def test_refund_frees_the_caps_and_the_sample(ledger):
+    id = account(ledger, cap=2)
+    run = calls.start_run(ledger, id, 2)
+    made = calls.reserve(ledger, run, IDS[:2])
+    calls.mark_sent(ledger, run, made)
+    calls.refund(ledger, run, made, "429")
+    again = calls.reserve(ledger, run, IDS[:2])
+    assert [call.key for call in again] == [call.key for call in made]
+    assert states(ledger) == {"done": 0, "refunded": 2, "unknown": 0, "reserved": 2}
+
+
+def test_a_malformed_answer_is_charged_and_never_used(ledger):
+    id = account(ledger)
+    run = calls.start_run(ledger, id, 2)
+    made = calls.reserve(ledger, run, IDS[:2])
+    calls.mark_sent(ledger, run, made)
+    calls.finish(ledger, run, made, [answers(made)[0], Answer({}, "NaN", b"raw")], cost=1)
+    assert owned.states(ledger, id, IDS[:3]) == {IDS[0]: "owned", IDS[1]: "unusable"}
+    assert accounts.status(ledger)[0] | {"cost": 2.0, "samples": 1} == accounts.status(ledger)[0]
+    assert calls.reserve(ledger, run, IDS[:2]) == []
+    assert owned.read(ledger, id, IDS[:2])[0].tolist() == [0]
+
+
+def test_a_damaged_output_is_found_by_its_checksum(ledger):
+    id = account(ledger)
+    run = calls.start_run(ledger, id, 1)
+    made = calls.reserve(ledger, run, IDS[:1])
+    calls.mark_sent(ledger, run, made)
+    calls.finish(ledger, run, made, answers(made), 0)
+    with ledger.write() as db:
+        db.exec_driver_sql("UPDATE outputs SET payload = zeroblob(40)")
+    with pytest.raises(Exception, match=r"logits.*damaged"):
+        owned.read(ledger, id, IDS[:1])
+
+
+DIES = textwrap.dedent(
+    """
+    import os, signal, sys
+    from stages.ledger import accounts, calls
+    from stages.ledger.database import open_ledger
+    ledger = open_ledger()
+    id = accounts.open_account(ledger, "ab" * 32, "teacher", {"kind": "test"}, None)
+    run = calls.start_run(ledger, id, 20)
+    made = calls.reserve(ledger, run, [f"{i:064x}" for i in range(10)])
+    calls.mark_sent(ledger, run, made[:6])
+    print("ready", flush=True)
+    if sys.argv[1] == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    sys.stdin.read()
+    """
+)
+
+
+def test_calls_of_a_killed_process_sent_are_unknown_unsent_are_refunded(ledger):
+    id = account(ledger)
+    died = subprocess.run([sys.executable, "-c", DIES, "die"], capture_output=True, timeout=60)
+    assert died.returncode == -signal.SIGKILL
+    run = calls.start_run(ledger, id, 20)
+    assert states(ledger) == {"done": 0, "refunded": 4, "unknown": 6, "reserved": 0}
+    assert [call.sample for call in calls.reserve(ledger, run, IDS[:10])] == IDS[6:10]
+    assert len(accounts.unknown_calls(ledger, id)) == 6
+
+
+def test_calls_of_a_living_process_are_left_alone(ledger):
+    id = account(ledger)
+    alive = subprocess.Popen([sys.executable, "-c", DIES, "live"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert alive.stdout is not None
+        assert alive.stdout.readline() == b"ready\n"
+        os.kill(alive.pid, signal.SIGSTOP)  # stopped is not dead
+        run = calls.start_run(ledger, id, 20)
+        assert calls.reserve(ledger, run, IDS[:10]) == []
+        assert states(ledger)["reserved"] == 10
+    finally:
+        alive.kill()
+        alive.communicate()
+    calls.settle(ledger, id)
+    assert states(ledger)["unknown"] == 6
+
+
+def test_an_unknown_call_is_sent_again_as_the_same_call_where_that_is_free(ledger):
+    id = account(ledger, cap=10)
+    subprocess.run([sys.executable, "-c", DIES, "die"], capture_output=True, timeout=60)
+    run = calls.start_run(ledger, id, 10)
+    lost = {call["key"] for call in accounts.unknown_calls(ledger, id)}
+    made = calls.reserve(ledger, run, IDS[:10], resend=True)
+    assert [call.sample for call in made] == IDS[:10]
+    assert lost == {call.key for call in made[:6]}
+    calls.mark_sent(ledger, run, made)
+    calls.finish(ledger, run, made, answers(made), 0)
+    assert states(ledger)["done"] == 10
+
+
+@pytest.mark.parametrize(("charged", "state"), [(True, "unusable"), (False, None)])
+def test_resolve(ledger, charged, state):
+    id = account(ledger)
+    subprocess.run([sys.executable, "-c", DIES, "die"], capture_output=True, timeout=60)
+    calls.settle(ledger, id)
+    assert accounts.resolve(ledger, id, charged, cost=0.5) == 6
+    assert owned.states(ledger, id, IDS[:1]).get(IDS[0]) == state
+    assert accounts.status(ledger)[0]["cost"] == (3.0 if charged else 0.0)
+
+
+BUYER = textwrap.dedent(
+    """
+    import random, sys, time
+    import numpy as np
+    from stages.ledger import accounts, calls
+    from stages.ledger.calls import Answer, CapReached
+    from stages.ledger.database import open_ledger
+    ledger = open_ledger()
+    id = accounts.open_account(ledger, "ab" * 32, "teacher", {"kind": "test"}, 50)
+    run = calls.start_run(ledger, id, 1000)
+    ids = [f"{i:064x}" for i in range(200)]
+    random.Random(int(sys.argv[1])).shuffle(ids)
+    for start in range(0, 200, 3):
+        try:
+            made = calls.reserve(ledger, run, ids[start : start + 3])
+        except CapReached:
+            continue
+        calls.mark_sent(ledger, run, made)
+        with open(sys.argv[2], "a") as bill:
+            bill.writelines(call.sample + "\\n" for call in made)
+        calls.finish(ledger, run, made, [Answer({"logits": np.ones(2, np.float32)})] * len(made), 0)
+    """
+)
+
+
+def test_many_processes_never_exceed_the_cap_nor_buy_twice(ledger, tmp_path):
+    """Six processes, none of which made the ledger first, want 200 samples each under a cap of 50."""
+    place = tmp_path / "fresh.db"
+    bill = tmp_path / "bill"
+    environment = {**os.environ, "TUITION_LEDGER": str(place)}
+    buyers = [
+        subprocess.Popen([sys.executable, "-c", BUYER, str(i), str(bill)], env=environment, stderr=subprocess.PIPE)
+        for i in range(6)
+    ]
+    for buyer in buyers:
+        assert buyer.communicate(timeout=120)[1] == b""
+    received = bill.read_text().split()
+    assert len(received) == len(set(received))
+    assert 48 <= len(received) <= 50  # batches of three: the last two may not fit
+    opened = open_ledger(str(place))
+    assert accounts.status(opened)[0]["calls"]["done"] == len(received)
+    assert accounts.audit(opened) == []
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.sampled_from("rsfxuRC"), st.integers(0, 5)), max_size=30))
+def test_the_books_are_right_after_any_sequence(tmp_path, steps):
+    """Random sequences of reserve, send, finish, refund, abandon and resolve: the counters equal the calls at every commit."""
+    opened = open_ledger(str(tmp_path / f"{time.monotonic_ns()}.db"))
+    id = account(opened, cap=8)
+    run = calls.start_run(opened, id, 1000)
+    reserved, sent = [], []
+    for step, n in steps:
+        if step == "r":
+            try:
+                reserved += calls.reserve(opened, run, IDS[n : n + 4], resend=bool(n % 2))
+            except CapReached:
+                assert states(opened)["reserved"] + states(opened)["done"] + states(opened)["unknown"] > 4
+        elif step == "s":
+            calls.mark_sent(opened, run, reserved)
+            sent, reserved = sent + reserved, []
+        elif step == "f":
+            calls.finish(opened, run, sent, answers(sent), 1)
+            sent = []
+        elif step == "x":
+            calls.refund(opened, run, reserved + sent, "test")
+            reserved, sent = [], []
+        elif step == "u":
+            calls.abandon(opened, run, sent, "test")
+            sent = []
+        else:
+            accounts.resolve(opened, id, step == "C", 1)
+        found = states(opened)
+        assert found["reserved"] + found["done"] + found["unknown"] <= 8
+        assert accounts.audit(opened) == []
+    opened.close()

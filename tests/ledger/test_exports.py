@@ -1,0 +1,94 @@
+"""Owned outputs to files and back."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from stages.errors import UserError
+from stages.ledger import accounts, calls, exports, owned
+from stages.ledger.calls import Answer
+from stages.ledger.database import open_ledger
+
+IDS = [f"{i:064x}" for i in range(20)]
+
+
+@pytest.fixture
+def exported(tmp_path):
+    ledger = open_ledger()
+    id = accounts.open_account(ledger, "ef" * 32, "t", {"kind": "test"}, None)
+    run = calls.start_run(ledger, id, 20)
+    made = calls.reserve(ledger, run, IDS)
+    calls.mark_sent(ledger, run, made)
+    values = np.random.default_rng(0).normal(size=(20, 10)).astype(np.float32)
+    calls.finish(ledger, run, made, [Answer({"logits": row, "embedding": row[:4]}) for row in values], 0.25)
+    assert exports.export(ledger, tmp_path / "out", None) == 20
+    return tmp_path / "out"
+
+
+def test_an_export_gives_ownership_to_a_new_ledger_and_only_once(exported, tmp_path):
+    new = open_ledger(str(tmp_path / "new.db"))
+    assert exports.import_folder(new, exported) == (20, 0)
+    assert exports.import_folder(new, exported) == (0, 20)
+    account = accounts.find(new, None)
+    places, signals, costs = owned.read(new, account.id, IDS)
+    assert np.array_equal(signals["logits"], np.load(exported / "logits.npy"))
+    assert np.array_equal(signals["embedding"], np.load(exported / "embedding.npy"))
+    assert (len(places), costs.sum()) == (20, 5_000_000)
+    assert calls.reserve(new, calls.start_run(new, account.id, 20), IDS) == []
+    assert accounts.audit(new) == []
+
+
+def test_an_import_mends_a_lost_call(exported, tmp_path):
+    new = open_ledger(str(tmp_path / "new.db"))
+    id = accounts.open_account(new, "ef" * 32, "t", {"kind": "test"}, 100)
+    run = calls.start_run(new, id, 2)
+    made = calls.reserve(new, run, IDS[:2])
+    calls.mark_sent(new, run, made)
+    calls.abandon(new, run, made, "lost")
+    assert exports.import_folder(new, exported) == (20, 0)
+    assert accounts.status(new)[0]["calls"] == {"done": 20, "refunded": 0, "unknown": 0, "reserved": 0}
+    assert accounts.status(new)[0]["cap"] == 100
+    assert accounts.audit(new) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "match"),
+    [
+        (lambda out: (out / "ids.npy").unlink(), r"ids\.npy.*no such file"),
+        (lambda out: (out / "meta.json").write_text("{}"), "this is no export"),
+        (lambda out: (out / "logits.npy").write_bytes((out / "logits.npy").read_bytes()[:200]), r"logits\.npy"),
+        (lambda out: np.save(out / "logits.npy", np.ones((3, 10))), "3 rows, but ids.npy has 20"),
+        (lambda out: np.save(out / "logits.npy", np.full((20, 10), np.nan)), "NaN"),
+        (lambda out: np.save(out / "ids.npy", np.arange(20)), "S64"),
+    ],
+)
+def test_a_damaged_export_is_named_and_nothing_taken(exported, tmp_path, damage, match):
+    damage(exported)
+    new = open_ledger(str(tmp_path / "new.db"))
+    with pytest.raises(UserError, match=match):
+        exports.import_folder(new, exported)
+    assert accounts.status(new) == []
+
+
+def tuition(*args):
+    command = [sys.executable, "-m", "stages.cli", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_the_console(exported, tmp_path, monkeypatch):
+    found = json.loads(tuition("ledger", "status", "--json").stdout)["teachers"]
+    assert [(t["fingerprint"], t["name"], t["samples"], t["cost"]) for t in found] == [("ef" * 32, "t", 20, 5.0)]
+    assert found[0]["calls"] == {"done": 20, "refunded": 0, "unknown": 0, "reserved": 0}
+    assert "20 samples owned" in tuition("ledger", "status").stdout
+    assert tuition("ledger", "audit").returncode == 0
+    refused = tuition("ledger", "export", exported)
+    assert (refused.returncode, "not empty" in refused.stderr) == (2, True)
+    monkeypatch.setenv("TUITION_LEDGER", str(tmp_path / "none" / "l.db"))
+    assert json.loads(tuition("ledger", "status", "--json").stdout) == {"teachers": []}
+    assert not os.path.exists(tmp_path / "none")  # asking makes no ledger
+    assert tuition("ledger", "resolve", "refunded").returncode == 2
+    assert "20 samples taken" in tuition("ledger", "import", exported).stdout
