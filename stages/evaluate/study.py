@@ -53,7 +53,7 @@ def collect(params: Params) -> dict[str, Any]:
         "metrics": {c: read_json(Path("results") / cell_name(*c) / "metrics.json") for c in cells},
         "right": {c: _right(c, labels) for c in cells},
         "students": {c: read_json(Path("students") / cell_name(*c) / "meta.json") for c in cells},
-        "spend": {b: read_json(Path("spend") / f"{b}.json") for b in params.study.budgets},
+        "spend": {b: read_json(Path("outputs") / str(b) / "spend.json") for b in params.study.budgets},
         "outputs": {b: read_json(Path("outputs") / str(b) / "meta.json") for b in params.study.budgets},
         "data": read_json(Path("data/meta.json")),
         "teacher": read_json(pretrained) if pretrained.is_file() else {},

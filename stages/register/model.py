@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stages.errors import UserError
 from stages.models import load_student
 from stages.models.preprocess import to_float
 from stages.register import tuition_student
@@ -32,13 +33,20 @@ class FromPixels(nn.Module):
 
 
 def export(folder: Path, path: Path) -> dict[str, Any]:
-    """Write the student in `folder` (students/<cell>) as a traced graph to `path`; returns its description."""
+    """Write the student in `folder` (students/<cell>) as a traced graph to `path`; returns its description.
+
+    Raises UserError where the student's files are damaged, or torch cannot trace its architecture.
+    """
     student, description = load_student(folder)
     whole = FromPixels(student, description["mean"], description["std"]).eval()
     shape = (description["channels"], description["height"], description["width"])
     images = torch.zeros(EXAMPLES, *shape, dtype=torch.uint8)
-    with torch.no_grad():
-        program = torch.export.export(whole, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    try:
+        with torch.no_grad():
+            program = torch.export.export(whole, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    except Exception as error:  # what a library's model may not do in a trace fails in many ways
+        first = str(error).strip().partition("\n")[0]
+        raise UserError(f"{folder}: {description['arch']} cannot be traced for any batch size ({first})") from error
     torch.export.save(program, path)
     return description
 

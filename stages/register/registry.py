@@ -53,7 +53,7 @@ def decide(store: Store, champion: Any | None, version: Any, cell: str, test_dig
     """Whether `version`, the student of `cell`, becomes champion, and why."""
     if champion is None:
         return Verdict(True, "the first: there was no champion")
-    if champion.version == version.version:
+    if str(champion.version) == str(version.version):
         return Verdict(True, "it is the champion already")
     if champion.tags.get("test_digest") != test_digest:
         return Verdict(

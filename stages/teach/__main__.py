@@ -77,7 +77,7 @@ def _export(
         )
     states = list(owned.states(ledger, account, wanted).values())
     unknown, unusable = states.count("unknown"), states.count("unusable")
-    spend = {"calls": len(states), "cost": float(costs.sum()) / 1e6}
+    spend = {"calls": len(states), "cost": float(costs.sum()) / 1e6, "usable": len(places)}
     folder = Path(f"outputs/{budget}")
     shutil.rmtree(folder, ignore_errors=True)
     teacher = exports.teacher_meta(accounts.find(ledger, fingerprint))
@@ -85,7 +85,7 @@ def _export(
     exports.write(folder, [wanted[i] for i in places], signals, costs, teacher, **more)
     write_array(folder / "positions.npy", chosen[places])
     write_json(folder / "spend.json", spend)
-    write_json(Path(f"spend/{budget}.json"), {"budget": budget, **spend, "new_calls": new, "usable": len(places)})
+    write_json(Path(f"spend/{budget}.json"), {"budget": budget, **spend, "new_calls": new})
     print(f"teach {budget}: {new} new calls, {len(places)} outputs owned, ledger {ledger.place}")
     if unusable:
         print(f"  {unusable} calls were charged and gave nothing usable")

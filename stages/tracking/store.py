@@ -28,6 +28,7 @@ _SETTINGS = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_UV_AUTO_DETECT": "false",  # else every model takes a copy of this project's lock file along
     "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _NOISE = {  # loggers, and from which level on they say what a user can do something about

@@ -31,6 +31,7 @@ def make_study(
     if teacher is not None:
         write_json(root / "teacher/meta.json", {"arch": "resnet14", "val_top1": teacher})
     for budget in budgets:
+        write_json(root / f"outputs/{budget}/spend.json", {"calls": budget, "cost": budget * 0.01, "usable": budget})
         write_json(root / f"spend/{budget}.json", {
             "budget": budget, "calls": budget, "new_calls": budget // 2, "cost": budget * 0.01, "usable": budget,
         })  # fmt: skip

@@ -45,6 +45,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 def student(steps: int, seed: int) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
     """The weights of a resnet8 after so many steps of plain training, and the history of them."""
     images, labels = (torch.from_numpy(a) for a in digits())
+    torch.set_num_threads(1)  # several at a time wait for each other on a busy machine
     torch.manual_seed(seed)
     model = build("resnet8", channels=1, classes=10, size=(28, 28))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)

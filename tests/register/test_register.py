@@ -1,0 +1,264 @@
+"""End to end: a study's files → a version in the registry → a process that knows nothing of this project."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_study import TEST, digits, logits_of, make_study, run_python, student, write_cell
+
+from stages.arrays import read_json
+from stages.errors import UserError
+from stages.register.__main__ import main
+from stages.tracking import store
+
+NAME = "tuition-mnist5k"
+# the project is installed in this environment: a process that must not know it may not import it
+WITHOUT_PROJECT = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("stages", "flows", "small_study"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Blocker())
+"""
+PREDICT = (
+    WITHOUT_PROJECT
+    + """
+import mlflow, numpy as np
+images = np.load(sys.argv[1])
+model = mlflow.pyfunc.load_model(sys.argv[2])
+np.savez(sys.argv[3], **{str(n): model.predict(images[:n]) for n in (1, 7, 1000)})
+print(model.metadata.metadata["classes"], model.metadata.signature, list(model.input_example.shape))
+"""
+)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace whose best student was registered by the command, in a database that did not exist."""
+    root = tmp_path_factory.mktemp("registered")
+    make_study(root, methods=("ce", "kd"))
+    write_cell(root, 100, "ce", 0, steps=2)
+    write_cell(root, 100, "kd", 0, steps=20)
+    done = run_python("-m", "stages.register", cwd=root, MLFLOW_TRACKING_URI="")
+    assert done.wait(120) == 0, done.communicate()[0]
+    return root
+
+
+@pytest.fixture
+def workspace(registered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it to go on in."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    shutil.copytree(registered, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def test_the_registered_student_runs_where_this_project_is_not(registered: Path, tmp_path: Path) -> None:
+    images = digits()[0][:1000]
+    np.save(tmp_path / "images.npy", images)
+    uri = f"sqlite:///{registered}/mlflow.db"
+    process = run_python(
+        "-I",
+        "-c",
+        PREDICT,
+        "images.npy",
+        f"models:/{NAME}@challenger",
+        "out.npz",
+        cwd=tmp_path,
+        MLFLOW_TRACKING_URI=uri,
+    )
+    said = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, said
+    expected = softmax(logits_of(student(20, 0)[0], images))
+    with np.load(tmp_path / "out.npz") as answers:
+        for n in (1, 7, 1000):
+            assert answers[str(n)].dtype == np.float32
+            np.testing.assert_allclose(answers[str(n)], expected[:n], atol=1e-5)
+    assert "['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']" in said
+    assert "Tensor('uint8', (-1, 1, 28, 28))" in said
+    assert "Tensor('float32', (-1, 10))" in said
+
+
+def test_the_model_needs_little_and_pins_it(registered: Path) -> None:
+    import torch
+
+    (folder,) = (registered / "mlruns" / NAME / "models").glob("*/artifacts")
+    needs = (folder / "requirements.txt").read_text().split()
+    assert {line.partition("==")[0] for line in needs} == {"mlflow", "numpy", "torch"}
+    assert f"torch=={torch.__version__.split('+')[0]}" in needs
+    assert {path.name for path in (folder / "code").glob("*.py")} == {"tuition_student.py"}
+    assert not list(folder.rglob("*.pkl"))
+
+
+def test_a_version_says_where_its_student_came_from(workspace: Path) -> None:
+    said = read_json(Path("report/registered.json"))
+    assert said["cell"] == "100-kd-0"
+    assert (said["version"], said["alias"], said["aliases"]) == ("1", "champion", ["champion", "challenger"])
+    client = store.connect(NAME).client
+    version = client.get_model_version_by_alias(NAME, "champion")
+    assert version.version == client.get_model_version_by_alias(NAME, "challenger").version
+    tags = version.tags
+    assert tags["weights_sha256"] == said["weights_sha256"]
+    assert tags["test_digest"] == read_json(Path("data/test/meta.json"))["digest"]
+    assert (tags["calls"], tags["cost"], tags["cell"]) == ("100", "1.0", "100-kd-0")
+    assert tags["teacher_fingerprint"] == "f" * 64
+    assert client.get_run(said["run_id"]).data.tags["tuition.cell"] == "100-kd-0"
+    assert client.get_run(version.run_id).info.status == "FINISHED"
+
+
+def test_the_same_student_is_registered_once(workspace: Path) -> None:
+    main([])
+    said = read_json(Path("report/registered.json"))
+    assert said["version"] == "1"
+    assert "not registered again" in said["reason"]
+    assert len(store.connect(NAME).client.search_model_versions(f"name = '{NAME}'")) == 1
+
+
+def test_a_better_student_takes_the_champions_place_and_a_worse_one_does_not(workspace: Path) -> None:
+    client = store.connect(NAME).client
+    write_cell(workspace, 100, "kd", 0, steps=3)  # a code change for the worse
+    main([])
+    worse = read_json(Path("report/registered.json"))
+    assert (worse["version"], worse["aliases"]) == ("2", ["challenger"])
+    assert "not better" in worse["reason"]
+    assert str(client.get_model_version_by_alias(NAME, "champion").version) == "1"
+    assert str(client.get_model_version_by_alias(NAME, "challenger").version) == "2"
+    write_cell(workspace, 100, "ce", 0, steps=40)
+    main([])
+    better = read_json(Path("report/registered.json"))
+    assert (better["version"], better["aliases"], better["cell"]) == ("3", ["champion", "challenger"], "100-ce-0")
+    assert "McNemar p = " in better["reason"]
+    assert str(client.get_model_version_by_alias(NAME, "champion").version) == "3"
+
+
+def test_a_champion_of_other_test_samples_stays(workspace: Path) -> None:
+    meta = Path("data/test/meta.json")
+    meta.write_text(json.dumps(read_json(meta) | {"digest": "0" * 64}))
+    write_cell(workspace, 100, "ce", 0, steps=40)
+    main([])
+    said = read_json(Path("report/registered.json"))
+    assert said["aliases"] == ["challenger"]
+    assert "tested on other samples" in said["reason"]
+
+
+def test_arguments_are_refused(workspace: Path) -> None:
+    with pytest.raises(UserError, match="takes no arguments"):
+        main(["100"])
+
+
+@pytest.mark.slow
+def test_mlflow_serves_the_student(registered: Path, tmp_path: Path) -> None:
+    port = free_port()
+    command = ["models", "serve", "-m", f"models:/{NAME}@challenger", "--env-manager", "local"]
+    with server(
+        [*command, "-h", "127.0.0.1", "-p", str(port)], port, "ping", tmp_path, f"sqlite:///{registered}/mlflow.db"
+    ):
+        images = digits()[0][TEST]
+        expected = softmax(logits_of(student(20, 0)[0], images))
+        for n in (1, 7):
+            body = json.dumps({"inputs": images[:n].tolist()}).encode()
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"}
+            )
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                found = np.array(json.load(answer)["predictions"])
+            np.testing.assert_allclose(found, expected[:n], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_tracking_server_is_used(tmp_path: Path) -> None:
+    port = free_port()
+    home, work = tmp_path / "server", tmp_path / "work"
+    home.mkdir()
+    work.mkdir()
+    command = [
+        "server",
+        "--backend-store-uri",
+        f"sqlite:///{home}/mlflow.db",
+        "--artifacts-destination",
+        f"{home}/kept",
+    ]
+    with server([*command, "--workers", "1", "--host", "127.0.0.1", "--port", str(port)], port, "health", home, ""):
+        uri = f"http://127.0.0.1:{port}"
+        make_study(work, methods=("ce",))
+        write_cell(work, 100, "ce", 0, steps=12)
+        for _ in range(2):
+            done = run_python("-m", "stages.register", cwd=work, MLFLOW_TRACKING_URI=uri)
+            assert done.wait(300) == 0, done.communicate()[0]
+        assert "not registered again" in read_json(work / "report/registered.json")["reason"]
+        assert not (work / "mlflow.db").exists()
+        assert not (work / "mlruns").exists()
+        np.save(tmp_path / "images.npy", digits()[0][:1000])
+        process = run_python(
+            "-I",
+            "-c",
+            PREDICT,
+            "images.npy",
+            f"models:/{NAME}@champion",
+            "out.npz",
+            cwd=tmp_path,
+            MLFLOW_TRACKING_URI=uri,
+        )
+        said = process.communicate(timeout=120)[0]
+        assert process.returncode == 0, said
+        with np.load(tmp_path / "out.npz") as answers:
+            expected = softmax(logits_of(student(12, 0)[0], digits()[0][:7]))
+            np.testing.assert_allclose(answers["7"], expected, atol=1e-5)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def server(arguments: list[str], port: int, ready: str, cwd: Path, uri: str) -> Iterator[None]:
+    """A real `mlflow ...` server, from the moment it answers; its whole process group ends with the block."""
+    log = (cwd / "server.log").open("w")
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    environment["PATH"] = (
+        f"{Path(sys.executable).parent}:{environment['PATH']}"  # `mlflow models serve` looks for uvicorn
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", *arguments],
+        cwd=cwd,
+        env=environment,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 180
+        while True:
+            assert process.poll() is None, (cwd / "server.log").read_text()
+            assert time.monotonic() < deadline, (cwd / "server.log").read_text()
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/{ready}", timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.3)
+        yield
+    finally:
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, sign)
+                process.wait(15)
+        log.close()
