@@ -33,6 +33,7 @@ class Data(Section):
     test: Share = 0.2
     seed: Seed = 0
     max_unreadable: Share = 0.01
+    watch: str = "stages/arrays.py"
 
 
 class Training(Section):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from support import COUNTING_TEACHER, PAID, digits, write_params
 
 

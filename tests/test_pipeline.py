@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from support import COUNTING_TEACHER, PAID, ROOT, bill, write_params
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -44,7 +43,9 @@ class Workspace:
 
     def dvc(self, *args: str, check: bool = True) -> str:
         command = [sys.executable, "-m", "dvc", *args]
-        ran = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=600)
+        ran = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=600
+        )
         assert not check or ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
         return ran.stdout + ran.stderr
 
@@ -139,7 +140,9 @@ def test_killed_while_training_dvc_repro_goes_on_to_the_same_student(study, tmp_
     expected = weights.read_bytes()
     checkpoint = study.folder / ".tuition/checkpoints/40-kd-0.pt"
     command = [sys.executable, "-m", "dvc", "repro", "-f", "-s", "train@40-kd-0"]
-    process = subprocess.Popen(command, cwd=study.folder, env=study.environment, start_new_session=True, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, cwd=study.folder, env=study.environment, start_new_session=True, stdout=subprocess.DEVNULL
+    )
     while not checkpoint.exists():
         assert process.poll() is None
         time.sleep(0.01)

@@ -48,7 +48,8 @@ def _studied(params: Params, study: dict[str, Any]) -> str:
 
 def _method(study: dict[str, Any], method: str) -> str:
     meta = study["students"][study["budgets"][0], method, study["seeds"][0]]
-    settings = [f"{key} {value}" for key, value in sorted((meta.get("settings") or {}).items())]
+    own = (meta.get("settings") or {}).get(method) or {}
+    settings = [f"{key} {value}" for key, value in sorted(own.items())]
     compared = meta.get("comparisons") or {}
     if compared.get("strategy") not in (None, "none"):
         size = f", k {compared['k']}" if compared.get("k") else ""

@@ -43,7 +43,7 @@ def prepare(data: Data, out: Path) -> dict:
         "splits": {name: len(rows.ids) for name, rows in found.items()},
         "rejected": len(raw.rejected),
         "duplicates": duplicates,
-        "data": data.model_dump(),
+        "data": data.model_dump(exclude={"watch"}),
     }
     write_json(out / "meta.json", meta)
     return meta
@@ -59,7 +59,11 @@ def _write_rejected(path: Path, rejected: list[tuple[str, str]]) -> None:
 def main(argv: list[str]) -> None:
     if argv:
         raise UserError(f"stages.prepare takes no arguments; found {' '.join(argv)}")
-    meta = prepare(params.load().data, OUT)
+    data = params.load().data
+    meta = prepare(data, OUT)
+    kind, _, place = data.source.partition(":")
+    if kind in ("folder", "npz") and Path(data.watch) != Path(place):
+        print(f"data.watch: {data.watch!r} is not {place!r}, so changed files there will not re-run this stage")
     sizes = ", ".join(f"{count} {name}" for name, count in meta["splits"].items())
     dropped = sum(count for key, count in meta["duplicates"].items() if "_in_" in key)
     shape = f"{meta['channels']}x{meta['height']}x{meta['width']}"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from support import PAID, stage, write_params
+
 from stages.arrays import read_array, read_json
 from stages.compare import sets
 from stages.errors import UserError

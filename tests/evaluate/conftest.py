@@ -56,7 +56,7 @@ def write_cell(root: Path, budget: int, method: str, seed: int, labels: np.ndarr
     write_json(root / f"results/{cell}/metrics.json", figures)
     settings = {"temperature": 4.0} if method == "kd" else {}
     compared = {"strategy": "in-batch", "k": 2} if method.startswith("ckd") else {"strategy": "none"}
-    meta = {"budget": budget, "method": method, "seed": seed, "settings": settings, "comparisons": compared}
+    meta = {"budget": budget, "method": method, "seed": seed, "settings": {method: settings}, "comparisons": compared}
     write_json(root / f"students/{cell}/meta.json", meta | {"best_step": 10, "val_top1": figures["val_top1"]})
 
 

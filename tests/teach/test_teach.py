@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-
 from support import PAID, bill, stage, write_params
+
 from stages.arrays import read_array, read_json
 from stages.ledger import accounts
 from stages.ledger.database import open_ledger
@@ -56,7 +56,9 @@ def test_outputs_are_the_teachers_own(paid):
         import paid as module
 
         images = read_array(paid / "data/train/images.npy")[read_array(paid / "outputs/40/positions.npy")]
-        np.testing.assert_array_equal(read_array(paid / "outputs/40/logits.npy"), module.logits(images).astype(np.float32))
+        np.testing.assert_array_equal(
+            read_array(paid / "outputs/40/logits.npy"), module.logits(images).astype(np.float32)
+        )
     finally:
         sys.path.remove(str(paid))
 
@@ -90,7 +92,10 @@ def test_a_clone_with_an_export_owns_it_without_a_call(paid, monkeypatch):
         ({"methods.kd": {"temperature": "hot"}}, "methods.kd.temperature: found 'hot'"),
         ({"methods.kd": {"temperature": 0.0}}, "methods.kd.temperature: found 0.0, expected a number that is positive"),
         ({"methods.kd": {"temprature": 4.0}}, "'temprature' is not known. Did you mean 'temperature'?"),
-        ({"methods.ckd-mse": {"labels": "both"}}, "methods.ckd-mse.labels: found 'both'. Input should be 'difference', 'ce' or 'none'"),
+        (
+            {"methods.ckd-mse": {"labels": "both"}},
+            "methods.ckd-mse.labels: found 'both'. Input should be 'difference', 'ce' or 'none'",
+        ),
         ({"compare.sets": {}}, "compare.sets.ckd-mse: no such section"),
     ],
 )
@@ -215,7 +220,9 @@ def test_checkpoint_teachers(workspace):
 
     torch.save({"state_dict": {f"module.{k}": v for k, v in weights.items()}}, workspace / "mine.pt")
     write_params(workspace, {"teacher.weights": "mine.pt"})
-    assert "0 new calls" in stage("teach", 40, cwd=workspace).stdout  # the same weights in another file: the same teacher
+    assert (
+        "0 new calls" in stage("teach", 40, cwd=workspace).stdout
+    )  # the same weights in another file: the same teacher
     assert read_json(workspace / "outputs/40/meta.json")["teacher"]["fingerprint"] == first
     before = accounts.status(open_ledger())
 

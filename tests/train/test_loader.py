@@ -12,7 +12,15 @@ LOGITS = torch.randn(N, 5)
 
 
 def loader(**changes):
-    settings = {"mean": [0.0] * 3, "std": [1 / 255] * 3, "batch_size": 16, "crop": 2, "flip": True, "seed": 1, **changes}
+    settings = {
+        "mean": [0.0] * 3,
+        "std": [1 / 255] * 3,
+        "batch_size": 16,
+        "crop": 2,
+        "flip": True,
+        "seed": 1,
+        **changes,
+    }
     return Loader(IMAGES, LABELS, {"logits": LOGITS}, **settings)
 
 
@@ -50,7 +58,9 @@ def test_every_image_is_a_crop_or_its_mirror_of_its_own_sample():
 
 def test_without_augmentation_it_is_the_normalised_image():
     batch = loader(crop=0, flip=False, mean=[0.5, 0.4, 0.3], std=[0.2, 0.3, 0.4]).batch(0)
-    expected = (IMAGES[batch.labels] / 255 - torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1)) / torch.tensor([0.2, 0.3, 0.4]).view(3, 1, 1)
+    expected = (IMAGES[batch.labels] / 255 - torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1)) / torch.tensor(
+        [0.2, 0.3, 0.4]
+    ).view(3, 1, 1)
     torch.testing.assert_close(batch.images, expected)
 
 

@@ -9,13 +9,13 @@ import time
 import numpy as np
 import pytest
 import torch
+from support import PAID, ROOT, stage, write_params
 
 from stages.arrays import read_array, read_json
 from stages.errors import UserError
 from stages.params import Training
 from stages.train.checkpoint import Checkpoint
 from stages.train.loop import rate
-from support import PAID, ROOT, stage, write_params
 
 SETS = {"ckd-mse": {"strategy": "in-batch", "k": 2}, "ckd-kl": {"strategy": "random", "k": 3}}
 STUDY = {**PAID, "study.methods": ["ce", "kd", "ckd-mse", "ckd-kl"], "compare.sets": SETS, "compare.limit": 500}
@@ -99,7 +99,9 @@ def test_the_student_kept_is_the_best_on_validation(bought):
     from stages.train.loop import validator
 
     model, description = load_student(bought / "students/40-ce-0")
-    images, labels = (torch.from_numpy(np.array(read_array(bought / f"data/val/{n}.npy"))) for n in ("images", "labels"))
+    images, labels = (
+        torch.from_numpy(np.array(read_array(bought / f"data/val/{n}.npy"))) for n in ("images", "labels")
+    )
     found = validator(images, labels, description["mean"], description["std"])(model)
     assert found["val_top1"] == meta["val_top1"]
 
