@@ -52,7 +52,6 @@ class Training(Section):
     flip: bool = False
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    devices: Count = 1
     compile: bool = False
     validate_every: Count = 100
     checkpoint_every: Count = 200

@@ -100,8 +100,9 @@ def reserve(ledger: Ledger, run: int, samples: Sequence[str], *, view: str = CLE
                  "run_id": run, "key": key_of(teacher.fingerprint, sample, view), "reserved_at": time.time()}
                 for sample in new
             ]  # fmt: skip
-            ids = list(db.scalars(calls.insert().returning(calls.c.id, sort_by_parameter_order=True), rows))
-            reserved += [Call(id, row["sample"].hex(), row["key"]) for id, row in zip(ids, rows, strict=True)]  # type: ignore[attr-defined]
+            db.execute(calls.insert(), rows)  # in one go, and the ids read after: a RETURNING would go row by row
+            found = _live(db, teacher.id, new, view)
+            reserved += [Call(row.id, row.sample.hex(), row.key) for row in found]
     order = {sample: place for place, sample in enumerate(wanted)}
     return sorted(reserved, key=lambda call: order[call.sample])
 
@@ -117,16 +118,17 @@ def mark_sent(ledger: Ledger, run: int, made: Sequence[Call]) -> None:
 def finish(ledger: Ledger, run: int, made: Sequence[Call], answers: Sequence[Answer], cost: float) -> None:
     """Commit the answers and the charge (`cost` a call) together. A malformed answer is charged and kept aside."""
     good, bad, now = [], [], time.time()
+    types: dict[tuple, str] = {}  # the same for all answers, and slow to put together
     for call, answer in zip(made, answers, strict=True):
         if answer.malformed:
             bad.append({"call_id": call.id, "reason": answer.malformed, "payload": answer.raw})
             continue
         for signal, value in answer.signals.items():
-            payload = np.ascontiguousarray(value).tobytes()
-            good.append({
-                "call_id": call.id, "signal": signal, "type": type_of(value), "payload": payload,
-                "checksum": checksum(payload),
-            })  # fmt: skip
+            payload = value.tobytes()
+            if (value.dtype, value.shape) not in types:
+                types[value.dtype, value.shape] = type_of(value)
+            type = types[value.dtype, value.shape]
+            good.append({"call_id": call.id, "signal": signal, "type": type, "payload": payload, "checksum": checksum(payload)})
     with ledger.write() as db:
         # "unknown" too: an answer that arrives after this process was taken for dead is still an answer.
         _move(

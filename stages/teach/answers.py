@@ -25,10 +25,11 @@ def split(given: dict[str, Any], count: int, signals: Sequence[str], classes: in
     if reason:
         return [Answer({}, reason, _raw(given))] * count
     stored = {signal: values.astype(STORED) for signal, values in arrays.items()}
+    whole = {signal: np.isfinite(values.reshape(count, -1)).all(axis=1) for signal, values in stored.items()}
     rows = []
     for i in range(count):
         row = {signal: values[i] for signal, values in stored.items()}
-        bad = [signal for signal, value in row.items() if not np.isfinite(value).all()]
+        bad = [signal for signal in stored if not whole[signal][i]]
         rows.append(Answer({}, f"NaN or infinity in {', '.join(bad)}", _raw(row)) if bad else Answer(row))
     return rows
 

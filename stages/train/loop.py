@@ -48,7 +48,7 @@ def make_fabric(settings: Any) -> Fabric:
     if precision == "auto":
         cuda = settings.accelerator in ("auto", "cuda") and torch.cuda.is_available()
         precision = "bf16-mixed" if cuda and torch.cuda.is_bf16_supported() else "32-true"
-    return Fabric(accelerator=settings.accelerator, devices=settings.devices, precision=precision)
+    return Fabric(accelerator=settings.accelerator, devices=1, precision=precision)
 
 
 def rate(settings: Any, step: int) -> float:

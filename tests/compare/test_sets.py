@@ -63,7 +63,7 @@ def test_nearest_compares_each_sample_with_those_that_the_teacher_holds_closest(
 def test_bad_input_names_what_is_valid():
     with pytest.raises(UserError, match=r"'hardest' is not known.*balanced, in-batch, nearest, random"):
         sets.draw("hardest", 2, 10, 0, LOGITS, LABELS)
-    with pytest.raises(UserError, match="k = 101.*only 100"):
+    with pytest.raises(UserError, match=r"k = 101.*only 100"):
         sets.draw("random", 101, 10, 0, LOGITS, LABELS)
 
 
