@@ -101,7 +101,7 @@ def test_a_damaged_output_is_found_by_its_checksum(ledger):
     calls.mark_sent(ledger, run, made)
     calls.finish(ledger, run, made, answers(made), 0)
     with ledger.write() as db:
-        db.exec_driver_sql("UPDATE outputs SET payload = zeroblob(40)")
+        db.exec_driver_sql("UPDATE outputs SET payload = randomblob(40)")
     with pytest.raises(Exception, match=r"logits.*damaged"):
         owned.read(ledger, id, IDS[:1])
 
