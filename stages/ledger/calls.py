@@ -128,7 +128,9 @@ def finish(ledger: Ledger, run: int, made: Sequence[Call], answers: Sequence[Ans
             if (value.dtype, value.shape) not in types:
                 types[value.dtype, value.shape] = type_of(value)
             type = types[value.dtype, value.shape]
-            good.append({"call_id": call.id, "signal": signal, "type": type, "payload": payload, "checksum": checksum(payload)})
+            good.append(
+                {"call_id": call.id, "signal": signal, "type": type, "payload": payload, "checksum": checksum(payload)}
+            )
     with ledger.write() as db:
         # "unknown" too: an answer that arrives after this process was taken for dead is still an answer.
         _move(

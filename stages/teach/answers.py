@@ -25,7 +25,9 @@ def split(given: dict[str, Any], count: int, signals: Sequence[str], classes: in
     if reason:
         return [Answer({}, reason, _raw(given))] * count
     stored = {signal: values.astype(STORED) for signal, values in arrays.items()}
-    whole = {signal: np.isfinite(values.reshape(count, -1)).all(axis=1) for signal, values in stored.items()}
+    whole = {
+        signal: np.asarray(np.isfinite(values.reshape(count, -1)).all(axis=1)) for signal, values in stored.items()
+    }
     rows = []
     for i in range(count):
         row = {signal: values[i] for signal, values in stored.items()}
