@@ -83,7 +83,8 @@ def status(as_json: AsJson = False) -> None:
     place = database.locate()
     found = []
     if database.exists(place):  # asking makes no ledger
-        found = accounts.status(database.open_ledger(place))
+        ledger = database.open_ledger(place)
+        place, found = ledger.place, accounts.status(ledger)  # ledger.place shows no password
     if as_json:
         typer.echo(json.dumps({"teachers": found}, indent=2))
         return
@@ -104,10 +105,12 @@ def status(as_json: AsJson = False) -> None:
 @explained
 def unknown(teacher: Which = None, as_json: AsJson = False) -> None:
     """List the calls that may or may not have been charged."""
-    from stages.ledger import accounts, database
+    from stages.ledger import accounts, calls, database
 
     ledger = database.open_existing()
-    listed = accounts.unknown_calls(ledger, accounts.find(ledger, teacher).id)
+    account = accounts.find(ledger, teacher)
+    calls.settle(ledger, account.id)  # those of a process that was killed, too
+    listed = accounts.unknown_calls(ledger, account.id)
     if as_json:
         typer.echo(json.dumps({"calls": listed}, indent=2))
         return
@@ -121,16 +124,18 @@ def unknown(teacher: Which = None, as_json: AsJson = False) -> None:
 def resolve(
     outcome: Annotated[Literal["charged", "refunded"], typer.Argument(help="What the provider's bill says.")],
     teacher: Which = None,
-    cost: Annotated[float, typer.Option(min=0, help="Of each call, where charged.")] = 0.0,
+    cost: Annotated[float, typer.Option(min=0, max=1e6, help="Of each call, where charged.")] = 0.0,
     call: Annotated[list[int] | None, typer.Option(help="Only this call; may be repeated. Default: all.")] = None,
 ) -> None:
     """Settle unknown calls: charged (spent, the answer is lost) or refunded (the sample may be bought again)."""
-    from stages.ledger import accounts, database
+    from stages.ledger import accounts, calls, database
 
     ledger = database.open_existing()
     account = accounts.find(ledger, teacher)
+    calls.settle(ledger, account.id)  # those of a process that was killed, too
     hit = accounts.resolve(ledger, account.id, outcome == "charged", cost, call)
-    typer.echo(f"{hit} calls of {account.name} resolved as {outcome}")
+    again = "; `dvc repro -f -s teach@<budget>` buys them, then `dvc repro`" if hit and outcome == "refunded" else ""
+    typer.echo(f"{hit} calls of {account.name} resolved as {outcome}{again}")
 
 
 @ledger_app.command("export")
@@ -139,8 +144,8 @@ def export_(folder: Path, teacher: Which = None) -> None:
     """Write all that is owned of a teacher to a new folder: ids, one .npy a signal, costs, meta.json."""
     from stages.ledger import database, exports
 
-    if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder}: is not empty; name a new folder")
+    if folder.is_file() or (folder.exists() and any(folder.iterdir())):
+        raise UserError(f"{folder}: is a file or not empty; name a new folder")
     number = exports.export(database.open_existing(), folder, teacher)
     typer.echo(f"{number} samples written to {folder}")
 

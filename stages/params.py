@@ -77,7 +77,7 @@ class Teacher(Section):
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     canary: Count = 8
     max_malformed: Share = 0.02
-    price: NotNegative = 0.0
+    price: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = 0.0
     cap: Annotated[int, Field(ge=0)] | None = None
 
     @model_validator(mode="after")

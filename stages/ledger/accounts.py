@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from stages.errors import UserError
+from stages.ledger.calls import checksum
 from stages.ledger.database import Ledger
 from stages.ledger.schema import calls, outputs, teachers
 
@@ -99,7 +100,7 @@ def resolve(ledger: Ledger, teacher_id: int, charged: bool, cost: float, ids: Se
 
 
 def audit(ledger: Ledger) -> list[str]:
-    """What is wrong in the books: the spent counters against the calls, and done calls without an output. Empty: nothing."""
+    """What is wrong in the books: the spent counters against the calls, and done calls without an output, damaged outputs."""
     wrong = []
     with ledger.read() as db:
         for teacher in db.execute(sa.select(teachers)).all():
@@ -110,6 +111,12 @@ def audit(ledger: Ledger) -> list[str]:
                 wrong.append(f"{teacher.name}: {live} live calls, but {teacher.spent} counted as spent")
         has = sa.exists().where(outputs.c.call_id == calls.c.id)
         bare = db.scalar(sa.select(sa.func.count()).where(calls.c.state == "done", calls.c.detail.is_(None), ~has))
+        rows = db.execute(sa.select(outputs.c.payload, outputs.c.checksum))
+        damaged = sum(checksum(row.payload) != row.checksum for row in rows)
+        if damaged:
+            wrong.append(
+                f"{damaged} outputs do not match their checksums; `tuition ledger import` of an export mends them"
+            )
         if bare:
             wrong.append(f"{bare} calls are done without an output")
     return wrong

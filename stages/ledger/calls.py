@@ -23,6 +23,7 @@ from stages.ledger.schema import LIVE, calls, outputs, rejected, runs, teachers
 
 SILENT_SECONDS = 900  # a run on another machine that has not been heard of for so long is taken for dead
 CHUNK = 5_000  # values in one IN list
+AGAIN = "sent again"
 CLEAN = "clean"  # the view that is no augmentation
 
 
@@ -37,6 +38,7 @@ class Call:
     id: int
     sample: str
     key: str
+    again: bool = False  # sent once already, its fate unknown: not a new call
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ def start_run(ledger: Ledger, teacher_id: int, budget: int) -> int:
         )  # type: ignore[return-value]
 
 
-def reserve(ledger: Ledger, run: int, samples: Sequence[str], *, view: str = CLEAN, resend: bool = False) -> list[Call]:
+def reserve(
+    ledger: Ledger, run: int, samples: Sequence[str], *, view: str = CLEAN, resend: bool = False, cap: int | None = None
+) -> list[Call]:
     """Reserve a call for each of `samples` (content ids) that has no live call, atomically against every cap.
 
     With `resend`, calls left unknown are taken over under their old key: the same call, counted once. Samples in the hands
@@ -72,9 +76,11 @@ def reserve(ledger: Ledger, run: int, samples: Sequence[str], *, view: str = CLE
         live = {row.sample.hex(): row for row in _live(db, teacher.id, wanted, view)}
         again = [row for row in live.values() if resend and row.state == "unknown"]
         new = [sample for sample in wanted if sample not in live]
-        if teacher.cap is not None and teacher.spent + len(new) > teacher.cap:
+        # The caller's own cap as well: another process may have opened the account with a higher one since.
+        allowed = min((one for one in (cap, teacher.cap) if one is not None), default=None)
+        if allowed is not None and new and teacher.spent + len(new) > allowed:
             raise CapReached(
-                f"teacher.cap: {teacher.name!r} has {teacher.spent} calls spent of {teacher.cap} in its life; "
+                f"teacher.cap: {teacher.name!r} has {teacher.spent} calls spent of {allowed} in its life; "
                 f"{len(new)} more do not fit. Raise teacher.cap or lower study.budgets"
             )
         if state.spent + len(new) + len(again) > state.budget:
@@ -90,10 +96,8 @@ def reserve(ledger: Ledger, run: int, samples: Sequence[str], *, view: str = CLE
         reserved = []
         if again:
             ids = [row.id for row in again]
-            db.execute(
-                calls.update().where(calls.c.id.in_(ids)).values(state="reserved", run_id=run, detail="sent again")
-            )
-            reserved += [Call(row.id, row.sample.hex(), row.key) for row in again]
+            db.execute(calls.update().where(calls.c.id.in_(ids)).values(state="reserved", run_id=run, detail=AGAIN))
+            reserved += [Call(row.id, row.sample.hex(), row.key, again=True) for row in again]
         if new:
             rows = [
                 {"teacher_id": teacher.id, "sample": bytes.fromhex(sample), "view": view, "state": "reserved",
@@ -131,12 +135,15 @@ def finish(ledger: Ledger, run: int, made: Sequence[Call], answers: Sequence[Ans
             good.append(
                 {"call_id": call.id, "signal": signal, "type": type, "payload": payload, "checksum": checksum(payload)}
             )
+    charge = to_micros(cost)
     with ledger.write() as db:
-        # "unknown" too: an answer that arrives after this process was taken for dead is still an answer.
-        _move(
-            db, [call.id for call in made], ("sent", "unknown"), run,
-            state="done", ended_at=now, cost=to_micros(cost), detail=None,
-        )  # fmt: skip
+        # Whoever holds the call by now: an answer that arrives after this process was taken for dead is still an answer,
+        # and one that another process has brought meanwhile stays as it is.
+        where = (calls.c.id.in_([call.id for call in made]), calls.c.state.in_(("reserved", "sent", "unknown")))
+        mine = set(db.scalars(sa.select(calls.c.id).where(*where)))
+        db.execute(calls.update().where(*where).values(state="done", ended_at=now, cost=charge, detail=None))
+        good = [row for row in good if row["call_id"] in mine]
+        bad = [row for row in bad if row["call_id"] in mine]
         if good:
             db.execute(outputs.insert(), good)
         if bad:
@@ -152,12 +159,15 @@ def refund(ledger: Ledger, run: int, made: Sequence[Call], reason: str) -> None:
     """Give back calls that were surely not processed (never sent, or refused before processing)."""
     with ledger.write() as db:
         teacher_id = db.scalar(sa.select(runs.c.teacher_id).where(runs.c.id == run))
-        hit = _move(
-            db, [call.id for call in made], ("reserved", "sent"), run,
-            state="refunded", ended_at=time.time(), detail=reason,
-        )  # fmt: skip
+        ids = [call.id for call in made]
+        # Sent again: of its first sending nothing is known still, so it goes on counting as spent.
+        mine = (calls.c.id.in_(ids), calls.c.run_id == run, calls.c.state.in_(("reserved", "sent")))
+        again = db.execute(
+            calls.update().where(*mine, calls.c.detail == AGAIN).values(state="unknown", detail=f"sent again: {reason}")
+        ).rowcount
+        hit = _move(db, ids, ("reserved", "sent"), run, state="refunded", ended_at=time.time(), detail=reason)
         _uncount(db, teacher_id, hit)
-        db.execute(runs.update().where(runs.c.id == run).values(spent=runs.c.spent - hit))
+        db.execute(runs.update().where(runs.c.id == run).values(spent=runs.c.spent - hit - again))
 
 
 def abandon(ledger: Ledger, run: int, made: Sequence[Call], reason: str) -> None:
@@ -202,18 +212,36 @@ def _alive(run: sa.Row, now: float) -> bool:
 
 
 def _started(pid: int) -> float | None:
+    """When a process started, in a measure that no change of the clock moves; None where it is gone."""
+    stat = Path(f"/proc/{pid}/stat")
     try:
+        if stat.exists():  # Linux: clock ticks since boot
+            state, *rest = stat.read_text().rpartition(")")[2].split()
+            return None if state == "Z" else float(rest[18])
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
         return None
 
 
 @cache
 def _host() -> str:
-    """This machine's name and boot: after a reboot no process of before is alive."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    return f"{socket.gethostname()}/{boot.read_text().strip() if boot.exists() else int(psutil.boot_time())}"
+    """This machine, its boot, and the namespace in which process numbers mean something here."""
+    boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    parts = [socket.gethostname(), boot.read_text().strip() if boot.exists() else str(int(psutil.boot_time()))]
+    return "/".join([*parts, os.readlink(space)] if space.is_symlink() else parts)
+
+
+def holders(ledger: Ledger, teacher_id: int) -> list[str]:
+    """Who has calls under way: host, process and number of calls, for people to read."""
+    with ledger.read() as db:
+        rows = db.execute(
+            sa.select(runs.c.host, runs.c.pid, sa.func.count())
+            .join(calls, calls.c.run_id == runs.c.id)
+            .where(calls.c.teacher_id == teacher_id, calls.c.state.in_(("reserved", "sent")))
+            .group_by(runs.c.host, runs.c.pid)
+        ).all()
+    return [f"process {pid} on {host.split('/')[0]} ({count} calls)" for host, pid, count in rows]
 
 
 def _live(db: sa.Connection, teacher_id: int, samples: Sequence[str], view: str) -> list[sa.Row]:

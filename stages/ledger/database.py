@@ -3,6 +3,7 @@
 import os
 import struct
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -78,7 +79,7 @@ def locate() -> str:
 
 def exists(place: str) -> bool:
     """Whether there is a ledger at `place` (a database server is taken to have one)."""
-    return "://" in place or Path(place).exists()
+    return "://" in place or Path(place).expanduser().exists()
 
 
 def open_ledger(place: str | None = None) -> Ledger:
@@ -86,14 +87,14 @@ def open_ledger(place: str | None = None) -> Ledger:
 
     Raises LedgerError when it is damaged, empty, newer than this Tuition, or not reachable.
     """
-    place = place or locate()
+    place = _file_of(place or locate())
     if "://" in place:
         ledger = Ledger(_engine(place), sa.make_url(place).render_as_string(hide_password=True))
     else:
         path = Path(place).expanduser().absolute()
         _make_file(path)
         _check_file(path)
-        ledger = Ledger(_engine(f"sqlite:///{path}"), str(path))
+        ledger = Ledger(_engine(_url(path)), str(path))
     _migrate(ledger)
     return ledger
 
@@ -106,7 +107,24 @@ def open_existing() -> Ledger:
     return open_ledger(place)
 
 
-def _engine(url: str) -> sa.Engine:
+def _url(path: Path) -> sa.URL:
+    return sa.URL.create("sqlite", database=str(path))  # not as text: a path may hold a "?"
+
+
+def _file_of(place: str) -> str:
+    """The path in a SQLite URL, which is then treated as any other file; other places unchanged."""
+    if not place.startswith("sqlite"):
+        return place
+    with suppress(sa.exc.ArgumentError):
+        url = sa.make_url(place)
+        if url.get_backend_name() == "sqlite":
+            if url.database in (None, "", ":memory:"):
+                raise LedgerError(f"TUITION_LEDGER: {place}: a ledger in memory forgets what was paid; name a file")
+            return url.database
+    return place
+
+
+def _engine(url: str | sa.URL) -> sa.Engine:
     try:
         sqlite = sa.make_url(url).get_backend_name() == "sqlite"
         engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS} if sqlite else {})
@@ -147,7 +165,7 @@ def _make_file(path: Path) -> None:
             f"ledger {path}: cannot be made there ({error}); set TUITION_LEDGER to another place"
         ) from None
     try:
-        aside = Ledger(_engine(f"sqlite:///{name}"), name)
+        aside = Ledger(_engine(_url(Path(name))), str(path))
         _migrate(aside)
         raw = aside.engine.raw_connection()
         raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")  # fold the WAL into the file before it moves
@@ -155,6 +173,10 @@ def _make_file(path: Path) -> None:
         aside.close()
         with suppress(FileExistsError):  # another process was first
             os.link(name, path)
+    except OSError as error:
+        raise LedgerError(
+            f"ledger {path}: cannot be made there ({error}); set TUITION_LEDGER to another place"
+        ) from None
     finally:
         for suffix in ("", "-wal", "-shm"):
             Path(name + suffix).unlink(missing_ok=True)
@@ -162,19 +184,36 @@ def _make_file(path: Path) -> None:
 
 def _check_file(path: Path) -> None:
     """Find truncation from the header: SQLite itself opens an emptied file as a new database, and reads a cut one up to the cut."""
-    size = path.stat().st_size
+    try:
+        found = _fault(path)
+        for _ in range(
+            20
+        ):  # another process may be folding its log into the file this moment: what is damaged stays so
+            if found is None or "bytes where" not in found:
+                break
+            time.sleep(0.02)
+            found = _fault(path)
+    except OSError as error:
+        raise LedgerError(f"ledger {path}: cannot be read ({error}); set TUITION_LEDGER to another place") from None
+    if found:
+        raise LedgerError(f"ledger {path}: {_advice(found)}")
+
+
+def _fault(path: Path) -> str | None:
     with path.open("rb") as file:
         header = file.read(100)
-    wal = Path(f"{path}-wal")
+        size = os.fstat(file.fileno()).st_size
     if size == 0:
-        raise LedgerError(f"ledger {path}: {_advice('the file is empty: corrupt')}")
+        return "the file is empty: corrupt"
     if len(header) < 100 or header[:16] != b"SQLite format 3\0":
-        raise LedgerError(f"ledger {path}: {_advice('file is not a database')}")
+        return "file is not a database"
     page = struct.unpack(">H", header[16:18])[0]
     page = 65536 if page == 1 else page
     pages = struct.unpack(">I", header[28:32])[0]
-    if size < page * pages and not (wal.exists() and wal.stat().st_size > 0):
-        raise LedgerError(f"ledger {path}: {_advice(f'corrupt: {size} bytes where its header says {page * pages}')}")
+    with suppress(FileNotFoundError):
+        if os.stat(f"{path}-wal").st_size > 0:
+            return None
+    return None if size >= page * pages else f"corrupt: {size} bytes where its header says {page * pages}"
 
 
 def _migrate(ledger: Ledger) -> None:

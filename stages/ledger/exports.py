@@ -6,6 +6,7 @@ can give its outputs back to a new ledger.
 """
 
 import json
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,19 +64,17 @@ def write(
 def import_folder(ledger: Ledger, folder: Path) -> tuple[int, int]:
     """Take an export's outputs into the ledger; returns (taken, already owned). Taking one twice changes nothing.
 
-    A call of this ledger that was unknown or lost is mended by it. Raises UserError naming the file that does not fit,
-    before anything is written.
+    A call of this ledger that was unknown or lost, or whose output is damaged, is mended by it. Raises UserError naming the
+    file that does not fit, before anything is written.
     """
     meta, ids = read_json(folder / "meta.json"), read_array(folder / "ids.npy")
     _check(folder, meta, ids)
     n = len(ids)
     signals = {signal: read_array(folder / f"{signal}.npy") for signal in meta["signals"]}
     costs = read_array(folder / "costs.npy")
-    for name, values in {**signals, "costs": costs}.items():
-        if len(values) != n:
-            raise UserError(f"{folder / name}.npy: {len(values)} rows, but ids.npy has {n}")
-        if not np.isfinite(values).all():
-            raise UserError(f"{folder / name}.npy: holds NaN or infinity; this is no export of the ledger")
+    for name, values in signals.items():
+        _check_values(folder / f"{name}.npy", values, n, "f")
+    _check_values(folder / "costs.npy", costs, n, "iu")
     teacher = meta["teacher"]
     known = {row["fingerprint"]: row["cap"] for row in _caps(ledger)}
     cap = known.get(teacher["fingerprint"])
@@ -85,10 +84,12 @@ def import_folder(ledger: Ledger, folder: Path) -> tuple[int, int]:
         view = meta.get("view", CLEAN)
         where = (calls.c.teacher_id == id, calls.c.view == view, calls.c.state.in_(LIVE))
         held = {row.sample: row for row in db.execute(sa.select(calls).where(*where))}
+        damaged = _damaged(db, id)
         for i in range(n):
             sample = bytes.fromhex(ids[i].decode())
             row = held.get(sample)
-            if row is not None and (row.state in ("reserved", "sent") or (row.state == "done" and not row.detail)):
+            owned_already = row is not None and row.state == "done" and not row.detail and row.id not in damaged
+            if owned_already or (row is not None and row.state in ("reserved", "sent")):
                 continue
             charge = {"state": "done", "cost": int(costs[i]), "detail": None, "ended_at": time.time()}
             if row is None:
@@ -99,6 +100,7 @@ def import_folder(ledger: Ledger, folder: Path) -> tuple[int, int]:
             else:
                 call_id = row.id
                 db.execute(calls.update().where(calls.c.id == call_id).values(**charge))
+                db.execute(outputs.delete().where(outputs.c.call_id == call_id))
                 db.execute(rejected.delete().where(rejected.c.call_id == call_id))
             for signal, array in signals.items():
                 payload = np.ascontiguousarray(array[i]).tobytes()
@@ -114,10 +116,41 @@ def _caps(ledger: Ledger) -> list[dict[str, Any]]:
 
 
 def _check(folder: Path, meta: Any, ids: np.ndarray) -> None:
-    wanted = ("teacher", "signals")
-    if not isinstance(meta, dict) or any(key not in meta for key in wanted):
-        raise UserError(f"{folder / 'meta.json'}: this is no export; an export's meta.json has {', '.join(wanted)}")
-    if any(key not in meta["teacher"] for key in ("fingerprint", "name", "description")):
-        raise UserError(f"{folder / 'meta.json'}: teacher: needs fingerprint, name and description")
-    if ids.dtype != np.dtype("S64") or any(len(one) != 64 for one in ids):
+    teacher = meta.get("teacher") if isinstance(meta, dict) else None
+    if not isinstance(teacher, dict) or "signals" not in meta:
+        raise UserError(f"{folder / 'meta.json'}: this is no export; an export's meta.json has teacher and signals")
+    if any(
+        not isinstance(teacher.get(key), kind)
+        for key, kind in (("fingerprint", str), ("name", str), ("description", dict))
+    ):
+        raise UserError(f"{folder / 'meta.json'}: teacher: needs fingerprint, name (text) and description (a mapping)")
+    names = meta["signals"]
+    if (
+        not isinstance(names, list)
+        or not names
+        or any(not re.fullmatch(r"[a-z][a-z0-9_]*", str(name)) for name in names)
+    ):
+        raise UserError(f"{folder / 'meta.json'}: signals: found {names!r}, expected a list of plain names")
+    if not isinstance(meta.get("view", CLEAN), str):
+        raise UserError(f"{folder / 'meta.json'}: view: found {meta['view']!r}, expected text")
+    hexadecimal = re.compile(rb"[0-9a-f]{64}")
+    if ids.dtype != np.dtype("S64") or ids.ndim != 1 or any(not hexadecimal.fullmatch(one) for one in ids):
         raise UserError(f"{folder / 'ids.npy'}: found {ids.dtype}; an export's ids are 64 hex characters (S64)")
+    if len(np.unique(ids)) < len(ids):
+        raise UserError(f"{folder / 'ids.npy'}: the same id stands there twice")
+
+
+def _check_values(path: Path, values: np.ndarray, rows: int, kinds: str) -> None:
+    if values.dtype.kind not in kinds or values.ndim < 1 or len(values) != rows:
+        raise UserError(f"{path}: found {values.dtype} with shape {values.shape}, but ids.npy has {rows} rows")
+    if not np.isfinite(values).all() or ("f" not in kinds and (values.ndim != 1 or (values < 0).any())):
+        raise UserError(f"{path}: holds NaN, infinity or a negative cost; this is no export of the ledger")
+
+
+def _damaged(db: sa.Connection, teacher_id: int) -> set[int]:
+    """Ids of calls with an output that does not match its checksum."""
+    columns = (outputs.c.call_id, outputs.c.payload, outputs.c.checksum)
+    rows = db.execute(
+        sa.select(*columns).join(calls, calls.c.id == outputs.c.call_id).where(calls.c.teacher_id == teacher_id)
+    )
+    return {row.call_id for row in rows if checksum(row.payload) != row.checksum}

@@ -72,6 +72,21 @@ def read(
     return np.array(whole, dtype=np.int64), arrays, np.array([cost[i] for i in whole], dtype=np.int64)
 
 
+def cost(ledger: Ledger, teacher_id: int, samples: Sequence[str], view: str = CLEAN) -> float:
+    """What the live calls for `samples` cost together, those whose answers cannot be used among them."""
+    total = 0
+    with ledger.read() as db:
+        for part in _parts(samples):
+            where = (
+                calls.c.teacher_id == teacher_id,
+                calls.c.view == view,
+                calls.c.sample.in_(part),
+                calls.c.state.in_(LIVE),
+            )
+            total += db.scalar(sa.select(sa.func.coalesce(sa.func.sum(calls.c.cost), 0)).where(*where)) or 0
+    return int(total) / 1_000_000
+
+
 def _parts(samples: Sequence[str]) -> Iterator[list[bytes]]:
     for start in range(0, len(samples), CHUNK):
         yield [bytes.fromhex(sample) for sample in samples[start : start + CHUNK]]

@@ -9,17 +9,19 @@ import numpy as np
 from stages import params as parameters
 from stages.arrays import read_array, read_json, write_array, write_json
 from stages.errors import UserError, run
-from stages.ledger import accounts, exports, owned
+from stages.ledger import accounts, calls, exports, owned
 from stages.ledger.database import Ledger, open_ledger
 from stages.preflight import check_methods
 from stages.teach import teachers
-from stages.teach.buy import buy, outstanding
+from stages.teach.buy import buy
 from stages.teach.order import purchase_order
 from stages.teach.progress import bar
 
 
 def main(argv: list[str]) -> None:
     params = parameters.load()
+    if len(argv) != 1 or not argv[0].isdigit():
+        raise UserError(f"python -m stages.teach: found {' '.join(argv)!r}, expected one budget, such as 400")
     budget = int(argv[0])
     pool = Path("data/train")
     facts = read_json(Path("data/meta.json")) | read_json(pool / "meta.json")
@@ -41,7 +43,11 @@ def main(argv: list[str]) -> None:
     ledger = open_ledger()
     fingerprint = teachers.fingerprint(teacher.description)
     account = accounts.open_account(ledger, fingerprint, params.teacher.name, teacher.description, params.teacher.cap)
-    _check_cap(ledger, fingerprint, len(outstanding(ledger, account, teacher, wanted)[0]), params.teacher.cap)
+    calls.settle(ledger, account)  # calls of dead processes that were never sent do not count
+    live = owned.states(ledger, account, wanted)  # a call that is sent again is counted already
+    _check_cap(ledger, fingerprint, sum(one not in live for one in wanted), params.teacher.cap)
+
+    _check_signals(ledger, account, [one for one in wanted if live.get(one) == "owned"], teacher.signals)
 
     def images_of(some: Sequence[str]) -> np.ndarray:
         return np.ascontiguousarray(images[[position[one] for one in some]])
@@ -65,6 +71,16 @@ def _check_cap(ledger: Ledger, fingerprint: str, needed: int, cap: int | None) -
         )
 
 
+def _check_signals(ledger: Ledger, account: int, held: list[str], signals: Sequence[str]) -> None:
+    """What is owned must have the signals that the teacher offers now: exported together they would not fit."""
+    found = set(owned.read(ledger, account, held[:1])[1]) if held else set(signals)
+    if found != set(signals):
+        raise UserError(
+            f"teacher: offers {', '.join(signals)}, but what is owned of it has {', '.join(sorted(found))}. Nothing was sent. "
+            "Offer the same signals, or change teacher.version: then it is another teacher, whose outputs are bought anew"
+        )
+
+
 def _export(
     ledger: Ledger, account: int, fingerprint: str, budget: int, wanted: list[str], chosen: np.ndarray,
     params: parameters.Params, new: int,
@@ -77,7 +93,7 @@ def _export(
         )
     states = list(owned.states(ledger, account, wanted).values())
     unknown, unusable = states.count("unknown"), states.count("unusable")
-    spend = {"calls": len(states), "cost": float(costs.sum()) / 1e6, "usable": len(places)}
+    spend = {"calls": len(states), "cost": owned.cost(ledger, account, wanted), "usable": len(places)}
     folder = Path(f"outputs/{budget}")
     shutil.rmtree(folder, ignore_errors=True)
     teacher = exports.teacher_meta(accounts.find(ledger, fingerprint))
@@ -90,7 +106,10 @@ def _export(
     if unusable:
         print(f"  {unusable} calls were charged and gave nothing usable")
     if unknown:
-        print(f"  {unknown} calls are unknown and count as spent: see `tuition ledger resolve --help`, then run again")
+        print(
+            f"  {unknown} calls are unknown and count as spent: look at your bill, then\n"
+            f"  `tuition ledger resolve charged|refunded`, `dvc repro -f -s teach@{budget}` and `dvc repro`"
+        )
 
 
 if __name__ == "__main__":

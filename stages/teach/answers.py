@@ -11,20 +11,24 @@ from stages.ledger.calls import Answer
 STORED = np.float32  # what outputs are stored in
 
 
-def split(given: dict[str, Any], count: int, signals: Sequence[str], classes: int) -> list[Answer]:
+def split(
+    given: dict[str, Any], count: int, signals: Sequence[str], classes: int, shapes: dict[str, tuple[int, ...]]
+) -> list[Answer]:
     """One Answer per call from a batch's answer `given` ({signal: (B, …)}).
 
     A batch that cannot be divided into its calls (wrong keys, wrong number of rows, not numbers) is malformed as a whole;
-    a row with NaN or infinity is malformed alone.
+    a row with NaN or infinity is malformed alone. `shapes` holds each signal's shape a row, and learns it from the first answer:
+    rows of different shapes could not be exported together.
     """
     try:
         arrays = {signal: np.asarray(given[signal]) for signal in signals if signal in given}
-        reason = _batch_fault(arrays, given, count, signals, classes)
-    except (ValueError, TypeError) as error:
-        arrays, reason = {}, f"not an array of numbers: {error}"
+        reason = _batch_fault(arrays, given, count, signals, classes, shapes)
+    except Exception as error:  # whatever the teacher's object does when asked for numbers
+        arrays, reason = {}, f"not an array of numbers: {type(error).__name__}: {error}"
     if reason:
-        return [Answer({}, reason, _raw(given))] * count
-    stored = {signal: values.astype(STORED) for signal, values in arrays.items()}
+        return [Answer({}, reason, _raw(given))] + [Answer({}, reason, b"as the first of its batch")] * (count - 1)
+    with np.errstate(all="ignore"):  # what overflows is found below, as infinity
+        stored = {signal: values.astype(STORED) for signal, values in arrays.items()}
     whole = {
         signal: np.asarray(np.isfinite(values.reshape(count, -1)).all(axis=1)) for signal, values in stored.items()
     }
@@ -37,8 +41,9 @@ def split(given: dict[str, Any], count: int, signals: Sequence[str], classes: in
 
 
 def _batch_fault(
-    arrays: dict[str, np.ndarray], given: dict[str, Any], count: int, signals: Sequence[str], classes: int
-) -> str | None:
+    arrays: dict[str, np.ndarray], given: dict[str, Any], count: int, signals: Sequence[str], classes: int,
+    shapes: dict[str, tuple[int, ...]],
+) -> str | None:  # fmt: skip
     for signal in signals:
         if signal not in arrays:
             return f"no {signal!r} in the answer, only {', '.join(map(repr, given)) or 'nothing'}"
@@ -49,6 +54,9 @@ def _batch_fault(
             return f"{signal}: found shape {found.shape} for {count} images"
     if "logits" in arrays and arrays["logits"].shape[1:] != (classes,):
         return f"logits: found shape {arrays['logits'].shape} for {count} images and the data's {classes} classes"
+    for signal, values in arrays.items():
+        if shapes.setdefault(signal, values.shape[1:]) != values.shape[1:]:
+            return f"{signal}: found shape {values.shape[1:]} a sample, but the first answer had {shapes[signal]}"
     return None
 
 
@@ -58,4 +66,7 @@ def _raw(value: Any) -> bytes:
         file = io.BytesIO()
         np.savez_compressed(file, **value)
         return file.getvalue()
-    return repr(value)[:100_000].encode()
+    try:
+        return repr(value)[:100_000].encode()
+    except Exception as error:
+        return f"{type(value).__name__}, whose text raises {type(error).__name__}".encode()

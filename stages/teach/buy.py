@@ -1,8 +1,11 @@
 """Buying: reserve, send, own, batch by batch, until every sample of the budget is owned or charged."""
 
 import shutil
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from stages.teach.answers import split
 from stages.teach.teachers import Refused, Teacher
 
 POLL_SECONDS = 0.5
-FULL_DISK_SECONDS = 60  # how long an answer that is in hand waits for disk space
+FULL_DISK_SECONDS = 600  # how long an answer that is in hand waits for disk space
 SPARE_BYTES = 4 << 20
 
 
@@ -37,64 +40,100 @@ def buy(
     classes: int,
     progress: Callable[[int, int], None] = lambda bought, left: None,
 ) -> int:
-    """Own the outputs of `ids` (content ids in the order of purchase); returns how many calls were sent.
+    """Own the outputs of `ids` (content ids in the order of purchase); returns how many new calls that took.
 
     `images_of(ids)` gives (B, C, H, W) uint8. Sends `settings.canary` calls first and stops where one of them is malformed;
     stops later where the malformed exceed `settings.max_malformed`. Waits for samples that another process is buying.
     Raises UserError naming what was found; whatever was answered by then is owned.
     """
     run = calls.start_run(ledger, teacher_id, budget=len(ids))
-    sent = malformed = 0
+    sent = new = malformed = 0
+    waiting = False
+    shapes: dict[str, tuple[int, ...]] = {}
     row_bytes = 1 << 16  # of one call's outputs, until the first answer tells
     while True:
         todo, elsewhere = outstanding(ledger, teacher_id, teacher, ids)
         if not todo and not elsewhere:
-            return sent
+            return new
         if not todo:  # another process has the rest: it finishes them, or dies and leaves them to us
+            if not waiting:
+                held = ", ".join(calls.holders(ledger, teacher_id))
+                print(
+                    f"waiting for {len(elsewhere)} samples that are being bought by {held or 'another process'}",
+                    flush=True,
+                )
+                waiting = True
             time.sleep(POLL_SECONDS)
             calls.settle(ledger, teacher_id)
             continue
-        size = settings.canary if sent == 0 else settings.batch_size
         while todo:
+            left = settings.canary - sent if sent < settings.canary else len(todo)
+            size = min(settings.batch_size, left)
             batch, todo = todo[:size], todo[size:]
             _check_room(ledger, row_bytes * len(batch))
             images = images_of(batch)  # read before the calls are reserved: a read error then costs nothing
-            made = calls.reserve(ledger, run, batch, resend=teacher.idempotent)
+            made = calls.reserve(ledger, run, batch, resend=teacher.idempotent, cap=settings.cap)
             if not made:
                 continue
             if len(made) < len(batch):
                 images = images_of([call.sample for call in made])
-            answers = _ask(ledger, run, teacher, made, images, classes)
-            _own(ledger, run, made, answers, settings.price)
+            given = _ask(ledger, run, teacher, made, images)
+            with _unbroken():  # these answers are paid for: Ctrl-C waits until they are owned
+                answers = split(given, len(made), teacher.signals, classes, shapes)
+                _own(ledger, run, made, answers, settings.price)
             bad = [answer.malformed for answer in answers if answer.malformed]
             malformed += len(bad)
             row_bytes = max(sum(v.nbytes for v in a.signals.values()) for a in answers) or row_bytes
-            first, sent = sent == 0, sent + len(made)
+            first, sent = sent < settings.canary, sent + len(made)
+            new += sum(not call.again for call in made)
             progress(sent, len(todo))
-            if bad and (first or malformed > settings.max_malformed * sent):
+            if bad and (first or malformed > max(1, settings.max_malformed * len(ids))):
                 raise UserError(
                     f"teacher {settings.name!r}: {malformed} of {sent} answers are malformed ({bad[0]}). They are charged and kept "
                     "in the ledger for inspection; no more calls are sent"
                 )
-            size = settings.batch_size
 
 
-def _ask(
-    ledger: Ledger, run: int, teacher: Teacher, made: list[Call], images: np.ndarray, classes: int
-) -> list[calls.Answer]:
+def _ask(ledger: Ledger, run: int, teacher: Teacher, made: list[Call], images: np.ndarray) -> dict[str, Any]:
     calls.mark_sent(ledger, run, made)
     try:
-        given = teacher.answer(images, [call.key for call in made])
+        return teacher.answer(images, [call.key for call in made])
     except Refused as error:
         calls.refund(ledger, run, made, f"refused: {error}")
-        raise UserError(f"teacher refused {len(made)} calls ({error}); they are refunded. Run again later") from error
+        raise UserError(
+            f"teacher refused {len(made)} calls ({error}); they are refunded, but for those that were sent before and whose fate "
+            "is unknown. Run again later"
+        ) from error
     except Exception as error:
         calls.abandon(ledger, run, made, f"{type(error).__name__}: {error}"[:500])
         raise UserError(
             f"teacher failed on {len(made)} calls with {type(error).__name__}: {error}. Whether they were charged is not known: "
             "they count as spent until `tuition ledger resolve`"
         ) from error
-    return split(given, len(made), teacher.signals, classes)
+    except BaseException as error:  # Ctrl-C or sys.exit: a process that lives on must not hold these calls for ever
+        calls.abandon(ledger, run, made, f"{type(error).__name__} in the teacher")
+        if isinstance(error, SystemExit):
+            raise UserError(
+                f"teacher ended the process (sys.exit({error.code})) on {len(made)} calls: they count as spent"
+            ) from error
+        raise
+
+
+@contextmanager
+def _unbroken() -> Iterator[None]:
+    """Put off Ctrl-C and SIGTERM until the end of the block."""
+    if threading.current_thread() is not threading.main_thread():  # only there do they arrive, or can they be put off
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda n, _: came.append(n)) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt if came[0] == signal.SIGINT else SystemExit(128 + came[0])
 
 
 def _own(ledger: Ledger, run: int, made: list[Call], answers: list[calls.Answer], price: float) -> None:
@@ -104,7 +143,10 @@ def _own(ledger: Ledger, run: int, made: list[Call], answers: list[calls.Answer]
         try:
             return calls.finish(ledger, run, made, answers, price)
         except LedgerError as error:
-            if "Free disk space" not in str(error) or time.monotonic() > deadline:
+            if (
+                not any(word in str(error) for word in ("Free disk space", "has held it"))
+                or time.monotonic() > deadline
+            ):
                 raise
             print(f"{error}. Holding {len(made)} paid answers for {deadline - time.monotonic():.0f} s more", flush=True)
             time.sleep(2)

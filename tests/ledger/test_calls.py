@@ -104,6 +104,9 @@ def test_a_damaged_output_is_found_by_its_checksum(ledger):
         db.exec_driver_sql("UPDATE outputs SET payload = randomblob(40)")
     with pytest.raises(Exception, match=r"logits.*damaged"):
         owned.read(ledger, id, IDS[:1])
+    assert "1 outputs do not match" in accounts.audit(ledger)[0]
+    with ledger.write() as db:  # the fixture audits the books once more
+        db.exec_driver_sql("UPDATE outputs SET payload = zeroblob(40)")
 
 
 DIES = textwrap.dedent(
@@ -250,3 +253,35 @@ def test_the_books_are_right_after_any_sequence(tmp_path, steps):
         assert found["reserved"] + found["done"] + found["unknown"] <= 8
         assert accounts.audit(opened) == []
     opened.close()
+
+
+def test_a_refused_resend_stays_unknown_since_its_first_sending_may_be_charged(ledger):
+    id = account(ledger, cap=10)
+    subprocess.run([sys.executable, "-c", DIES, "die"], capture_output=True, timeout=60)
+    run = calls.start_run(ledger, id, 10)
+    made = calls.reserve(ledger, run, IDS[:10], resend=True)
+    calls.mark_sent(ledger, run, made)
+    calls.refund(ledger, run, made, "429")
+    assert states(ledger) == {"done": 0, "refunded": 8, "unknown": 6, "reserved": 0}
+
+
+def test_an_answer_to_a_call_that_another_process_took_over_and_finished_changes_nothing(ledger):
+    id = account(ledger)
+    first, second = calls.start_run(ledger, id, 5), calls.start_run(ledger, id, 5)
+    made = calls.reserve(ledger, first, IDS[:5])
+    calls.mark_sent(ledger, first, made)
+    calls.abandon(ledger, first, made, "taken for dead")
+    again = calls.reserve(ledger, second, IDS[:5], resend=True)
+    calls.mark_sent(ledger, second, again)
+    calls.finish(ledger, first, made, answers(made), 1)  # late, but an answer
+    calls.finish(ledger, second, again, answers(again), 1)
+    assert states(ledger)["done"] == 5
+    assert accounts.status(ledger)[0]["cost"] == 5.0
+
+
+def test_a_run_keeps_its_own_cap_when_another_opens_the_account_without_one(ledger):
+    id = account(ledger, cap=6)
+    run = calls.start_run(ledger, id, 100)
+    account(ledger, cap=None)
+    with pytest.raises(CapReached, match="of 6"):
+        calls.reserve(ledger, run, IDS[:7], cap=6)

@@ -112,3 +112,15 @@ def test_a_disk_that_fills_up_loses_nothing(tmp_path):
     assert accounts.audit(ledger) == []
     assert accounts.status(ledger)[0]["samples"] == int(owned)
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 3_000_000
+
+
+def test_a_sqlite_url_is_a_file_like_any_other_and_memory_is_refused(filled):
+    ledger = open_ledger(f"sqlite:///{filled}")
+    assert accounts.status(ledger)[0]["samples"] == 300
+    ledger.close()
+    filled.write_bytes(b"")
+    with pytest.raises(LedgerError, match="empty"):
+        open_ledger(f"sqlite:///{filled}")
+    for url in ("sqlite://", "sqlite:///:memory:"):
+        with pytest.raises(LedgerError, match="forgets what was paid"):
+            open_ledger(url)

@@ -61,7 +61,7 @@ def test_an_import_mends_a_lost_call(exported, tmp_path):
         (lambda out: (out / "ids.npy").unlink(), r"ids\.npy.*no such file"),
         (lambda out: (out / "meta.json").write_text("{}"), "this is no export"),
         (lambda out: (out / "logits.npy").write_bytes((out / "logits.npy").read_bytes()[:200]), r"logits\.npy"),
-        (lambda out: np.save(out / "logits.npy", np.ones((3, 10))), "3 rows, but ids.npy has 20"),
+        (lambda out: np.save(out / "logits.npy", np.ones((3, 10))), r"\(3, 10\), but ids.npy has 20 rows"),
         (lambda out: np.save(out / "logits.npy", np.full((20, 10), np.nan)), "NaN"),
         (lambda out: np.save(out / "ids.npy", np.arange(20)), "S64"),
     ],
@@ -92,3 +92,13 @@ def test_the_console(exported, tmp_path, monkeypatch):
     assert not os.path.exists(tmp_path / "none")  # asking makes no ledger
     assert tuition("ledger", "resolve", "refunded").returncode == 2
     assert "20 samples taken" in tuition("ledger", "import", exported).stdout
+
+
+def test_an_import_mends_a_damaged_output_that_the_audit_finds(exported):
+    ledger = open_ledger()
+    with ledger.write() as db:
+        db.exec_driver_sql("UPDATE outputs SET payload = randomblob(40) WHERE call_id = 3 AND signal = 'logits'")
+    assert "1 outputs do not match" in accounts.audit(ledger)[0]
+    assert exports.import_folder(ledger, exported) == (1, 19)
+    assert accounts.audit(ledger) == []
+    assert np.array_equal(owned.read(ledger, 1, IDS)[1]["logits"], np.load(exported / "logits.npy"))

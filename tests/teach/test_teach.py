@@ -245,3 +245,61 @@ def test_checkpoint_teachers(workspace):
         assert message in ran.stderr
     assert not (workspace / "owned-by-a-pickle").exists()
     assert accounts.status(open_ledger()) == before
+
+
+def test_the_canary_keeps_to_the_batch_size(paid):
+    (paid / "paid.py").write_text(
+        (paid / "paid.py").read_text()
+        + "\ndef one(images, keys):\n    open('sizes.txt', 'a').write(f'{len(images)} ')\n    return logits(images)\n"
+    )
+    assert teach(paid, 12, teacher__function="paid:one", teacher__batch_size=1).returncode == 0
+    assert (paid / "sizes.txt").read_text().split() == ["1"] * 12
+
+
+@pytest.mark.parametrize("names", ["'logits'", "()", "('ids',)", "('../up',)"])
+def test_names_of_signals_that_cannot_be_stored_are_refused(paid, names):
+    (paid / "paid.py").write_text((paid / "paid.py").read_text() + f"\nanswer.signals = {names}\n")
+    ran = teach(paid)
+    assert (ran.returncode, "teacher.function: signals" in ran.stderr) == (2, True)
+    assert bill(paid) == []
+
+
+def test_a_teacher_that_offers_other_signals_than_are_owned_is_told_so(paid):
+    teach(paid, 40)
+    (paid / "paid.py").write_text((paid / "paid.py").read_text() + "\nanswer.signals = ('logits', 'embedding')\n")
+    ran = teach(paid, 60)
+    assert "what is owned of it has logits" in ran.stderr
+    assert len(bill(paid)) == 40
+
+
+def test_rows_of_changing_shape_are_malformed_and_not_owned(paid):
+    (paid / "paid.py").write_text(
+        (paid / "paid.py").read_text()
+        + "\ncalls = []\ndef grows(images):\n    calls.append(1)\n"
+        + "    return {'logits': logits(images), 'embedding': np.ones((len(images), 3 + len(calls)))}\n"
+        + "grows.signals = ('logits', 'embedding')\n"
+    )
+    ran = teach(paid, 40, teacher__function="paid:grows", teacher__batch_size=16)
+    assert "the first answer had (4,)" in ran.stderr
+    status = accounts.status(open_ledger())[0]
+    assert (status["samples"], status["calls"]["done"]) == (8, 24)
+
+
+def test_an_answer_in_hand_outlives_ctrl_c(paid):
+    """SIGINT while the teacher's answers are being owned, and at any other moment: what was answered whole is owned."""
+    (paid / "paid.py").write_text(
+        (paid / "paid.py").read_text()
+        + "\ndef interrupts(images):\n    import signal, threading\n"
+        + "    threading.Timer(0.0, os.kill, (os.getpid(), signal.SIGINT)).start()\n    return logits(images)\n"
+    )
+    ran = teach(paid, 16, teacher__function="paid:interrupts")
+    assert ran.returncode == 130
+    status = accounts.status(open_ledger())[0]
+    assert status["calls"]["reserved"] == 0
+    assert status["samples"] + status["calls"]["unknown"] == 8
+
+
+def test_sys_exit_in_the_teacher_is_no_success(paid):
+    (paid / "paid.py").write_text((paid / "paid.py").read_text() + "\ndef leaves(images):\n    raise SystemExit(0)\n")
+    ran = teach(paid, teacher__function="paid:leaves")
+    assert (ran.returncode, "sys.exit(0)" in ran.stderr) == (2, True)

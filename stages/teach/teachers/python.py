@@ -6,6 +6,7 @@ has a parameter `keys` it is also given one idempotency key an image, to pass on
 
 import importlib
 import inspect
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,13 +25,26 @@ class FunctionTeacher:
         self.function = function
         self.takes_keys = "keys" in inspect.signature(function).parameters
         self.description = {"kind": "python", "function": settings.function, "version": settings.version}
-        self.signals = tuple(getattr(function, "signals", ("logits",)))
+        self.signals = _signals(function)
         self.classes = settings.classes
         self.idempotent = settings.idempotent
 
     def answer(self, images: np.ndarray, keys: Sequence[str]) -> dict[str, np.ndarray]:
         given = self.function(images, keys=list(keys)) if self.takes_keys else self.function(images)
         return dict(given) if isinstance(given, dict) else {"logits": given}
+
+
+def _signals(function: Callable) -> tuple[str, ...]:
+    names = getattr(function, "signals", ("logits",))
+    plain = re.compile(r"[a-z][a-z0-9_]*")
+    taken = ("ids", "costs", "positions", "meta", "spend")  # files of an export
+    listed = isinstance(names, tuple | list) and len(names) > 0
+    if not listed or any(not isinstance(n, str) or not plain.fullmatch(n) or n in taken for n in names):
+        raise UserError(
+            f"teacher.function: signals: found {names!r}; expected a tuple of names such as ('logits', 'embedding'), "
+            f"none of them {', '.join(taken)}"
+        )
+    return tuple(names)
 
 
 def load(settings: Any, data: dict[str, Any]) -> FunctionTeacher:
@@ -40,8 +54,8 @@ def load(settings: Any, data: dict[str, Any]) -> FunctionTeacher:
         sys.path.insert(0, str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise UserError(f"teacher.function: cannot import {module_name!r}: {error}") from error
+    except (ImportError, SyntaxError, SystemExit, ValueError) as error:
+        raise UserError(f"teacher.function: cannot import {module_name!r}: {type(error).__name__}: {error}") from error
     function = getattr(module, name, None)
     if not callable(function):
         defined = sorted(key for key, value in vars(module).items() if inspect.isfunction(value))
