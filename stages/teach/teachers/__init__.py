@@ -18,7 +18,7 @@ KINDS = {"checkpoint": "stages.teach.teachers.checkpoint", "python": "stages.tea
 
 
 class Refused(Exception):
-    """Raised by a teacher for a batch that was surely not processed, and so not charged: its calls are refunded."""
+    """Raised by a teacher for a batch of which surely nothing was processed, and so nothing charged: its calls are refunded."""
 
 
 class Teacher(Protocol):
