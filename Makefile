@@ -7,6 +7,10 @@ PYTHON ?= python3
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --no-sync
 
+# Trust the machine's certificates, as networks with a proxy of their own need; the second name is that of older uv.
+export UV_SYSTEM_CERTS := true
+export UV_NATIVE_TLS := true
+
 # Nothing here phones home.
 export DO_NOT_TRACK := true
 export DVC_NO_ANALYTICS := true
