@@ -2,6 +2,6 @@
 
 import os
 
-# Threads that wait for each other by spinning make two training processes on two cores twenty times slower than one
-# after the other; a short spin costs nothing when alone. Read by OpenMP when torch is loaded. See benchmarks/contention.py.
+# Threads that wait for each other by spinning make training processes that share the cores slow each other down far beyond
+# their share; a short spin costs nothing when alone. Read by OpenMP when torch is loaded. Measured: benchmarks/contention.py.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
