@@ -8,7 +8,7 @@ import hashlib
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -246,8 +246,7 @@ def holders(ledger: Ledger, teacher_id: int) -> list[str]:
 
 def _live(db: sa.Connection, teacher_id: int, samples: Sequence[str], view: str) -> list[sa.Row]:
     found: list[sa.Row] = []
-    for start in range(0, len(samples), CHUNK):
-        part = [bytes.fromhex(sample) for sample in samples[start : start + CHUNK]]
+    for part in parts(samples):
         found += db.execute(
             sa.select(calls.c.id, calls.c.sample, calls.c.state, calls.c.key).where(
                 calls.c.teacher_id == teacher_id,
@@ -270,6 +269,12 @@ def _uncount(db: sa.Connection, teacher_id: int | None, number: int) -> None:
 
 def key_of(fingerprint: str, sample: str, view: str) -> str:
     return hashlib.sha256(f"{fingerprint}/{sample}/{view}".encode()).hexdigest()[:32]
+
+
+def parts(samples: Sequence[str]) -> Iterator[list[bytes]]:
+    """Content ids as they are stored, in lists that fit one query."""
+    for start in range(0, len(samples), CHUNK):
+        yield [bytes.fromhex(sample) for sample in samples[start : start + CHUNK]]
 
 
 def type_of(value: np.ndarray) -> str:

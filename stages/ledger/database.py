@@ -21,6 +21,10 @@ class LedgerError(UserError):
     """The ledger cannot be used. Names its place and what to do; nothing was overwritten."""
 
 
+class LedgerWaits(LedgerError):
+    """The ledger cannot be written just now (disk full, held by another process): trying again later may help."""
+
+
 class Ledger:
     """An open ledger. `read()` and `write()` give a connection inside one transaction."""
 
@@ -50,10 +54,20 @@ class Ledger:
         except sa.exc.IntegrityError:
             raise
         except sa.exc.DBAPIError as error:
-            raise LedgerError(f"ledger {self.place}: {_advice(str(error.orig))}") from error
+            found = str(error.orig)
+            kind = LedgerWaits if _is_full(found) or _is_locked(found) else LedgerError
+            raise kind(f"ledger {self.place}: {_advice(found)}") from error
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def _is_full(found: str) -> bool:
+    return "full" in found or "disk I/O" in found
+
+
+def _is_locked(found: str) -> bool:
+    return "locked" in found
 
 
 def _advice(found: str) -> str:
@@ -62,9 +76,9 @@ def _advice(found: str) -> str:
             f"the file is damaged ({found}). Nothing was changed. Move it away and give back what is owned with "
             "`tuition ledger import outputs/<budget>`, or restore a backup"
         )
-    if "full" in found or "disk I/O" in found:
+    if _is_full(found):
         return f"cannot be written ({found}). Free disk space there and run again: what is owned stays owned"
-    if "locked" in found:
+    if _is_locked(found):
         return f"another process has held it for {BUSY_SECONDS} s ({found}). End that process or wait, and run again"
     return found
 

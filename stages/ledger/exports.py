@@ -76,8 +76,8 @@ def import_folder(ledger: Ledger, folder: Path) -> tuple[int, int]:
         _check_values(folder / f"{name}.npy", values, n, "f")
     _check_values(folder / "costs.npy", costs, n, "iu")
     teacher = meta["teacher"]
-    known = {row["fingerprint"]: row["cap"] for row in _caps(ledger)}
-    cap = known.get(teacher["fingerprint"])
+    with ledger.read() as db:  # the cap that is set here stays
+        cap = db.scalar(sa.select(teachers.c.cap).where(teachers.c.fingerprint == teacher["fingerprint"]))
     id = open_account(ledger, teacher["fingerprint"], teacher["name"], teacher["description"], cap)
     taken = 0
     with ledger.write() as db:
@@ -108,11 +108,6 @@ def import_folder(ledger: Ledger, folder: Path) -> tuple[int, int]:
                 db.execute(outputs.insert().values(call_id=call_id, signal=signal, **stored))
             taken += 1
     return taken, n - taken
-
-
-def _caps(ledger: Ledger) -> list[dict[str, Any]]:
-    with ledger.read() as db:
-        return [dict(row._mapping) for row in db.execute(sa.select(teachers.c.fingerprint, teachers.c.cap))]
 
 
 def _check(folder: Path, meta: Any, ids: np.ndarray) -> None:

@@ -1,12 +1,12 @@
 """What is owned: which samples, in which state, and the values."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import sqlalchemy as sa
 
-from stages.ledger.calls import CHUNK, CLEAN, checksum
+from stages.ledger.calls import CLEAN, checksum, parts
 from stages.ledger.database import Ledger, LedgerError
 from stages.ledger.schema import LIVE, calls, outputs
 
@@ -20,7 +20,7 @@ def states(ledger: Ledger, teacher_id: int, samples: Sequence[str], view: str = 
     """
     found = {}
     with ledger.read() as db:
-        for part in _parts(samples):
+        for part in parts(samples):
             live = calls.c.state.in_(LIVE)
             where = (calls.c.teacher_id == teacher_id, calls.c.view == view, calls.c.sample.in_(part), live)
             for row in db.execute(sa.select(calls.c.sample, calls.c.state, calls.c.detail).where(*where)):
@@ -41,7 +41,7 @@ def read(
     values: dict[str, dict[int, np.ndarray]] = {}
     cost: dict[int, int] = {}
     with ledger.read() as db:
-        for part in _parts(samples):
+        for part in parts(samples):
             rows = db.execute(
                 sa.select(
                     calls.c.sample,
@@ -76,7 +76,7 @@ def cost(ledger: Ledger, teacher_id: int, samples: Sequence[str], view: str = CL
     """What the live calls for `samples` cost together, those whose answers cannot be used among them."""
     total = 0
     with ledger.read() as db:
-        for part in _parts(samples):
+        for part in parts(samples):
             where = (
                 calls.c.teacher_id == teacher_id,
                 calls.c.view == view,
@@ -85,11 +85,6 @@ def cost(ledger: Ledger, teacher_id: int, samples: Sequence[str], view: str = CL
             )
             total += db.scalar(sa.select(sa.func.coalesce(sa.func.sum(calls.c.cost), 0)).where(*where)) or 0
     return int(total) / 1_000_000
-
-
-def _parts(samples: Sequence[str]) -> Iterator[list[bytes]]:
-    for start in range(0, len(samples), CHUNK):
-        yield [bytes.fromhex(sample) for sample in samples[start : start + CHUNK]]
 
 
 def _array(type: str, payload: bytes) -> np.ndarray:

@@ -14,12 +14,12 @@ import numpy as np
 from stages.errors import UserError
 from stages.ledger import calls, owned
 from stages.ledger.calls import Call
-from stages.ledger.database import Ledger, LedgerError
+from stages.ledger.database import Ledger, LedgerWaits
 from stages.teach.answers import split
 from stages.teach.teachers import Refused, Teacher
 
 POLL_SECONDS = 0.5
-FULL_DISK_SECONDS = 600  # how long an answer that is in hand waits for disk space
+HOLD_SECONDS = 600  # how long an answer that is in hand waits for the ledger
 SPARE_BYTES = 4 << 20
 
 
@@ -137,16 +137,13 @@ def _unbroken() -> Iterator[None]:
 
 
 def _own(ledger: Ledger, run: int, made: list[Call], answers: list[calls.Answer], price: float) -> None:
-    """Commit the answers; with a full disk, hold them and try again while there is hope: they are paid for."""
-    deadline = time.monotonic() + FULL_DISK_SECONDS
+    """Commit the answers; where the ledger cannot be written just now, hold them and try again: they are paid for."""
+    deadline = time.monotonic() + HOLD_SECONDS
     while True:
         try:
             return calls.finish(ledger, run, made, answers, price)
-        except LedgerError as error:
-            if (
-                not any(word in str(error) for word in ("Free disk space", "has held it"))
-                or time.monotonic() > deadline
-            ):
+        except LedgerWaits as error:
+            if time.monotonic() > deadline:
                 raise
             print(f"{error}. Holding {len(made)} paid answers for {deadline - time.monotonic():.0f} s more", flush=True)
             time.sleep(2)

@@ -39,7 +39,7 @@ def main(argv: list[str]) -> None:
         "settings": {"train": params.train.model_dump(), "student": params.student.model_dump(), method: settings},
         "best_step": done.best_step, "val_top1": best["val_top1"], "val_loss": best["val_loss"],
     }  # fmt: skip
-    student.write(Path("students") / cell, done.best, model, meta, done.history, "student")
+    student.write(Path("students") / cell, done.best, meta, done.history, model)
     write_json(Path("speed") / f"{cell}.json", speed)
     print(
         f"train {cell}: val top-1 {100 * best['val_top1']:.2f} % at step {done.best_step}, {speed['images_per_second']:,.0f} images/s"

@@ -33,7 +33,7 @@ def main(argv: list[str]) -> None:
         teacher={},
     )
     meta = {**model, "val_top1": done.best_score[0], "best_step": done.best_step}
-    student.write(FOLDER, done.best, model, meta, done.history, "meta")
+    student.write(FOLDER, done.best, meta, done.history)
     print(
         f"pretrain {params.teacher.arch}: val top-1 {100 * done.best_score[0]:.2f} %, {speed['images_per_second']:,.0f} images/s"
     )

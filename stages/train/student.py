@@ -13,15 +13,15 @@ from stages.arrays import atomic, write_json
 
 
 def write(
-    folder: Path, weights: dict[str, Tensor], description: dict, meta: dict, history: list[dict[str, Any]], name: str
+    folder: Path, weights: dict[str, Tensor], meta: dict, history: list[dict[str, Any]], description: dict | None = None
 ) -> None:
-    """Write `weights.safetensors`, `<name>.json` (what is needed to build the model), `meta.json` and `history.csv`."""
+    """Write `weights.safetensors`, `meta.json`, `history.csv` and, where given, `student.json`: what is needed to build the model."""
     shutil.rmtree(folder, ignore_errors=True)
     with atomic(folder / "weights.safetensors") as file:
         file.write(save({key: value.contiguous() for key, value in weights.items()}))
     write_json(folder / "meta.json", meta)
-    if name != "meta":
-        write_json(folder / f"{name}.json", description)
+    if description is not None:
+        write_json(folder / "student.json", description)
     text = io.StringIO()
     table = csv.DictWriter(text, list(history[0]), lineterminator="\n")
     table.writeheader()
