@@ -7,10 +7,17 @@ Every model that `build` returns speaks timm's interface:
     forward_head(f, pre_logits=True)      the map -> the embedding (B, d); with pre_logits=False the logits
     get_classifier()                      the final nn.Linear: embedding -> logits (B, classes)
     forward(x)                            (B, C, H, W) -> logits (B, classes)
+
+Our own add:
+
+    forward_stages(x)                     its stage maps, shallow → deep; the last is the last feature map
+    last_stage_module()                   the nn.Module from the last stage map but one to the last
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +28,25 @@ if TYPE_CHECKING:
 
 RESNETS = (
     *("resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110"),
+    *("resnet8x2", "resnet14x2", "resnet20x2"),
     *("resnet8x4", "resnet32x4"),
 )
 WRNS = ("wrn_16_1", "wrn_16_2", "wrn_40_1", "wrn_40_2")
 VGGS = ("vgg8", "vgg13")
-ARCHS = (*RESNETS, *WRNS, *VGGS)
+BOTTLENECKS = ("resnet50",)
+MOBILENETS = ("mobilenetv2_half",)
+SHUFFLENETS = ("shufflenetv1", "shufflenetv2")
+FAMILIES = {  # the module in this package that builds them
+    "resnet": RESNETS,
+    "wrn": WRNS,
+    "vgg": VGGS,
+    "bottleneck": BOTTLENECKS,
+    "mobilenet": MOBILENETS,
+    "shufflenet": SHUFFLENETS,
+}
+ARCHS = tuple(name for names in FAMILIES.values() for name in names)
 LIBRARIES = ("timm", "torchvision")
-MIN_SIDE = 8  # pixels; the own architectures halve the side up to three times
+MIN_SIDE = 8  # pixels; the own architectures halve the side up to four times
 
 
 def check_arch(where: str, name: str) -> None:
@@ -41,41 +60,49 @@ def check_arch(where: str, name: str) -> None:
     raise unknown(where, name, ARCHS, "Or timm:<model>, torchvision:<model>.")
 
 
-def build(arch: str, *, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+def build(arch: str, *, channels: int, classes: int, size: tuple[int, int], taps: Sequence[str] = ()) -> nn.Module:
     """A model with fresh weights for images of `channels` channels and `size` (height, width) pixels.
 
-    Its attribute `arch` keeps the name. Raises UserError for an unknown name, for images that are too small for the
-    architecture, and for a model of timm or torchvision that does not end in a linear classifier.
+    Its attribute `arch` keeps the name, `taps` the modules whose outputs are its maps: the names given, shallow → deep;
+    without any the modules that timm lists as a model's stages, or () for our own (`forward_stages` gives theirs) and
+    for torchvision's (these have no maps then).
+
+    Raises UserError for an unknown name, for images that are too small for the architecture, for a model of timm or
+    torchvision that does not end in a linear classifier, and for a tap that does not exist or gives no map.
     """
     check_arch("architecture", arch)
     if arch not in ARCHS:
         from stages.models import external
 
-        return external.build(arch, channels=channels, classes=classes, size=size)
+        return external.build(arch, channels=channels, classes=classes, size=size, taps=taps)
     if min(size) < MIN_SIDE:
         raise UserError(f"{arch}: images are {size[0]}x{size[1]}, at least {MIN_SIDE} pixels a side are needed")
-    model: nn.Module
-    if arch in RESNETS:
-        from stages.models import resnet
-
-        model = resnet.build(arch, channels, classes)
-    elif arch in WRNS:
-        from stages.models import wrn
-
-        model = wrn.build(arch, channels, classes)
-    else:
-        from stages.models import vgg
-
-        model = vgg.build(arch, channels, classes)
+    family = next(module for module, names in FAMILIES.items() if arch in names)
+    model: nn.Module = import_module(f"stages.models.{family}").build(arch, channels, classes)
     model.arch = arch  # type: ignore[assignment]
+    from stages.models import maps
+
+    maps.set_taps(model, taps, channels, size)
     return model
 
 
-def signals(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
-    """Everything a model says about normalised float images (B, C, H, W): logits (B, classes), embedding (B, d)."""
+def signals(model: nn.Module, images: Tensor, maps: bool = False) -> dict[str, Tensor]:
+    """Everything a model says about normalised float images (B, C, H, W): logits (B, classes), embedding (B, d).
+
+    With `maps` also map1 to mapL (B, c, h, w), shallow → deep: its taps, or its stages where it has none. Raises
+    UserError for a model with neither.
+    """
     net: Any = model
-    embedding = net.forward_head(net.forward_features(images), pre_logits=True)
-    return {"logits": net.get_classifier()(embedding), "embedding": embedding}
+    stages: list[Tensor] = []
+    if maps:
+        from stages.models.maps import features_and_maps
+
+        features, stages = features_and_maps(model, images)
+    else:
+        features = net.forward_features(images)
+    embedding = net.forward_head(features, pre_logits=True)
+    said = {"logits": net.get_classifier()(embedding), "embedding": embedding}
+    return said | {f"map{place}": stage for place, stage in enumerate(stages, start=1)}
 
 
 def load_weights(model: nn.Module, path: Path | str) -> None:

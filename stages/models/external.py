@@ -5,12 +5,14 @@ fetched; the user gives a file.
 """
 
 import difflib
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from stages.errors import UserError
+from stages.models import maps
 
 PRECISION = 1e-3  # of logits from embedding and classifier against those of the forward pass, in float32
 
@@ -24,9 +26,10 @@ class Torchvision(nn.Module):
 
     SPARE = ("aux1.", "aux2.", "AuxLogits.")  # auxiliary classifiers in torchvision's own files; not built here
 
-    def __init__(self, net: nn.Module, classifier_name: str):
+    def __init__(self, net: nn.Module, classifier_name: str, output_fmt: str):
         super().__init__()
         self.classifier_name = classifier_name
+        self.output_fmt = output_fmt  # of the maps inside; the name is timm's
         self.classifier = net.get_submodule(classifier_name)
         net.set_submodule(classifier_name, nn.Identity())
         self.net = net
@@ -44,6 +47,10 @@ class Torchvision(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_head(self.forward_features(x))
 
+    def tap_root(self) -> nn.Module:
+        """The module among whose parts taps are named: torchvision's own model."""
+        return self.net
+
     def own_key(self, key: str) -> str | None:
         """The name here of a weight in a file that torchvision's own model wrote; None where it has no place."""
         if key.startswith(self.SPARE):
@@ -53,18 +60,32 @@ class Torchvision(nn.Module):
         return f"net.{key}"
 
 
-def build(arch: str, *, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+def build(arch: str, *, channels: int, classes: int, size: tuple[int, int], taps: Sequence[str] = ()) -> nn.Module:
     """The model `timm:<model>` or `torchvision:<model>` with fresh weights, tried once on an empty image.
 
-    Raises UserError where the library has no such model, where it cannot work on images of that size, and where its
-    logits are not one linear layer on a pooled embedding.
+    `taps`: see `stages.models.build`. Raises UserError where the library has no such model, where it cannot work on
+    images of that size, where its logits are not one linear layer on a pooled embedding, and where a tap is no map.
     """
     library, _, name = arch.partition(":")
     maker = {"timm": _timm, "torchvision": _torchvision}[library]
     model = maker(arch, name, channels, classes, size)
     model.arch = arch  # type: ignore[assignment]
     _try(model, arch, channels, classes, size)
+    if taps:
+        maps.set_taps(model, taps, channels, size)
+    else:
+        _default_taps(model, channels, size)
     return model
+
+
+def _default_taps(model: nn.Module, channels: int, size: tuple[int, int]) -> None:
+    """The stages that timm lists in `feature_info`; none where it lists none, or some that are no maps."""
+    listed: Any = getattr(model, "feature_info", None)
+    names = [one.get("module") for one in listed] if isinstance(listed, list) else []
+    try:
+        maps.set_taps(model, names if all(names) else (), channels, size)
+    except UserError:  # nobody asked for these, so a model trained without maps must not fail for them
+        maps.set_taps(model, (), channels, size)
 
 
 def _timm(arch: str, name: str, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
@@ -107,7 +128,7 @@ def _torchvision(arch: str, name: str, channels: int, classes: int, size: tuple[
         raise UserError(f"{arch}: does not end in a linear classifier, so it offers no embedding; choose another model")
     if channels != 3:
         _adapt_first_convolution(net, channels)
-    return Torchvision(net, linear[-1])
+    return Torchvision(net, linear[-1], "NHWC" if name.startswith("swin") else "NCHW")
 
 
 def _adapt_first_convolution(net: nn.Module, channels: int) -> None:

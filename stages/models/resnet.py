@@ -17,6 +17,9 @@ SETTINGS: dict[str, tuple[int, tuple[int, int, int, int]]] = {
     "resnet44": (7, (16, 16, 32, 64)),
     "resnet56": (9, (16, 16, 32, 64)),
     "resnet110": (18, (16, 16, 32, 64)),
+    "resnet8x2": (1, (32, 32, 64, 128)),
+    "resnet14x2": (2, (32, 32, 64, 128)),
+    "resnet20x2": (3, (32, 32, 64, 128)),
     "resnet8x4": (1, (32, 64, 128, 256)),
     "resnet32x4": (5, (32, 64, 128, 256)),
 }
@@ -55,8 +58,17 @@ class ResNet(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, d, H/4, W/4)."""
-        x = F.relu(self.bn1(self.conv1(x)))
-        return self.layer3(self.layer2(self.layer1(x)))
+        return self.forward_stages(x)[-1]
+
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """The maps of the three groups, each after its last ReLU."""
+        one = self.layer1(F.relu(self.bn1(self.conv1(x))))
+        two = self.layer2(one)
+        return [one, two, self.layer3(two)]
+
+    def last_stage_module(self) -> nn.Module:
+        """From the last map but one to the last; the network's own layers, so copy it before training it apart."""
+        return self.layer3
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
         embedding = F.adaptive_avg_pool2d(features, 1).flatten(1)

@@ -11,6 +11,13 @@ WIDTHS = (64, 128, 256, 512, 512)
 SETTINGS: dict[str, int] = {"vgg8": 1, "vgg13": 2}  # name -> convolutions a group
 
 
+class PoolLarge(nn.Module):
+    """Halve maps of at least 8×8: 32 pixels keep a map of 4×4 for the last group, larger images pool once more."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(x, 2) if min(x.shape[-2:]) >= 8 else x
+
+
 class VGG(nn.Module):
     def __init__(self, convolutions: int, channels: int, classes: int):
         super().__init__()
@@ -18,6 +25,7 @@ class VGG(nn.Module):
         self.block0, self.block1, self.block2, self.block3, self.block4 = (
             _group(convolutions, wide_in, wide) for wide_in, wide in zip(before, WIDTHS, strict=True)
         )
+        self.pool3 = PoolLarge()
         self.classifier = nn.Linear(WIDTHS[-1], classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -28,13 +36,18 @@ class VGG(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, 512, h, w); h = H/8, or H/16 for images of at least 64 pixels a side."""
-        x = F.max_pool2d(F.relu(self.block0(x)), 2)
-        x = F.max_pool2d(F.relu(self.block1(x)), 2)
-        x = F.max_pool2d(F.relu(self.block2(x)), 2)
-        x = F.relu(self.block3(x))
-        if min(x.shape[-2:]) >= 8:  # 32 pixels keep a map of 4×4 for the last group, larger images pool once more
-            x = F.max_pool2d(x, 2)
-        return F.relu(self.block4(x))
+        return self.forward_stages(x)[-1]
+
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """The maps of groups 1 to 4, each after its last ReLU and before pooling; group 0 counts as the stem."""
+        one = F.relu(self.block1(F.max_pool2d(F.relu(self.block0(x)), 2)))
+        two = F.relu(self.block2(F.max_pool2d(one, 2)))
+        three = F.relu(self.block3(F.max_pool2d(two, 2)))
+        return [one, two, three, F.relu(self.block4(self.pool3(three)))]
+
+    def last_stage_module(self) -> nn.Module:
+        """From the last map but one to the last; the network's own layers, so copy it before training it apart."""
+        return nn.Sequential(self.pool3, self.block4, nn.ReLU())
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
         embedding = F.adaptive_avg_pool2d(features, 1).flatten(1)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from stages.arrays import read_json
 from stages.errors import UserError
-from stages.models import build
+from stages.models import build, projected
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 WRAPPERS = ("state_dict", "model")  # keys under which training scripts keep the weights
@@ -49,6 +49,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 def load_student(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     """The student in `folder` in eval mode, and what `student.json` says of it.
 
+    Where that has `"projector": {"width": …}`, the student is a `projected.Projected` of that width.
     Raises UserError where a file is missing, damaged or does not fit the other.
     """
     path = folder / "student.json"
@@ -58,8 +59,17 @@ def load_student(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
         raise UserError(f"{path}: lacks {', '.join(missing)}; delete it and run `dvc repro`")
     size = (student["height"], student["width"])
     model = build(student["arch"], channels=student["channels"], classes=student["classes"], size=size)
+    if student.get("projector") is not None:
+        model = projected.wrap(model, width=_width(student["projector"], path), channels=student["channels"], size=size)
     load_weights(model, folder / "weights.safetensors")
     return model.eval(), student
+
+
+def _width(found: Any, path: Path) -> int:
+    width = found.get("width") if isinstance(found, dict) else None
+    if type(width) is not int or width < 1:
+        raise UserError(f'{path}: projector: found {found!r}, expected {{"width": a number of channels}}')
+    return width
 
 
 def _read(path: Path) -> Any:

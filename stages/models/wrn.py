@@ -60,8 +60,20 @@ class WideResNet(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, d, H/4, W/4)."""
-        x = self.block3(self.block2(self.block1(self.conv1(x))))
-        return F.relu(self.bn1(x))
+        return self.forward_stages(x)[-1]
+
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """The maps of the three groups.
+
+        The first two are raw sums, of either sign: here the next block activates them. The last is relu(batch norm).
+        """
+        one = self.block1(self.conv1(x))
+        two = self.block2(one)
+        return [one, two, F.relu(self.bn1(self.block3(two)))]
+
+    def last_stage_module(self) -> nn.Module:
+        """From the last map but one to the last; the network's own layers, so copy it before training it apart."""
+        return nn.Sequential(self.block3, self.bn1, nn.ReLU())
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
         embedding = F.adaptive_avg_pool2d(features, 1).flatten(1)
