@@ -1,4 +1,7 @@
-"""`python -m stages.teach <budget>`: own the outputs of the first <budget> samples in the order of purchase, and export them."""
+"""`python -m stages.teach <budget>`: own the outputs of the first <budget> samples in the order of purchase, and export them.
+
+With `teach.mixed` also half as many mixed inputs, to outputs/<budget>/mixed/.
+"""
 
 import shutil
 from collections.abc import Sequence
@@ -9,13 +12,13 @@ import numpy as np
 from stages import params as parameters
 from stages.arrays import read_array, read_json, write_array, write_json
 from stages.errors import UserError, run
-from stages.ledger import accounts, calls, exports, owned
-from stages.ledger.database import Ledger, open_ledger
-from stages.preflight import check_methods
-from stages.teach import teachers
-from stages.teach.buy import buy
+from stages.ledger import accounts, exports, owned
+from stages.ledger.database import open_ledger
+from stages.preflight import check_methods, check_shapes, check_student
+from stages.signals import ROUNDING, stored_type
+from stages.teach import mixed, teachers
 from stages.teach.order import purchase_order
-from stages.teach.progress import bar
+from stages.teach.purchase import Account, check, open_account, own
 
 
 def main(argv: list[str]) -> None:
@@ -27,82 +30,89 @@ def main(argv: list[str]) -> None:
     facts = read_json(Path("data/meta.json")) | read_json(pool / "meta.json")
     images, labels, ids = (read_array(pool / f"{name}.npy") for name in ("images", "labels", "ids"))
     order = purchase_order(params.teach.strategy, ids, labels, params.teach.seed)
-    _check_budget(budget, len(order))
-
+    if not 1 <= budget <= len(order):
+        raise UserError(
+            f"study.budgets: {budget} calls, but the pool has {len(order)} distinct samples; valid: 1 to {len(order)}"
+        )
     teacher = teachers.load(params.teacher, facts)
     classes = len(facts["classes"])
     if teacher.classes is not None and teacher.classes != classes:
         raise UserError(
             f"teacher {params.teacher.name!r} knows {teacher.classes} classes, but data has {classes}: {facts['classes'][:12]}"
         )
-    check_methods(params, teacher.signals)
+    check_methods(params, teacher.families)
+    check_student(params, facts)
+    if params.teacher.kind == "checkpoint":
+        check_shapes(params, facts, teacher)
 
     chosen = order[:budget]
     position = {ids[i].decode(): int(i) for i in chosen}
-    wanted = list(position)
-    ledger = open_ledger()
-    fingerprint = teachers.fingerprint(teacher.description)
-    account = accounts.open_account(ledger, fingerprint, params.teacher.name, teacher.description, params.teacher.cap)
-    calls.settle(ledger, account)  # calls of dead processes that were never sent do not count
-    live = owned.states(ledger, account, wanted)  # a call that is sent again is counted already
-    _check_cap(ledger, fingerprint, sum(one not in live for one in wanted), params.teacher.cap)
+    drawn = mixed.draw(order, ids, budget if params.teach.mixed and budget > 1 else 0, params.teach.seed)
+    blends = mixed.mix(images[drawn[0]], images[drawn[1]], drawn[2])
+    blend = {name: row for row, name in enumerate(mixed.names(blends)) if name not in position}
 
-    _check_signals(ledger, account, [one for one in wanted if live.get(one) == "owned"], teacher.signals)
+    account = open_account(open_ledger(), teacher, params.teacher, classes)
+    check(account, [*position, *blend])
+    new = own(account, list(position), lambda some: _rows(images, position, some), f"teach {budget}")
+    new_mixed = (
+        own(account, list(blend), lambda some: _rows(blends, blend, some), f"teach {budget} mixed") if blend else 0
+    )
 
-    def images_of(some: Sequence[str]) -> np.ndarray:
-        return np.ascontiguousarray(images[[position[one] for one in some]])
-
-    with bar(f"teach {budget}") as progress:
-        new = buy(ledger, account, teacher, wanted, images_of, params.teacher, classes, progress)
-    _export(ledger, account, fingerprint, budget, wanted, chosen, params, new)
-
-
-def _check_budget(budget: int, pool: int) -> None:
-    if not 1 <= budget <= pool:
-        raise UserError(f"study.budgets: {budget} calls, but the pool has {pool} distinct samples; valid: 1 to {pool}")
-
-
-def _check_cap(ledger: Ledger, fingerprint: str, needed: int, cap: int | None) -> None:
-    spent = accounts.find(ledger, fingerprint).spent
-    if cap is not None and needed and spent + needed > cap:
-        raise UserError(
-            f"teacher.cap: {cap} calls in the teacher's life, {spent} are spent and this budget needs {needed} more. Nothing was "
-            "sent. Raise teacher.cap or lower study.budgets"
-        )
-
-
-def _check_signals(ledger: Ledger, account: int, held: list[str], signals: Sequence[str]) -> None:
-    """What is owned must have the signals that the teacher offers now: exported together they would not fit."""
-    found = set(owned.read(ledger, account, held[:1])[1]) if held else set(signals)
-    if found != set(signals):
-        raise UserError(
-            f"teacher: offers {', '.join(signals)}, but what is owned of it has {', '.join(sorted(found))}. Nothing was sent. "
-            "Offer the same signals, or change teacher.version: then it is another teacher, whose outputs are bought anew"
-        )
-
-
-def _export(
-    ledger: Ledger, account: int, fingerprint: str, budget: int, wanted: list[str], chosen: np.ndarray,
-    params: parameters.Params, new: int,
-) -> None:  # fmt: skip
-    """outputs/<budget>/ holds only what the purchase decides, so that a run that was killed exports the same bytes."""
-    places, signals, costs = owned.read(ledger, account, wanted)
-    if not len(places):
-        raise UserError(
-            f"teacher {params.teacher.name!r}: none of the {budget} samples has a usable output; see `tuition ledger status`"
-        )
-    states = list(owned.states(ledger, account, wanted).values())
-    unknown, unusable = states.count("unknown"), states.count("unusable")
-    spend = {"calls": len(states), "cost": owned.cost(ledger, account, wanted), "usable": len(places)}
     folder = Path(f"outputs/{budget}")
     shutil.rmtree(folder, ignore_errors=True)
-    teacher = exports.teacher_meta(accounts.find(ledger, fingerprint))
     more = {"budget": budget, "strategy": params.teach.strategy, "seed": params.teach.seed}
-    exports.write(folder, [wanted[i] for i in places], signals, costs, teacher, **more)
+    places = _export(account, folder, list(position), **more)
     write_array(folder / "positions.npy", chosen[places])
-    write_json(folder / "spend.json", spend)
-    write_json(Path(f"spend/{budget}.json"), {"budget": budget, **spend, "new_calls": new})
-    print(f"teach {budget}: {new} new calls, {len(places)} outputs owned, ledger {ledger.place}")
+    if blend:
+        rows = np.array(list(blend.values()))[_export(account, folder / "mixed", list(blend), **more)]
+        mixed.write(folder / "mixed", rows, blends, drawn)
+    _report(account, budget, list(position), list(blend), len(places), new, new_mixed)
+
+
+def _rows(images: np.ndarray, place: dict[str, int], some: Sequence[str]) -> np.ndarray:
+    return np.ascontiguousarray(images[[place[one] for one in some]])
+
+
+def _export(account: Account, folder: Path, ids: list[str], **more: object) -> np.ndarray:
+    """Write the outputs of `ids` that can be used, and return their places in it.
+
+    An export holds only what the purchase decides, so that a run that was killed exports the same bytes.
+    """
+    places, signals, costs = owned.read(account.ledger, account.id, ids, signals=account.teacher.signals)
+    if not len(places):
+        raise UserError(
+            f"teacher {account.settings.name!r}: none of the {len(ids)} samples has a usable output; see `tuition ledger status`"
+        )
+    constants = account.teacher.constants()
+    types = {name: np.dtype(stored_type(name)).name for name in signals}
+    rounded = {"types": types} | ({"relative_error": ROUNDING} if "float16" in types.values() else {})
+    meta = exports.teacher_meta(accounts.find(account.ledger, account.fingerprint))
+    named = {"constants": sorted(constants)} if constants else {}
+    exports.write(folder, [ids[i] for i in places], signals, costs, meta, stored=rounded, **named, **more)
+    for name, value in constants.items():
+        write_array(folder / f"{name}.npy", value)
+    return places
+
+
+def _report(
+    account: Account, budget: int, ids: list[str], blends: list[str], usable: int, new: int, new_mixed: int
+) -> None:
+    """The spend, as files and in words."""
+    states = list(owned.states(account.ledger, account.id, ids).values())
+    unknown, unusable = states.count("unknown"), states.count("unusable")
+    spend = {"calls": len(states), "cost": owned.cost(account.ledger, account.id, ids), "usable": usable}
+    if blends:
+        spend |= {
+            "mixed_calls": len(owned.states(account.ledger, account.id, blends)),
+            "mixed_cost": owned.cost(account.ledger, account.id, blends),
+        }
+    write_json(Path(f"outputs/{budget}/spend.json"), spend)
+    # Not among the outputs: it depends on when signals were asked for, which changes nothing of what was said.
+    further = owned.further_calls(account.ledger, account.id, ids)
+    more = {"further_calls": further} if further else {}
+    write_json(Path(f"spend/{budget}.json"), {"budget": budget, **spend, **more, "new_calls": new + new_mixed})
+    and_mixed = f" and {new_mixed} for mixed inputs" if blends else ""
+    print(f"teach {budget}: {new} new calls{and_mixed}, {usable} outputs owned, ledger {account.ledger.place}")
     if unusable:
         print(f"  {unusable} calls were charged and gave nothing usable")
     if unknown:

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from stages.ledger.calls import Answer
-
-STORED = np.float32  # what outputs are stored in
+from stages.signals import stored_type
 
 
 def split(
@@ -28,16 +27,23 @@ def split(
     if reason:
         return [Answer({}, reason, _raw(given))] + [Answer({}, reason, b"as the first of its batch")] * (count - 1)
     with np.errstate(all="ignore"):  # what overflows is found below, as infinity
-        stored = {signal: values.astype(STORED) for signal, values in arrays.items()}
-    whole = {
-        signal: np.asarray(np.isfinite(values.reshape(count, -1)).all(axis=1)) for signal, values in stored.items()
-    }
+        stored = {signal: values.astype(stored_type(signal)) for signal, values in arrays.items()}
+        wide = {signal: values.astype(np.float32) for signal, values in arrays.items()}
+    whole, fits = _finite(wide), _finite(stored)
     rows = []
     for i in range(count):
-        row = {signal: values[i] for signal, values in stored.items()}
-        bad = [signal for signal in stored if not whole[signal][i]]
-        rows.append(Answer({}, f"NaN or infinity in {', '.join(bad)}", _raw(row)) if bad else Answer(row))
+        bad = [signal for signal in arrays if not whole[signal][i]]
+        if bad:
+            raw = _raw({signal: values[i] for signal, values in arrays.items()})
+            rows.append(Answer({}, f"NaN or infinity in {', '.join(bad)}", raw))
+        else:  # what a half cannot hold is paid for too: it is kept as it is
+            rows.append(Answer({name: (stored if fits[name][i] else wide)[name][i] for name in arrays}))
     return rows
+
+
+def _finite(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Which rows (B,) of arrays (B, …) hold finite numbers alone."""
+    return {name: np.asarray(np.isfinite(one.reshape(len(one), -1)).all(axis=1)) for name, one in arrays.items()}
 
 
 def _batch_fault(

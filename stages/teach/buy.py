@@ -13,7 +13,7 @@ import numpy as np
 
 from stages.errors import UserError
 from stages.ledger import calls, owned
-from stages.ledger.calls import Call
+from stages.ledger.calls import CLEAN, Call
 from stages.ledger.database import Ledger, LedgerWaits
 from stages.teach.answers import split
 from stages.teach.teachers import Refused, Teacher
@@ -23,9 +23,11 @@ HOLD_SECONDS = 600  # how long an answer that is in hand waits for the ledger
 SPARE_BYTES = 4 << 20
 
 
-def outstanding(ledger: Ledger, teacher_id: int, teacher: Teacher, ids: Sequence[str]) -> tuple[list[str], list[str]]:
+def outstanding(
+    ledger: Ledger, teacher_id: int, teacher: Teacher, ids: Sequence[str], view: str = CLEAN
+) -> tuple[list[str], list[str]]:
     """(to be bought or sent again, in the hands of another process), both in the order of `ids`."""
-    states = owned.states(ledger, teacher_id, ids)
+    states = owned.states(ledger, teacher_id, ids, view)
     todo = [id for id in ids if id not in states or (teacher.idempotent and states[id] == "unknown")]
     return todo, [id for id in ids if states.get(id) in ("reserved", "sent")]
 
@@ -39,8 +41,12 @@ def buy(
     settings: Any,
     classes: int,
     progress: Callable[[int, int], None] = lambda bought, left: None,
+    view: str = CLEAN,
+    signals: Sequence[str] | None = None,
 ) -> int:
     """Own the outputs of `ids` (content ids in the order of purchase); returns how many new calls that took.
+
+    All of the teacher's signals, or only `signals`, under a `view` of their own (`owned.further`).
 
     `images_of(ids)` gives (B, C, H, W) uint8. Sends `settings.canary` calls first and stops where one of them is malformed;
     stops later where the malformed exceed `settings.max_malformed`. Waits for samples that another process is buying.
@@ -52,7 +58,7 @@ def buy(
     shapes: dict[str, tuple[int, ...]] = {}
     row_bytes = 1 << 16  # of one call's outputs, until the first answer tells
     while True:
-        todo, elsewhere = outstanding(ledger, teacher_id, teacher, ids)
+        todo, elsewhere = outstanding(ledger, teacher_id, teacher, ids, view)
         if not todo and not elsewhere:
             return new
         if not todo:  # another process has the rest: it finishes them, or dies and leaves them to us
@@ -72,14 +78,14 @@ def buy(
             batch, todo = todo[:size], todo[size:]
             _check_room(ledger, row_bytes * len(batch))
             images = images_of(batch)  # read before the calls are reserved: a read error then costs nothing
-            made = calls.reserve(ledger, run, batch, resend=teacher.idempotent, cap=settings.cap)
+            made = calls.reserve(ledger, run, batch, view=view, resend=teacher.idempotent, cap=settings.cap)
             if not made:
                 continue
             if len(made) < len(batch):
                 images = images_of([call.sample for call in made])
             given = _ask(ledger, run, teacher, made, images)
             with _unbroken():  # these answers are paid for: Ctrl-C waits until they are owned
-                answers = split(given, len(made), teacher.signals, classes, shapes)
+                answers = split(given, len(made), signals or teacher.signals, classes, shapes)
                 _own(ledger, run, made, answers, settings.price)
             bad = [answer.malformed for answer in answers if answer.malformed]
             malformed += len(bad)

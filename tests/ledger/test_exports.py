@@ -7,11 +7,14 @@ import sys
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from stages.errors import UserError
-from stages.ledger import accounts, calls, exports, owned
+from stages.ledger import accounts, calls, exports, imports, owned
 from stages.ledger.calls import Answer
 from stages.ledger.database import open_ledger
+from stages.ledger.schema import calls as calls_table
+from stages.ledger.schema import outputs
 
 IDS = [f"{i:064x}" for i in range(20)]
 
@@ -25,20 +28,50 @@ def exported(tmp_path):
     calls.mark_sent(ledger, run, made)
     values = np.random.default_rng(0).normal(size=(20, 10)).astype(np.float32)
     calls.finish(ledger, run, made, [Answer({"logits": row, "embedding": row[:4]}) for row in values], 0.25)
-    assert exports.export(ledger, tmp_path / "out", None) == 20
+    assert exports.export(ledger, tmp_path / "out", None) == (20, {})
     return tmp_path / "out"
 
 
 def test_an_export_gives_ownership_to_a_new_ledger_and_only_once(exported, tmp_path):
     new = open_ledger(str(tmp_path / "new.db"))
-    assert exports.import_folder(new, exported) == (20, 0)
-    assert exports.import_folder(new, exported) == (0, 20)
+    assert imports.import_folder(new, exported) == (20, 0)
+    assert imports.import_folder(new, exported) == (0, 20)
     account = accounts.find(new, None)
     places, signals, costs = owned.read(new, account.id, IDS)
     assert np.array_equal(signals["logits"], np.load(exported / "logits.npy"))
     assert np.array_equal(signals["embedding"], np.load(exported / "embedding.npy"))
     assert (len(places), costs.sum()) == (20, 5_000_000)
     assert calls.reserve(new, calls.start_run(new, account.id, 20), IDS) == []
+    assert accounts.audit(new) == []
+
+
+def test_signals_that_only_some_samples_have_are_left_out_or_asked_for_and_can_be_taken_in_later(exported, tmp_path):
+    ledger = open_ledger()
+    account = accounts.find(ledger, None)
+    view = owned.further("clean", ["energy1"])
+    run = calls.start_run(ledger, account.id, 5)
+    made = calls.reserve(ledger, run, IDS[:5], view=view)
+    calls.mark_sent(ledger, run, made)
+    energy = np.random.default_rng(1).random((5, 3, 3)).astype(np.float16)
+    calls.finish(ledger, run, made, [Answer({"energy1": one}) for one in energy], 0.0)
+    assert owned.signals(ledger, account.id, IDS[4:6]) == {
+        IDS[4]: {"logits", "embedding", "energy1"}, IDS[5]: {"logits", "embedding"},
+    }  # fmt: skip
+    assert exports.export(ledger, tmp_path / "all", None) == (20, {"energy1": 5})
+    assert exports.export(ledger, tmp_path / "some", None, ["logits", "energy1"]) == (5, {"embedding": 20})
+    with pytest.raises(UserError, match=r"signals: 'energi1' is not known\. Did you mean 'energy1'"):
+        exports.export(ledger, tmp_path / "none", None, ["energi1"])
+
+    new = open_ledger(str(tmp_path / "new.db"))
+    assert imports.import_folder(new, tmp_path / "all") == (20, 0)
+    assert imports.import_folder(new, tmp_path / "some") == (5, 0)
+    assert imports.import_folder(new, tmp_path / "some") == (0, 5)
+    id = accounts.find(new, None).id
+    _, signals, costs = owned.read(new, id, IDS, signals=["energy1", "logits"])
+    assert np.array_equal(signals["energy1"], energy)
+    assert signals["energy1"].dtype == np.float16
+    assert np.array_equal(signals["logits"], np.load(exported / "logits.npy")[:5])
+    assert costs.sum() == 5 * 250_000  # a sample's cost once, though two calls brought it
     assert accounts.audit(new) == []
 
 
@@ -49,7 +82,7 @@ def test_an_import_mends_a_lost_call(exported, tmp_path):
     made = calls.reserve(new, run, IDS[:2])
     calls.mark_sent(new, run, made)
     calls.abandon(new, run, made, "lost")
-    assert exports.import_folder(new, exported) == (20, 0)
+    assert imports.import_folder(new, exported) == (20, 0)
     assert accounts.status(new)[0]["calls"] == {"done": 20, "refunded": 0, "unknown": 0, "reserved": 0}
     assert accounts.status(new)[0]["cap"] == 100
     assert accounts.audit(new) == []
@@ -70,7 +103,7 @@ def test_a_damaged_export_is_named_and_nothing_taken(exported, tmp_path, damage,
     damage(exported)
     new = open_ledger(str(tmp_path / "new.db"))
     with pytest.raises(UserError, match=match):
-        exports.import_folder(new, exported)
+        imports.import_folder(new, exported)
     assert accounts.status(new) == []
 
 
@@ -99,6 +132,53 @@ def test_an_import_mends_a_damaged_output_that_the_audit_finds(exported):
     with ledger.write() as db:
         db.exec_driver_sql("UPDATE outputs SET payload = randomblob(40) WHERE call_id = 3 AND signal = 'logits'")
     assert "1 outputs do not match" in accounts.audit(ledger)[0]
-    assert exports.import_folder(ledger, exported) == (1, 19)
+    assert imports.import_folder(ledger, exported) == (1, 19)
     assert accounts.audit(ledger) == []
     assert np.array_equal(owned.read(ledger, 1, IDS)[1]["logits"], np.load(exported / "logits.npy"))
+
+
+def corrupt(ledger, signal, samples):
+    """Flip a byte of stored outputs, as a bad disk does; returns how many."""
+    hit = 0
+    with ledger.write() as db:
+        for row in db.execute(
+            sa.select(outputs.c.call_id, outputs.c.payload, calls_table.c.sample).join(calls_table)
+        ).all():
+            if row.sample.hex() in samples:
+                bad = bytes([row.payload[0] ^ 1]) + row.payload[1:]
+                where = (outputs.c.call_id == row.call_id, outputs.c.signal == signal)
+                hit += db.execute(outputs.update().where(*where).values(payload=bad)).rowcount
+    return hit
+
+
+def test_an_import_mends_what_is_damaged_and_leaves_what_is_whole(exported, tmp_path):
+    """An export of logits alone must not take the embedding away; a damaged further signal is mended in its own call."""
+    ledger = open_ledger()
+    account = accounts.find(ledger, None)
+    embedding = np.load(exported / "embedding.npy")
+    exports.export(ledger, tmp_path / "logits", None, ["logits"])
+    assert (
+        corrupt(ledger, "logits", IDS[:2]) == 4
+    )  # each sample has two outputs, so each of its logits is hit twice over
+    assert imports.import_folder(ledger, tmp_path / "logits") == (2, 18)
+    assert accounts.audit(ledger) == []
+    assert np.array_equal(owned.read(ledger, account.id, IDS)[1]["embedding"], embedding)
+
+    view = owned.further("clean", ["energy1"])
+    run = calls.start_run(ledger, account.id, 3)
+    made = calls.reserve(ledger, run, IDS[:3], view=view)
+    calls.mark_sent(ledger, run, made)
+    calls.finish(ledger, run, made[:2], [Answer({"energy1": np.ones(4, np.float16)})] * 2, 0.0)
+    calls.abandon(ledger, run, made[2:], "lost")  # live, and without an output
+    exports.export(ledger, tmp_path / "energy", None, ["energy1"])
+    assert corrupt(ledger, "energy1", IDS[:1]) > 0
+    assert imports.import_folder(ledger, tmp_path / "energy") == (1, 1)
+    assert accounts.audit(ledger) == []
+
+    np.save(tmp_path / "energy/ids.npy", np.array([one.encode() for one in IDS[1:3]], dtype="S64"))
+    assert imports.import_folder(ledger, tmp_path / "energy") == (
+        1,
+        1,
+    )  # the call that was lost is mended, not made anew
+    assert owned.states(ledger, account.id, IDS[:3], view) == dict.fromkeys(IDS[:3], "owned")
+    assert accounts.audit(ledger) == []

@@ -108,7 +108,8 @@ def test_bad_input_is_refused_before_anything_is_paid(paid, changes, message):
 def test_a_method_that_needs_what_the_teacher_does_not_give_is_refused(paid):
     (paid / "paid.py").write_text((paid / "paid.py").read_text() + "\nanswer.signals = ('embedding',)\n")
     ran = teach(paid)
-    assert "'kd' needs logits, but the teacher gives only embedding. Methods that would work: ce" in ran.stderr
+    assert "'kd' needs logits, but the teacher gives only embedding (teacher.signals)." in ran.stderr
+    assert "Methods that would work: ce, label-smoothing, tf-kd, dml, one, icd, rrd" in ran.stderr
     assert bill(paid) == []
 
 
@@ -222,7 +223,7 @@ def test_a_teacher_that_offers_other_signals_than_are_owned_is_told_so(paid):
     teach(paid, 40)
     (paid / "paid.py").write_text((paid / "paid.py").read_text() + "\nanswer.signals = ('logits', 'embedding')\n")
     ran = teach(paid, 60)
-    assert "what is owned of it has logits" in ran.stderr
+    assert "40 samples are owned with logits alone, and asking again may be charged" in ran.stderr
     assert len(bill(paid)) == 40
 
 

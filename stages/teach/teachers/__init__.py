@@ -1,7 +1,8 @@
 """Teachers, one file a kind, behind one small protocol.
 
-A teacher offers `description` (a dict: what the fingerprint is computed from), `signals`, `classes` (None where it cannot
-say), `idempotent`, and `answer(images, keys) -> {signal: array}` for images (B, C, H, W) uint8 and one idempotency key each.
+A teacher offers `description` (a dict: what the fingerprint is computed from), `signals`, the arrays that an answer holds, and the
+`families` they make up (`stages/signals.py`), `classes` (None where it cannot say), `idempotent`, `answer(images, keys) ->
+{signal: array}` for images (B, C, H, W) uint8 and one idempotency key each, and `constants()`: what it has one of.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ import numpy as np
 
 from stages.errors import unknown
 
-KINDS = {"checkpoint": "stages.teach.teachers.checkpoint", "python": "stages.teach.teachers.python"}
+KINDS = {kind: f"stages.teach.teachers.{kind}" for kind in ("checkpoint", "python", "experts")}
 
 
 class Refused(Exception):
@@ -24,10 +25,13 @@ class Refused(Exception):
 class Teacher(Protocol):
     description: dict[str, Any]
     signals: tuple[str, ...]
+    families: tuple[str, ...]
     classes: int | None
     idempotent: bool
 
     def answer(self, images: np.ndarray, keys: Sequence[str]) -> dict[str, np.ndarray]: ...
+
+    def constants(self) -> dict[str, np.ndarray]: ...
 
 
 def load(settings: Any, data: dict[str, Any]) -> Teacher:

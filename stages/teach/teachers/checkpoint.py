@@ -14,26 +14,52 @@ from stages.errors import UserError
 from stages.models import build, load_weights, signals
 from stages.models.preprocess import to_float
 from stages.models.weights import read_state
+from stages.signals import LAYERED, arrays_of
+from stages.teach.teachers.derived import boundary, from_maps, pruned_copy
 
 
 class CheckpointTeacher:
     """A model in eval mode. Its answers are a function of weights, architecture and preprocessing: asking again is free."""
 
-    signals = ("logits", "embedding")
     idempotent = True
 
-    def __init__(self, model: torch.nn.Module, description: dict[str, Any], precision: str, classes: int):
+    def __init__(
+        self, model: torch.nn.Module, description: dict[str, Any], precision: str, classes: int,
+        families: Sequence[str], shape: tuple[int, int, int],
+    ):  # fmt: skip
+        """`families` of signals to give, for images of `shape` (C, H, W)."""
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model = model.eval().to(self.device).to(memory_format=torch.channels_last)
+        self.model = model.eval().requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)
         self.description, self.classes, self.half = description, classes, precision == "bf16-mixed"
         self.mean, self.std = (torch.tensor(description[key], device=self.device) for key in ("mean", "std"))
+        self.families = tuple(families)
+        self.maps = bool(set(families) & set(LAYERED))
+        self.pruned = pruned_copy(self.model) if "pruned" in families else None
+        self.signals = tuple(self.answer(np.zeros((1, *shape), dtype=np.uint8)))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def answer(self, images: np.ndarray, keys: Sequence[str] = ()) -> dict[str, np.ndarray]:
-        x = to_float(torch.from_numpy(images).to(self.device), self.mean, self.std, self.description["resize"])
+        pixels, resize = torch.from_numpy(images).to(self.device), self.description["resize"]
+        x = to_float(pixels, self.mean, self.std, resize).to(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            given = signals(self.model, x.to(memory_format=torch.channels_last))
-        return {name: value.float().cpu().numpy() for name, value in given.items()}
+            given = signals(self.model, x, self.maps)
+            if self.pruned is not None:
+                given["pruned"] = self.pruned(x)
+        maps = [given.pop(name) for name in arrays_of("map", list(given))]
+        said = {name: value.float() for name, value in given.items() if name in self.families}
+        said |= from_maps(maps, set(self.families))
+        if "boundary" in self.families:
+            said |= boundary(self.model, pixels, self.mean, self.std, resize)
+        return {name: value.cpu().numpy() for name, value in said.items()}
+
+    def constants(self) -> dict[str, np.ndarray]:
+        """classifier_weight (C, d) and classifier_bias (C,), float32, where they are asked for."""
+        if "classifier" not in self.families:
+            return {}
+        head: Any = self.model.get_classifier()  # type: ignore[operator]
+        bias = torch.zeros(head.out_features) if head.bias is None else head.bias
+        named = {"classifier_weight": head.weight, "classifier_bias": bias}
+        return {name: value.detach().float().cpu().numpy() for name, value in named.items()}
 
 
 def load(settings: Any, data: dict[str, Any]) -> CheckpointTeacher:
@@ -49,10 +75,11 @@ def load(settings: Any, data: dict[str, Any]) -> CheckpointTeacher:
     classes, size = len(data["classes"]), (data["height"], data["width"])
     if settings.resize:
         size = (settings.resize, settings.resize)
-    model = build(settings.arch, channels=data["channels"], classes=classes, size=size)
+    model = build(settings.arch, channels=data["channels"], classes=classes, size=size, taps=settings.taps)
     state = read_state(path)
     _check_classes(model, state, classes, path)
     load_weights(model, path)
+    taps = list(model.taps)  # type: ignore[arg-type]  # they decide what its maps are; timm's lists may change with timm
     description = {
         "kind": "checkpoint",
         "arch": settings.arch,
@@ -61,13 +88,15 @@ def load(settings: Any, data: dict[str, Any]) -> CheckpointTeacher:
         "std": list(settings.std or made.get("std") or data["std"]),
         "resize": settings.resize,
         "precision": settings.precision,
+        **({"taps": taps} if taps else {}),
     }
     for key in ("mean", "std"):
         if len(description[key]) not in (1, data["channels"]):
             raise UserError(
                 f"teacher.{key}: found {len(description[key])} values, the data has {data['channels']} channels"
             )
-    return CheckpointTeacher(model, description, settings.precision, classes)
+    shape = (data["channels"], data["height"], data["width"])
+    return CheckpointTeacher(model, description, settings.precision, classes, settings.signals, shape)
 
 
 def _check_classes(model: torch.nn.Module, state: dict[str, Tensor], classes: int, path: Path) -> None:

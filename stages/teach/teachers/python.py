@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from stages.errors import UserError
+from stages.signals import TOGETHER, families
 
 
 class FunctionTeacher:
@@ -26,8 +27,12 @@ class FunctionTeacher:
         self.takes_keys = "keys" in inspect.signature(function).parameters
         self.description = {"kind": "python", "function": settings.function, "version": settings.version}
         self.signals = _signals(function)
+        self.families = tuple(families(self.signals))
         self.classes = settings.classes
         self.idempotent = settings.idempotent
+
+    def constants(self) -> dict[str, np.ndarray]:
+        return {}
 
     def answer(self, images: np.ndarray, keys: Sequence[str]) -> dict[str, np.ndarray]:
         given = self.function(images, keys=list(keys)) if self.takes_keys else self.function(images)
@@ -37,7 +42,7 @@ class FunctionTeacher:
 def _signals(function: Callable) -> tuple[str, ...]:
     names = getattr(function, "signals", ("logits",))
     plain = re.compile(r"[a-z][a-z0-9_]*")
-    taken = ("ids", "costs", "positions", "meta", "spend")  # files of an export
+    taken = ("ids", "costs", "positions", "meta", "spend", "mixed", *TOGETHER["classifier"])  # files of an export
     listed = isinstance(names, tuple | list) and len(names) > 0
     if not listed or any(not isinstance(n, str) or not plain.fullmatch(n) or n in taken for n in names):
         raise UserError(

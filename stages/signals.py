@@ -1,0 +1,60 @@
+"""The names of what a teacher says of a sample, and what they are stored as. Knows names and types only: no torch, no teacher.
+
+A family is what methods ask for and `teacher.signals` lists; it stands for one array a sample, or for one a stage of the teacher's
+network, numbered from 1, shallow to deep:
+
+    logits (C,)                    embedding (d,), what the classifier sees
+    pooled1 … (c,)                 global average of a stage's map
+    energy1 … (h, w)               mean over channels of the squared map, divided by its L2 norm
+    map1 … (c, h, w)               the map itself
+    gram1 … (c, c')                inner products of the channels of neighbouring stages
+    sign1 … (⌈c/8⌉, h, w) uint8    which units are on, packed over channels
+    pruned (C,)                    logits of a copy with 10 % of each layer's weights pruned
+    boundary (C, H, W) uint8       an image near the teacher's decision boundary, and boundary_logits (C,)
+    classifier                     the last layer's weights, one for all samples: classifier_weight (C, d), classifier_bias (C,)
+"""
+
+import re
+from collections.abc import Collection
+
+import numpy as np
+
+LAYERED = ("pooled", "energy", "map", "gram", "sign")
+TOGETHER = {"boundary": ("boundary", "boundary_logits"), "classifier": ("classifier_weight", "classifier_bias")}
+FAMILIES = ("logits", "embedding", *LAYERED, "pruned", *TOGETHER)
+HALVED = ("embedding", "pooled", "energy", "map", "gram")  # stored in float16
+ROUNDING = 2.0**-11  # relative error of a float16, for values from 6.1e-5 on; below, the error is at most 3e-8
+
+
+def arrays_of(family: str, present: Collection[str]) -> list[str]:
+    """The arrays that a family stands for among those `present`, shallow to deep; empty where it is not there."""
+    if family in LAYERED:
+        numbers = sorted(int(m[1]) for name in present if (m := re.fullmatch(rf"{family}(\d+)", name)))
+        return [f"{family}{number}" for number in numbers]
+    names = TOGETHER.get(family, (family,))
+    return list(names) if set(names) <= set(present) else []
+
+
+def family_of(name: str) -> str:
+    """The family of an array's name; a name of the user's own is its own family."""
+    for family, names in TOGETHER.items():
+        if name in names:
+            return family
+    layered = re.fullmatch(rf"({'|'.join(LAYERED)})\d+", name)
+    return layered[1] if layered else name
+
+
+def families(present: Collection[str]) -> list[str]:
+    """The families that these arrays make up."""
+    return list(dict.fromkeys(family_of(name) for name in present))
+
+
+def stored_type(name: str) -> type[np.generic]:
+    """What an array is stored as: logits in full, packed bits and pixels as bytes, the rest as halves.
+
+    A name of the user's own is stored as float32.
+    """
+    family = family_of(name)
+    if family == "sign" or name == "boundary":
+        return np.uint8
+    return np.float16 if family in HALVED else np.float32
