@@ -1,62 +1,113 @@
 """`python -m stages.train <budget> <method> <seed>`: train one cell's student on what that budget bought."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from stages import params as parameters
 from stages.arrays import read_array, read_json, write_json
 from stages.errors import UserError, run
+from stages.signals import arrays_of
 from stages.train import student
-from stages.train.methods import build, load_class
+from stages.train.loop import Progress as Trained
+from stages.train.loop import Row
+from stages.train.methods import build, card, resolve
 from stages.train.run import describe, read_split, train
 
 
 def main(argv: list[str]) -> None:
     params = parameters.load()
-    budget, method, seed = int(argv[0]), argv[1], int(argv[2])
-    cell, settings = parameters.cell_name(budget, method, seed), params.methods.get(method) or {}
-    bought, compared = Path(f"outputs/{budget}"), Path(f"comparisons/{budget}/{method}")
-    images, labels = read_split("train")
-    positions = read_array(bought / "positions.npy")
-    teacher = {signal: read_array(bought / f"{signal}.npy") for signal in load_class(method).signals}
-    groups = read_json(compared / "meta.json")
-    members, weights = _groups(method, compared, groups)
-
-    model = describe(params.student.arch, images)
+    budget, name, seed = int(argv[0]), argv[1], int(argv[2])
+    cell = parameters.cell_name(budget, name, seed)
     from stages.tracking import Live  # imports no MLflow until a run has lasted a while
 
-    live = Live(params, budget, method, seed)
+    live = Live(params, budget, name, seed)
     try:
-        done, speed = train(
-            cell, model, build(method, settings), params.train, seed,
-            images=images[positions], labels=labels[positions], teacher=teacher, members=members, weights=weights,
-            identity=[method, settings], on_row=live.row,
-        )  # fmt: skip
+        done, speed, model, meta = train_cell(params, budget, name, seed, live.row)
     finally:
         live.close()
-    best = done.history[[row["step"] for row in done.history].index(done.best_step)]
-    meta = {
-        "budget": budget, "method": method, "seed": seed, "samples": len(positions), "comparisons": groups,
-        "settings": {"train": params.train.model_dump(), "student": params.student.model_dump(), method: settings},
-        "best_step": done.best_step, "val_top1": best["val_top1"], "val_loss": best["val_loss"],
-    }  # fmt: skip
     student.write(Path("students") / cell, done.best, meta, done.history, model)
     write_json(Path("speed") / f"{cell}.json", speed)
     print(
-        f"train {cell}: val top-1 {100 * best['val_top1']:.2f} % at step {done.best_step}, {speed['images_per_second']:,.0f} images/s"
+        f"train {cell}: val top-1 {100 * meta['val_top1']:.2f} % at step {done.best_step}, {speed['images_per_second']:,.0f} images/s"
     )
 
 
-def _groups(method: str, folder: Path, groups: dict):
+def train_cell(
+    params: parameters.Params, budget: int, name: str, seed: int, on_row: Callable[[Row], None] = lambda row: None
+) -> tuple[Trained, dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Train the cell's student from the files in the workspace: (what came of it, speed, the student's description, its meta)."""
+    section = params.methods.get(name)
+    about, objective = card(resolve(name, section).method), build(name, section)
+    bought, compared = Path(f"outputs/{budget}"), Path(f"comparisons/{budget}/{name}")
+    images, labels = read_split("train")
+    positions = read_array(bought / "positions.npy")
+    teacher, constants = read_signals(bought, objective.signals)
+    mixed = {}
+    if about.views == "mixed":  # as many calls as any other cell of this budget: half clean, half mixed
+        clean = max(2, len(positions) - budget // 2)
+        positions, teacher = positions[:clean], {key: values[:clean] for key, values in teacher.items()}
+        mixed = read_mixed(bought, name, positions)
+    groups = read_json(compared / "meta.json")
+    members, weights = _groups(name, about.compares, compared, groups)
+    model = describe(params.student.arch, images, params.student.taps)
+    done, speed = train(
+        parameters.cell_name(budget, name, seed), model, objective, params.train, seed,
+        images=images[positions], labels=labels[positions], teacher=teacher, members=members, weights=weights,
+        constants=constants, mixed=mixed, identity=[name, section], on_row=on_row,
+    )  # fmt: skip
+    best = done.history[[row["step"] for row in done.history].index(done.best_step)]
+    meta = {
+        "budget": budget, "method": name, "seed": seed, "samples": len(positions), "comparisons": groups,
+        "settings": {"train": params.train.model_dump(), "student": params.student.model_dump(), name: section or {}},
+        "best_step": done.best_step, "val_top1": best["val_top1"], "val_loss": best["val_loss"],
+    }  # fmt: skip
+    return done, speed, model, meta
+
+
+def read_signals(bought: Path, families: tuple[str, ...]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The arrays of these families in outputs/<budget>/: those with a row a sample, and the teacher's constants.
+
+    Raises UserError where a family was not bought.
+    """
+    meta = read_json(bought / "meta.json")
+    present, constants = meta["signals"], meta.get("constants", [])
+    names: list[str] = []
+    for family in families:
+        found = arrays_of(family, [*present, *constants])
+        if not found:
+            raise UserError(f"{bought}: no {family!r} was bought, only {', '.join(present)}; add it to teacher.signals")
+        names += found
+    arrays = {name: read_array(bought / f"{name}.npy") for name in names}
+    return {k: v for k, v in arrays.items() if k in present}, {k: v for k, v in arrays.items() if k in constants}
+
+
+def read_mixed(bought: Path, name: str, positions: np.ndarray) -> dict[str, np.ndarray]:
+    """The mixed inputs of outputs/<budget>/mixed/ whose two samples are among `positions`, as `Facts.mixed` has them.
+
+    Raises UserError where none were bought.
+    """
+    folder = bought / "mixed"
+    if not (folder / "meta.json").exists():
+        raise UserError(f"{folder}: no mixed inputs were bought, but {name!r} needs them; set teach.mixed: true")
+    mixed = {key: read_array(folder / f"{key}.npy") for key in ("images", "logits", "first", "second", "lam")}
+    row = {int(position): place for place, position in enumerate(positions)}
+    kept = [i for i in range(len(mixed["lam"])) if int(mixed["first"][i]) in row and int(mixed["second"][i]) in row]
+    for key in ("first", "second"):
+        mixed[key] = np.array([row.get(int(position), -1) for position in mixed[key]], dtype=np.int64)
+    return {key: values[kept] for key, values in mixed.items()}
+
+
+def _groups(name: str, compares: bool, folder: Path, groups: dict[str, Any]) -> Any:
     """(members (M, k) or None, one group's weights (k,) or None) of the method's comparison set."""
-    if not load_class(method).compares:
+    if not compares:
         return None, None
     if groups["strategy"] == "none":
-        raise UserError(f"compare.sets.{method}: no such section, but {method!r} compares samples")
-    if groups["strategy"] == "in-batch":
-        from stages.compare.sets import group_weights
-
-        return None, group_weights(groups["k"]).astype("float32")
-    return read_array(folder / "members.npy"), read_array(folder / "weights.npy")[0].copy()
+        raise UserError(f"compare.sets.{name}: no such section, but {name!r} compares samples")
+    weights = np.array(groups["weights"], dtype=np.float32)
+    return (None if groups["strategy"] == "in-batch" else read_array(folder / "members.npy")), weights
 
 
 if __name__ == "__main__":

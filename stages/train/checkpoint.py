@@ -13,7 +13,7 @@ import torch
 from stages.arrays import atomic
 
 FOLDER = Path(".tuition/checkpoints")
-CODE = (Path(__file__).parent, Path(__file__).parents[1] / "models")
+CODE = (Path(__file__).parent, Path(__file__).parents[1] / "models", Path(__file__).parents[1] / "signals.py")
 
 
 def run_digest(*facts: Any) -> str:
@@ -21,7 +21,7 @@ def run_digest(*facts: Any) -> str:
     total = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
     total.update(torch.__version__.encode())
     for folder in CODE:
-        for file in sorted(folder.rglob("*.py")):
+        for file in sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]:
             total.update(file.read_bytes())
     return total.hexdigest()
 

@@ -3,21 +3,11 @@
 Every batch is a function of (seed, step) alone, so a run that was killed goes on with the batches it would have had.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
+from stages.train.batch import Batch
 from stages.train.comparisons import Groups, in_batch, listed
-
-
-class Batch(NamedTuple):
-    """images (B, C, H, W) float32 normalised, labels (B,) int64, teacher {signal: (B, …)}, groups or None."""
-
-    images: Tensor
-    labels: Tensor
-    teacher: dict[str, Tensor]
-    groups: Groups | None
 
 
 class Loader:
@@ -52,7 +42,7 @@ class Loader:
         self.groups: Groups | None = None
         if weights is not None:
             made = listed(self.take, weights) if members is not None else in_batch(self.batch_size, weights)
-            self.groups = Groups(made.matrix.to(device), made.square_sum, made.every)
+            self.groups = made._replace(matrix=made.matrix.to(device))
 
     def batch(self, step: int) -> Batch:
         """The batch of `step` (from 0)."""
@@ -65,8 +55,8 @@ class Loader:
         if self.members is not None:
             index = self.members[index].flatten()
         self._reseed(2 * step + 1)
-        teacher = {signal: values[index] for signal, values in self.teacher.items()}
-        return Batch(self._images(index), self.labels[index], teacher, self.groups)
+        teacher = {signal: _ready(values[index]) for signal, values in self.teacher.items()}
+        return Batch(self._images(index), self.labels[index], teacher, self.groups, index, step, self.generator, {})
 
     def _reseed(self, number: int) -> None:
         # Odd numbers are steps, even ones epochs; the multiplier keeps seeds apart for any length of training.
@@ -88,3 +78,8 @@ class Loader:
 
     def _normalised(self, pixels: Tensor) -> Tensor:
         return ((pixels.float() - self.mean) * self.scale).permute(0, 3, 1, 2)
+
+
+def _ready(values: Tensor) -> Tensor:
+    """Stored halves become float32; packed bits stay what they are."""
+    return values.float() if values.is_floating_point() else values

@@ -13,22 +13,25 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from stages.models import signals
-from stages.train.loader import Batch, Loader
+from stages.train.batch import Batch
+from stages.train.loader import Loader
+from stages.train.objective import Objective
 
 Row = dict[str, float]
 
 
 class Learner(nn.Module):
-    """The student and its method as one module, so that a method's heads train, move and resume with the student."""
+    """The student and its objective as one module, so that a method's heads train, move and resume with the student."""
 
-    def __init__(self, student: nn.Module, method: nn.Module, compile: bool = False):
+    def __init__(self, student: nn.Module, objective: Objective, compile: bool = False):
         super().__init__()
-        self.student, self.method = student, method
+        self.student, self.objective = student, objective
         self.signals = torch.compile(signals) if compile else signals
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        outputs = {name: value.float() for name, value in self.signals(self.student, batch.images).items()}
-        return self.method(outputs, batch.teacher, batch.labels, batch.groups)
+        batch = self.objective.augment(batch)
+        given = self.signals(self.student, batch.images, self.objective.maps)
+        return self.objective({name: value.float() for name, value in given.items()}, batch)
 
 
 @dataclass
@@ -86,7 +89,7 @@ def fit(
     learner.student.to(memory_format=torch.channels_last)
     optimizer = make_optimizer(learner, settings)
     module, optimizer = fabric.setup(learner, optimizer)
-    progress = _restore(learner, optimizer, resume) if resume else Progress()
+    progress = _restore(learner, optimizer, resume, fabric) if resume else Progress()
     totals: dict[str, Tensor] = {}
     counted = 0
     learner.train()
@@ -97,6 +100,8 @@ def fit(
         terms = module(loader.batch(step))
         loss = torch.stack(list(terms.values())).sum()
         fabric.backward(loss)
+        if step == 0:
+            _fill(optimizer)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         for name, value in {"loss": loss, **terms}.items():
@@ -114,9 +119,20 @@ def fit(
             on_row(row)
         # Saved where the running means are empty, so that they need no saving.
         if counted == 0 and not last and progress.step % _saves(settings) == 0:
-            save(_state(learner, optimizer, progress))
+            save(_state(learner, optimizer, progress, fabric))
         on_step(progress.step)
     return progress
+
+
+def _fill(optimizer: Any) -> None:
+    """Zero gradients for what the first step's loss does not reach: fused SGD cannot take up a parameter later on.
+
+    Afterwards what gets no gradient stands still: no momentum and no decay moves it.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
 
 
 def _saves(settings: Any) -> int:
@@ -131,7 +147,7 @@ def _keep_best(progress: Progress, row: Row, student: nn.Module) -> None:
         progress.best = {name: value.detach().to("cpu", copy=True) for name, value in student.state_dict().items()}
 
 
-def _state(learner: Learner, optimizer: Any, progress: Progress) -> dict[str, Any]:
+def _state(learner: Learner, optimizer: Any, progress: Progress, fabric: Fabric) -> dict[str, Any]:
     random = {"cpu": torch.get_rng_state()}  # of what a student may draw itself, such as dropout
     if torch.cuda.is_available():
         random["cuda"] = torch.cuda.get_rng_state()
@@ -140,12 +156,14 @@ def _state(learner: Learner, optimizer: Any, progress: Progress) -> dict[str, An
         "optimizer": optimizer.state_dict(),
         "progress": vars(progress),
         "random": random,
+        "precision": fabric.strategy.precision.state_dict(),  # of 16-mixed, which scales the loss
     }
 
 
-def _restore(learner: Learner, optimizer: Any, state: dict[str, Any]) -> Progress:
+def _restore(learner: Learner, optimizer: Any, state: dict[str, Any], fabric: Fabric) -> Progress:
     learner.load_state_dict(state["learner"])
     optimizer.load_state_dict(state["optimizer"])
+    fabric.strategy.precision.load_state_dict(state["precision"])
     torch.set_rng_state(state["random"]["cpu"])
     if "cuda" in state["random"] and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["random"]["cuda"])

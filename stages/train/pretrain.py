@@ -21,11 +21,11 @@ def main(argv: list[str]) -> None:
         print("pretrain: the teacher is brought by the user, nothing to train")
         return
     images, labels = read_split("train")
-    model = describe(params.teacher.arch, images)
+    model = describe(params.teacher.arch, images, params.teacher.taps)
     done, speed = train(
         "teacher",
         model,
-        build("ce", {}),
+        build("ce"),
         params.pretrain,
         params.pretrain.seed,
         images=images,

@@ -4,5 +4,10 @@ from typing import Annotated
 
 Positive = Annotated[float, "positive"]
 NotNegative = Annotated[float, "not negative"]
+Count = Annotated[int, "at least 1"]
 
-RULES = {"positive": lambda value: value > 0, "not negative": lambda value: value >= 0}
+RULES = {
+    "positive": lambda value: value > 0,
+    "not negative": lambda value: value >= 0,
+    "at least 1": lambda value: value >= 1,
+}

@@ -1,6 +1,7 @@
 """One training run from arrays to files: what training a student and pretraining a teacher have in common."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from stages.arrays import digest, read_array, read_json
-from stages.models import build
+from stages.models.projected import Projected
 from stages.train.checkpoint import Checkpoint, run_digest
+from stages.train.facts import Facts
 from stages.train.loader import Loader
 from stages.train.loop import Learner, Row, fit, make_fabric, validator
 from stages.train.loop import Progress as Trained
+from stages.train.networks import make, of, shapes
+from stages.train.objective import Objective
 
 
 def read_split(split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -25,42 +29,63 @@ def read_split(split: str) -> tuple[np.ndarray, np.ndarray]:
     return read_array(folder / "images.npy"), read_array(folder / "labels.npy")
 
 
-def describe(arch: str, images: np.ndarray) -> dict[str, Any]:
-    """What is needed to build and feed a model of `arch` for images (N, C, H, W)."""
+def describe(arch: str, images: np.ndarray, taps: Sequence[str] = ()) -> dict[str, Any]:
+    """What is needed to build and feed a model of `arch` for images (N, C, H, W); `taps` name the modules that give its maps."""
     facts = read_json(Path("data/train/meta.json"))
     return {
         "arch": arch, "channels": images.shape[1], "height": images.shape[2], "width": images.shape[3],
-        "classes": len(facts["classes"]), "class_names": facts["classes"], "mean": facts["mean"], "std": facts["std"],
+        "classes": len(facts["classes"]), "class_names": facts["classes"], "mean": facts["mean"], "std": facts["std"], "taps": list(taps),
     }  # fmt: skip
 
 
 def train(
-    name: str, model: dict[str, Any], method: torch.nn.Module, settings: Any, seed: int, *,
+    name: str, model: dict[str, Any], objective: Objective, settings: Any, seed: int, *,
     images: np.ndarray, labels: np.ndarray, teacher: dict[str, np.ndarray],
-    members: np.ndarray | None = None, weights: np.ndarray | None = None, identity: Any = None, on_row: Any = lambda row: None,
+    members: np.ndarray | None = None, weights: np.ndarray | None = None,
+    constants: dict[str, np.ndarray] | None = None, mixed: dict[str, np.ndarray] | None = None,
+    validation: tuple[np.ndarray, np.ndarray] | None = None, identity: Any = None, on_row: Any = lambda row: None,
 ) -> tuple[Trained, dict[str, Any]]:  # fmt: skip
-    """Train the model described by `model` with `method`; returns what came of it and the run's speed.
+    """Train the model described by `model` with `objective`; returns what came of it and the run's speed.
 
-    Arrays as in `Loader`. `identity` joins the arrays and settings in deciding whether a checkpoint is this run's.
+    Arrays as in `Loader` and `Facts`; `validation` (images, labels) is data/val where it is None. `identity` joins the arrays and
+    settings in deciding whether a checkpoint is this run's. Where the objective gives the student another head, `model` is told.
     """
     torch.manual_seed(seed)
-    size = (model["height"], model["width"])
-    student = build(model["arch"], channels=model["channels"], classes=model["classes"], size=size)
+    student = make(model)
     fabric = make_fabric(settings)
-    learner = Learner(student, method, settings.compile)
 
     def place(array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.array(array)).to(fabric.device)
 
+    def place_all(arrays: dict[str, np.ndarray] | None) -> dict[str, Tensor]:
+        return {key: place(values) for key, values in (arrays or {}).items()}
+
     loader = Loader(
-        place(images), place(labels), {signal: place(values) for signal, values in teacher.items()},
+        place(images), place(labels), place_all(teacher),
         mean=model["mean"], std=model["std"], batch_size=settings.batch_size, crop=settings.crop, flip=settings.flip, seed=seed,
         members=None if members is None else place(members).long(), weights=None if weights is None else torch.from_numpy(weights),
     )  # fmt: skip
-    val_images, val_labels = (place(array) for array in read_split("val"))
-    arrays = [images, labels, *teacher.values(), *(a for a in (members, weights) if a is not None)]
+    mean, std = (torch.tensor(model[key], device=fabric.device)[:, None, None] for key in ("mean", "std"))
+    objective.to(fabric.device).setup(
+        Facts(
+            student=shapes(student, model, objective.maps), teacher=loader.teacher, labels=loader.labels,
+            classes=model["classes"], steps=settings.steps, per_epoch=loader.per_epoch, seed=seed, pixels=place(images),
+            normalise=lambda pixels: (pixels.float() / 255 - mean) / std,
+            make_student=lambda arch=None: make(of(model, arch)), student_model=student,
+            constants=place_all(constants), mixed=place_all(mixed),
+        )
+    )  # fmt: skip
+    student = objective.wrap(student)
+    if isinstance(student, Projected):
+        model["projector"] = {"width": student.get_classifier().in_features}
+    learner = Learner(student, objective, settings.compile)
+    validation = validation or read_split("val")
+    val_images, val_labels = (place(array) for array in validation)
+    more = [*(constants or {}).values(), *(mixed or {}).values()]
+    arrays = [images, labels, *validation, *teacher.values(), *(a for a in (members, weights) if a is not None), *more]
+    where = [list(teacher), str(fabric.device), type(fabric.strategy.precision).__name__]
     checkpoint = Checkpoint(
-        name, run_digest(model, vars(settings), seed, identity, digest(*arrays), torch.get_num_threads())
+        name, run_digest(model, vars(settings), seed, identity, where, digest(*arrays), torch.get_num_threads())
     )
     resume = checkpoint.load(fabric.device)
     first = resume["progress"]["step"] if resume else 0
