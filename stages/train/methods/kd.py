@@ -1,24 +1,20 @@
 """`kd`: knowledge distillation (Hinton et al. 2015, arXiv 1503.02531). Loss: w_ce · CE + w_kd · KD_T [code, RepDistiller's weights]."""
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from stages.train.batch import Batch
 from stages.train.divergence import kd
 from stages.train.ranges import NotNegative, Positive
 
 
 class KD(nn.Module):
+    source, evidence = "arXiv 1503.02531", "code"
     signals: tuple[str, ...] = ("logits",)
-    compares = False
+    weight_ce = 0.1
 
-    def __init__(self, *, temperature: Positive = 4.0, weight_ce: NotNegative = 0.1, weight_kd: NotNegative = 0.9):
+    def __init__(self, *, temperature: Positive = 4.0, weight_kd: NotNegative = 0.9):
         super().__init__()
-        self.temperature, self.weight_ce, self.weight_kd = temperature, weight_ce, weight_kd
+        self.temperature, self.weight_kd = temperature, weight_kd
 
-    def forward(
-        self, student: dict[str, Tensor], teacher: dict[str, Tensor], labels: Tensor, groups: None
-    ) -> dict[str, Tensor]:
-        return {
-            "labels": self.weight_ce * F.cross_entropy(student["logits"], labels),
-            "teacher": self.weight_kd * kd(student["logits"], teacher["logits"], self.temperature),
-        }
+    def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        return {"teacher": self.weight_kd * kd(student["logits"], batch.teacher["logits"], self.temperature)}
