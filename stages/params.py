@@ -5,6 +5,7 @@ What a method's own section may hold is declared by the method (`stages/train/me
 """
 
 import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -33,7 +34,16 @@ class Data(Section):
     test: Share = 0.2
     seed: Seed = 0
     max_unreadable: Share = 0.01
+    noise: Share = 0.0
+    imbalance: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
     watch: str = "stages/arrays.py"
+
+
+class Transfer(Section):
+    source: str | None = None
+    root: str | None = None
+    resize: Annotated[int, Field(ge=8)] | None = None
+    channels: Literal[1, 3] | None = None
 
 
 class Training(Section):
@@ -61,12 +71,22 @@ class Pretrain(Training):
     seed: Seed = 0
 
 
+class Network(Section):
+    arch: str
+    weights: str
+
+
 class Teacher(Section):
-    kind: Literal["checkpoint", "python"] = "checkpoint"
+    kind: Literal["checkpoint", "python", "experts"] = "checkpoint"
     name: str = "teacher"
     version: str = "1"
     weights: str = "teacher"
     arch: str = "resnet20"
+    signals: Annotated[list[str], Field(min_length=1)] = ["logits", "embedding"]
+    taps: list[str] = []
+    experts: list[Network] = []
+    free: Network | None = None
+    choose: Literal["difficulty", "anti", "random", "mean"] = "difficulty"
     function: str | None = None
     idempotent: bool = False
     mean: list[float] | None = None
@@ -84,17 +104,24 @@ class Teacher(Section):
     def _function_names_a_function(self) -> "Teacher":
         if self.kind == "python" and (self.function is None or self.function.count(":") != 1):
             raise ValueError(f"teacher.function: found {self.function!r}; kind 'python' needs 'module:function'")
+        if self.kind == "experts" and (len(self.experts) < 2 or self.free is None):
+            raise ValueError(
+                f"teacher.experts: found {len(self.experts)} and teacher.free: {'none' if self.free is None else 'one'}; kind 'experts' "
+                "needs two or more {arch, weights}, small to large, and a free network {arch, weights}"
+            )
         return self
 
 
 class Teach(Section):
     strategy: Literal["random", "balanced"] = "random"
     seed: Seed = 0
+    mixed: bool = False
 
 
 class ComparisonSet(Section):
     strategy: Literal["in-batch", "random", "balanced", "nearest"] = "in-batch"
     k: Annotated[int, Field(ge=2)] = 2
+    weights: list[float] | None = None
 
 
 class Compare(Section):
@@ -105,6 +132,7 @@ class Compare(Section):
 
 class Student(Section):
     arch: str = "resnet8"
+    taps: list[str] = []
 
 
 class Evaluate(Section):
@@ -138,6 +166,7 @@ class Study(Section):
 class Params(Section):
     study: Study
     data: Data = Data()
+    transfer: Transfer = Transfer()
     teacher: Teacher = Teacher()
     pretrain: Pretrain
     teach: Teach = Teach()
@@ -147,6 +176,23 @@ class Params(Section):
     methods: dict[str, dict[str, Any] | None]
     evaluate: Evaluate = Evaluate()
     registry: Register = Field(default=Register(), alias="register")  # BaseModel has a `register` of its own
+
+
+def _check_teaching(params: Params, path: Path) -> None:
+    if params.teacher.kind == "experts" and params.teach.mixed:
+        raise UserError(
+            f"{path}: teach.mixed: true, but teacher.kind 'experts' answers samples of the pool alone, whose difficulty is known"
+        )
+
+
+def comparison_set(params: Params, name: str) -> tuple[str, ComparisonSet] | None:
+    """The key and the section of `compare.sets` that the method `name` uses: its own, or that of the method whose variant it is."""
+    from stages.train.methods import resolve
+
+    for key in (name, resolve(name, params.methods.get(name)).method):
+        if key in params.compare.sets:
+            return key, params.compare.sets[key]
+    return None
 
 
 def cell_name(budget: int, method: str, seed: int) -> str:
@@ -175,28 +221,37 @@ def load(path: Path = FILE) -> Params:
         lines = "; ".join(_explain(one, raw) for one in error.errors())
         raise UserError(f"{path}: {lines}") from None
     _check_names(params, path)
+    _check_teaching(params, path)
     return params
 
 
 def _check_names(params: Params, path: Path) -> None:
     """Names that are listed elsewhere: methods and architectures (both lists are free of torch)."""
     from stages.models import check_arch
-    from stages.train.methods import METHODS
+    from stages.signals import FAMILIES
+    from stages.train.methods import METHODS, resolve
 
     for method in params.study.methods:
-        if method not in METHODS:
-            raise unknown(f"{path}: study.methods", method, METHODS)
+        resolve(method, params.methods.get(method))
         if method not in params.methods:
             raise UserError(
                 f"{path}: methods.{method}: no such section, but study.methods lists it; add `{method}: {{}}`"
             )
-    for section, names in (("methods", params.methods), ("compare.sets", params.compare.sets)):
-        for name in names:
-            if name not in METHODS:
-                raise unknown(f"{path}: {section}", name, METHODS)
+    for name, section in params.methods.items():
+        if resolve(name, section).method and re.search(r"[^a-zA-Z0-9+_-]", name):
+            raise UserError(f"{path}: methods.{name}: a name is made of letters, digits, +, - and _: it names folders")
+    for name in params.compare.sets:
+        if name not in METHODS and name not in params.methods:
+            raise unknown(f"{path}: compare.sets", name, {*METHODS, *params.methods})
+    for name in params.teacher.signals:
+        if name not in FAMILIES:
+            raise unknown(f"{path}: teacher.signals", name, FAMILIES)
     check_arch(f"{path}: student.arch", params.student.arch)
     if params.teacher.kind == "checkpoint":
         check_arch(f"{path}: teacher.arch", params.teacher.arch)
+    for place, one in enumerate([*params.teacher.experts, *([params.teacher.free] if params.teacher.free else [])]):
+        name = f"experts[{place}]" if place < len(params.teacher.experts) else "free"
+        check_arch(f"{path}: teacher.{name}.arch", one.arch)
 
 
 def _explain(error: Any, raw: dict) -> str:

@@ -1,26 +1,109 @@
 """What must hold before the first call is paid: every method of the study exists, is set up rightly, and can have its signals."""
 
 from collections.abc import Collection
+from typing import Any
 
 from stages.errors import UserError
-from stages.params import Params
+from stages.params import Params, comparison_set
+
+ROWS = 8  # of the empty answer on which methods are tried
 
 
-def check_methods(params: Params, offered: Collection[str]) -> None:
-    """Raises UserError where a method of the study has a wrong setting, needs a signal that is not in `offered` (the teacher's), or
-    compares without a comparison set."""
-    from stages.train.methods import METHODS, check_settings, load_class
+def check_methods(params: Params, offered: Collection[str] | None) -> None:
+    """Raises UserError where a method of the study has a wrong setting, needs a family of signals that is not in `offered` (the
+    teacher's; None: not known), compares without a comparison set, or reads mixed inputs that are not to be bought."""
+    from stages.train.methods import METHODS, build, card, check_settings, resolve
 
+    for name, section in params.methods.items():
+        check_settings(name, section)
     for name in params.study.methods:
-        check_settings(name, params.methods[name] or {})
-        missing = set(load_class(name).signals) - set(offered)
-        if missing:
-            able = [other for other in METHODS if set(load_class(other).signals) <= set(offered)]
+        objective, about = build(name, params.methods[name]), card(resolve(name, params.methods[name]).method)
+        missing = set() if offered is None else set(objective.signals) - set(offered)
+        if offered is not None and missing:
+            able = [other for other in METHODS if set(card(other).signals) <= set(offered)]
             raise UserError(
-                f"study.methods: {name!r} needs {', '.join(sorted(missing))}, but the teacher gives only {', '.join(offered)}. "
-                f"Methods that would work: {', '.join(able)}"
+                f"study.methods: {name!r} needs {', '.join(sorted(missing))}, but the teacher gives only {', '.join(offered)} "
+                f"(teacher.signals). Methods that would work: {', '.join(able)}"
             )
-        if load_class(name).compares and name not in params.compare.sets:
+        if about.compares:
+            _check_comparisons(params, name, objective.method, offered)
+        if about.views == "mixed" and not params.teach.mixed:
             raise UserError(
-                f"compare.sets.{name}: no such section, but {name!r} compares samples; add `{name}: {{strategy: in-batch, k: 2}}`"
+                f"study.methods: {name!r} reads mixed inputs, each one a call; set teach.mixed: true, and half of a budget "
+                "more is bought: its cells use half of the clean samples and these"
             )
+
+
+def _check_comparisons(params: Params, name: str, method: Any, offered: Collection[str] | None) -> None:
+    """Raises UserError where a method that compares has no comparison set, or one that cannot be drawn or used by it."""
+    from stages.compare.sets import checked_weights
+
+    found = comparison_set(params, name)
+    if found is None:
+        raise UserError(
+            f"compare.sets.{name}: no such section, but {name!r} compares samples; add `{name}: {{strategy: in-batch, k: 2}}`"
+        )
+    key, wanted = found
+    checked_weights(f"compare.sets.{key}.weights", wanted.k, wanted.weights)
+    if wanted.k > min(params.study.budgets):
+        raise UserError(
+            f"compare.sets.{key}: groups of k = {wanted.k} need as many samples, but study.budgets has {min(params.study.budgets)}"
+        )
+    if wanted.strategy == "in-batch" and wanted.k > params.train.batch_size:
+        raise UserError(
+            f"compare.sets.{key}: k = {wanted.k} within batches of train.batch_size = {params.train.batch_size}"
+        )
+    if wanted.strategy == "nearest" and offered is not None and "logits" not in offered:
+        raise UserError(
+            f"compare.sets.{key}: strategy 'nearest' needs logits, but the teacher gives only {', '.join(offered)}"
+        )
+    if getattr(method, "combine", "difference") != "difference" and wanted.k != 2:
+        raise UserError(
+            f"compare.sets.{key}: k = {wanted.k}, but methods.{name}.combine: {method.combine} is of pairs; k: 2"
+        )
+
+
+def check_student(params: Params, facts: dict[str, Any]) -> None:
+    """Build the student for data with `facts`. Raises UserError where it can't be, or its taps give no maps."""
+    from stages.models import build
+
+    size = (facts["height"], facts["width"])
+    given = {"channels": facts["channels"], "classes": len(facts["classes"]), "size": size, "taps": params.student.taps}
+    try:
+        build(params.student.arch, **given)
+    except UserError as error:
+        raise UserError(f"params.yaml: student: {error}") from None
+
+
+def check_shapes(params: Params, facts: dict[str, Any], teacher: Any) -> None:
+    """Set up every method of the study on an empty answer of a local teacher, for the student of `params` and data with `facts`.
+
+    Raises UserError where a method cannot work with these two networks, such as one that needs maps of equal width.
+    """
+    import numpy as np
+    import torch
+
+    from stages.train.facts import Facts
+    from stages.train.methods import build
+    from stages.train.networks import make, of, shapes
+
+    model = {
+        "arch": params.student.arch, "taps": params.student.taps, "classes": len(facts["classes"]),
+        **{key: facts[key] for key in ("channels", "height", "width")},
+    }  # fmt: skip
+    pixels = np.zeros((ROWS, *(model[key] for key in ("channels", "height", "width"))), dtype=np.uint8)
+    given = {name: torch.from_numpy(values) for name, values in teacher.answer(pixels).items()}
+    student, rows = make(model), torch.arange(ROWS)
+    half = {"images": torch.from_numpy(pixels), "lam": torch.full((ROWS,), 0.5), "first": rows, "second": rows.flip(0)}
+    for name in params.study.methods:
+        objective = build(name, params.methods[name])
+        objective.setup(
+            Facts(
+                student=shapes(student, model, objective.maps), teacher=given, labels=rows % model["classes"],
+                classes=model["classes"], steps=10, per_epoch=1, seed=0, pixels=half["images"],
+                normalise=lambda images: images.float(), make_student=lambda arch=None: make(of(model, arch)),
+                student_model=student, mixed={**half, "logits": given["logits"]} if "logits" in given else {},
+                constants={key: torch.from_numpy(value) for key, value in teacher.constants().items()},
+            )
+        )  # fmt: skip
+        objective.wrap(student)

@@ -1,12 +1,15 @@
 """Comparison sets: zero-sum, distinct, covering, and what each strategy promises."""
 
+import hashlib
+import subprocess
+import sys
 from math import comb
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import PAID, stage, write_params
+from support import PAID, ROOT, bill, stage, write_params
 
 from stages.arrays import read_array, read_json
 from stages.compare import sets
@@ -36,6 +39,56 @@ def test_groups_are_those_of_the_paper():
     assert sets.group_weights(2).tolist() == [1, -1]
     assert sets.group_weights(3).tolist() == [0.5, 0.5, -1]
     assert sets.group_weights(4).tolist() == [0.5, 0.5, -0.5, -0.5]
+
+
+WEIGHTS = [[1.0, -2.0, 1.0], [0.7, 0.3, -1.0], [0.5, 0.5, 0.5, -1.5], [2.0, -2.0]]
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("strategy", ["random", "balanced", "nearest"])
+def test_any_zero_sum_weights(strategy, weights):
+    given = sets.checked_weights("here", len(weights), weights)
+    members, each = sets.draw(strategy, len(weights), 500, 0, LOGITS, LABELS, given)
+    assert np.array_equal(each, np.broadcast_to(np.float32(weights), members.shape))
+    assert all(len(set(row)) == len(weights) for row in members.tolist())
+
+
+@pytest.mark.parametrize("weights", WEIGHTS[:3])
+def test_members_are_exchangeable_where_their_weights_are_equal_and_only_there(weights):
+    """Of 5 samples with room for all that exist, no two groups have the same sets of members at the same weights; where all
+    weights differ the same members do stand in several orders."""
+    members, _ = sets.draw("random", len(weights), 10**6, 0, LOGITS[:5], LABELS[:5], np.array(weights))
+    groups = [frozenset(zip(weights, row, strict=True)) for row in members.tolist()]
+    assert len(set(groups)) == len(groups) == comb(5, len(weights))
+    drawn = [
+        sets.draw("random", 3, 10, seed, LOGITS[:5], LABELS[:5], np.array([0.7, 0.3, -1.0]))[0] for seed in range(20)
+    ]
+    assert any(len({frozenset(row) for row in one.tolist()}) < len(one) for one in drawn)
+
+
+@pytest.mark.parametrize(
+    "weights", [[1.0, -1.0], [1.0, 1.0, -1.0], [1.0, -1.0, 0.0], [float("nan"), 1.0, -1.0], [1.0, -0.5, -0.5001]]
+)
+def test_weights_that_are_no_comparison_are_refused(weights):
+    with pytest.raises(UserError, match=r"compare\.sets\.x\.weights: found \[.*expected k = 3 numbers.*sum to zero"):
+        sets.checked_weights("compare.sets.x.weights", 3, weights)
+
+
+def test_weights_that_sum_to_zero_but_for_rounding_are_taken():
+    assert sets.checked_weights("x", 4, [0.333333, 0.333333, 0.333334, -1.0]).tolist()[-1] == -1
+    assert np.array_equal(sets.checked_weights("x", 3, None), sets.group_weights(3))
+
+
+def test_without_logits_only_the_nearest_are_refused():
+    """A teacher may give embeddings alone; which groups are random or balanced does not depend on what it says."""
+    for strategy in ("random", "balanced"):
+        members, weights = sets.draw(strategy, 3, 200, 0, None, LABELS)
+        assert np.array_equal(members, sets.draw(strategy, 3, 200, 0, LOGITS, LABELS)[0])
+        found = sets.statistics(members, weights, None, LABELS)
+        full = sets.statistics(members, weights, LOGITS, LABELS)
+        assert found == {key: value for key, value in full.items() if key != "teacher_difference_rms"}
+    with pytest.raises(UserError, match=r"'nearest' needs the teacher's logits.*Valid: in-batch, random, balanced"):
+        sets.draw("nearest", 2, 10, 0, None, LABELS)
 
 
 def test_random_pairs_are_all_pairs_where_they_fit_and_groups_never_repeat():
@@ -76,17 +129,58 @@ def test_statistics_are_right_on_a_case_by_hand():
     }  # fmt: skip
 
 
+def test_same_class_share_is_of_members_on_opposite_sides():
+    members, weights = np.array([[0, 1, 2]]), np.array([[1.0, -2.0, 1.0]])
+    assert sets.statistics(members, weights, None, np.array([4, 4, 5]))["same_class_share"] == 1
+    assert sets.statistics(members, weights, None, np.array([4, 5, 4]))["same_class_share"] == 0
+
+
+def digest(method):
+    return hashlib.sha256((ROOT / f"stages/train/methods/{method}.py").read_bytes()).hexdigest()
+
+
+def test_the_stage_imports_no_torch():
+    code = "import sys, stages.compare.__main__; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
 def test_the_stage_writes_a_folder_a_method(paid):
     write_params(paid, {
-        **PAID, "study.methods": ["ce", "ckd-mse", "ckd-kl"],
-        "compare.sets": {"ckd-mse": {"strategy": "in-batch", "k": 2}, "ckd-kl": {"strategy": "random", "k": 3}},
+        **PAID, "study.methods": ["ce", "ckd-mse", "ckd-kl", "mine", "other", "ckd-mse+kd"],
+        "methods": {
+            "ce": {}, "ckd-mse": {}, "ckd-kl": {}, "mine": {"method": "ckd-mse", "labels": "none"},
+            "other": {"method": "ckd-kl+kd"}, "ckd-mse+kd": {},
+        },
+        "compare.sets": {
+            "ckd-mse": {"strategy": "in-batch", "k": 2}, "ckd-kl": {"strategy": "random", "k": 3},
+            "mine": {"strategy": "balanced", "k": 3, "weights": [1.0, -3, 2.0]},
+        },
         "compare.limit": 500,
     })  # fmt: skip
     assert stage("teach", 40, cwd=paid).returncode == 0
     ran = stage("compare", 40, cwd=paid)
     assert ran.returncode == 0, ran.stderr
     folder = paid / "comparisons/40"
-    assert read_json(folder / "ce/meta.json") == {"strategy": "none"}
-    assert read_json(folder / "ckd-mse/meta.json") == {"strategy": "in-batch", "k": 2}
+    assert read_json(folder / "ce/meta.json") == {"strategy": "none", "method": "ce", "code": digest("ce")}
+    in_batch = {"strategy": "in-batch", "k": 2, "weights": [1, -1], "method": "ckd-mse", "code": digest("ckd-mse")}
+    assert read_json(folder / "ckd-mse/meta.json") == read_json(folder / "ckd-mse+kd/meta.json") == in_batch
     assert read_array(folder / "ckd-kl/members.npy").shape == (500, 3)
     assert read_json(folder / "ckd-kl/meta.json")["statistics"]["samples_used"] == 40
+    assert read_json(folder / "ckd-kl/meta.json") == read_json(folder / "other/meta.json")  # the set of its method
+    own = read_json(folder / "mine/meta.json")
+    assert (own["strategy"], own["weights"], own["code"]) == ("balanced", [1, -3, 2], digest("ckd-mse"))
+    assert (read_array(folder / "mine/weights.npy") == np.float32([1, -3, 2])).all()
+
+
+def test_weights_of_a_set_are_checked_against_its_k_before_anything_is_paid(paid):
+    good = {**PAID, "study.methods": ["ckd-mse"]}
+    bad = {**good, "compare.sets": {"ckd-mse": {"strategy": "in-batch", "k": 2, "weights": [1.0, 1.0]}}}
+    message = "compare.sets.ckd-mse.weights: found [1.0, 1.0], expected k = 2 numbers"
+    write_params(paid, bad)
+    ran = stage("teach", 40, cwd=paid)
+    assert (ran.returncode, message in ran.stderr, bill(paid)) == (2, True, [])
+    write_params(paid, good)
+    assert stage("teach", 40, cwd=paid).returncode == 0
+    write_params(paid, bad)
+    ran = stage("compare", 40, cwd=paid)  # and again where it is run by itself
+    assert (ran.returncode, message in ran.stderr) == (2, True)
