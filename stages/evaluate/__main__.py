@@ -1,10 +1,11 @@
 """One cell's figures: `python -m stages.evaluate <budget> <method> <seed>`.
 
-Reads students/<cell>/, the splits, and the teacher's outputs that were bought; writes results/<cell>/.
+Reads students/<cell>/, the splits, the teacher's outputs that were bought, and transfer/; writes results/<cell>/.
 The teacher is never called. The test split is read here and nowhere before.
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import torch
 from stages.arrays import read_array, read_json, write_array, write_json
 from stages.errors import UserError, run
 from stages.evaluate import metrics
+from stages.evaluate.probe import linear_probe
 from stages.evaluate.tables import write_rows
-from stages.models import load_student
+from stages.models import load_student, signals
 from stages.models.preprocess import to_float
 from stages.params import cell_name, load
 
@@ -37,8 +39,14 @@ def main(argv: list[str]) -> None:
             raise UserError(f"{source}: its logits are not finite: the training diverged; try a smaller train.lr")
         return logits, times
 
-    val_images, val_labels = _split("val", student)
-    images, labels = _split("test", student)
+    def embed(images: np.ndarray) -> np.ndarray:
+        mean, std = student["mean"], student["std"]
+        return predict(
+            lambda inputs: signals(model, inputs)["embedding"], images, None, mean, std, settings.batch_size, device
+        )[0]
+
+    val_images, val_labels = _split(Path("data"), "val", student)
+    images, labels = _split(Path("data"), "test", student)
     val_logits, _ = answer(val_images)  # first: it warms up what the test batches are timed on
     logits, times = answer(images)
     _, single = zip(*(answer(images[:1]) for _ in range(SINGLE_REPEATS)), strict=True)
@@ -51,6 +59,8 @@ def main(argv: list[str]) -> None:
         own, _ = answer(read_array(Path("data/train/images.npy")), read_array(outputs / "positions.npy"))
         figures["agreement_with_teacher"] = metrics.agreement(own, taught)
         figures["top1_recentred"] = metrics.top_k(logits - metrics.offset(own, taught), labels, 1)
+    figures |= metrics.retrieval_map(embed(images), labels)
+    figures |= _transfer(embed, student, device)
     figures["parameters"] = sum(p.numel() for p in model.parameters())
     figures["size_bytes"] = (source / "weights.safetensors").stat().st_size
 
@@ -70,7 +80,7 @@ def main(argv: list[str]) -> None:
 
 
 def predict(
-    model: torch.nn.Module,
+    model: Callable[[torch.Tensor], torch.Tensor],
     images: np.ndarray,
     rows: np.ndarray | None,
     mean: list[float],
@@ -78,7 +88,7 @@ def predict(
     batch_size: int,
     device: torch.device,
 ) -> tuple[np.ndarray, list[float]]:
-    """Logits float32 (n, C) of uint8 `images` (N, C', H, W) or of their `rows` (n,), and each full batch's seconds.
+    """What `model` gives, logits float32 (n, C), of uint8 `images` (N, C', H, W) or of their `rows` (n,), and each full batch's seconds.
 
     The time is from host memory to host memory; where no batch is full, it is that of the only one.
     """
@@ -97,9 +107,22 @@ def predict(
     return np.concatenate(parts), times
 
 
-def _split(name: str, student: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def _transfer(
+    embed: Callable[[np.ndarray], np.ndarray], student: dict[str, Any], device: torch.device
+) -> dict[str, float]:
+    """The linear probe's figures on transfer/; none where there is no transfer.source."""
+    folder = Path("transfer")
+    meta = read_json(folder / "meta.json")
+    if meta["source"] is None:
+        return {}
+    found = {name: _split(folder, name, student) for name in ("train", "val", "test")}
+    train, val, test = ((embed(images), labels) for images, labels in found.values())
+    return linear_probe(train, val, test, len(meta["classes"]), device)
+
+
+def _split(top: Path, name: str, student: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Images and labels of one split. Raises UserError where it is empty or not of the student's kind."""
-    folder = Path("data") / name
+    folder = top / name
     images, labels = read_array(folder / "images.npy"), read_array(folder / "labels.npy")
     if not len(images):
         raise UserError(f"{folder}: no samples; give data.{name} a larger share")

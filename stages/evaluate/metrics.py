@@ -6,6 +6,9 @@ Where two logits are equal the class with the lower index comes first, as in `ar
 
 import numpy as np
 
+QUERIES = 10_000  # of retrieval_map, whose time grows with the square
+BLOCK = 256  # queries at a time: BLOCK · N distances are in memory
+
 
 def score(logits: np.ndarray, labels: np.ndarray, bins: int) -> dict[str, float | int]:
     """The figures that need no other model, of logits (N, C) and labels (N,); `top5` where there are five classes."""
@@ -97,3 +100,37 @@ def offset(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
     from the student's logits puts them where the teacher's are on average.
     """
     return (np.asarray(student, dtype=np.float64) - np.asarray(teacher, dtype=np.float64)).mean(axis=0)
+
+
+def retrieval_map(embeddings: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Mean average precision of finding samples of the same class by embedding (N, d): `map_euclidean`, `map_cosine`.
+
+    Each sample asks for its like among all others; at more than QUERIES samples, so many evenly spread ones ask. The average precision
+    of a query is the mean, over the samples of its class, of the share of that class among all that are as near or nearer. A query
+    without another sample of its class does not count; {} where there is none that has one.
+    """
+    vectors, labels = np.asarray(embeddings, dtype=np.float64), np.asarray(labels)
+    rows = np.unique(np.linspace(0, len(labels) - 1, min(len(labels), QUERIES)).astype(np.int64))
+    rows = rows[np.bincount(labels)[labels[rows]] > 1]
+    if not len(rows):
+        return {}
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = vectors / np.where(norms > 0, norms, 1.0)
+    return {
+        "map_euclidean": _map(vectors, labels, rows),
+        "map_cosine": _map(unit, labels, rows),  # of unit vectors the squared distance is 2 − 2 cos: the same order
+    }
+
+
+def _map(vectors: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> float:
+    squares = np.square(vectors).sum(axis=1)
+    total = 0.0
+    for block in np.array_split(rows, -(-len(rows) // BLOCK)):
+        far = squares - 2 * vectors[block] @ vectors.T  # the squared distance but for the query's own square
+        far[np.arange(len(block)), block] = np.inf  # nobody finds itself
+        near_all = np.sort(far, axis=1)
+        for row, query in enumerate(block):
+            same = np.sort(far[row, labels == labels[query]])[:-1]
+            precision = np.searchsorted(same, same, side="right") / np.searchsorted(near_all[row], same, side="right")
+            total += precision.mean()
+    return float(total / len(rows))

@@ -33,7 +33,14 @@ STYLE: dict[Any, Any] = {
 STEP = 0.016  # of the axis, between the methods of one budget
 LOG_SPAN = 4  # budgets that span at least this factor get a logarithmic axis
 
+CROWDED = 8  # methods whose names fit side by side
+
 Row = dict[str, Any]
+
+
+def _marker(index: int) -> str:
+    """No two of 49 methods have both colour and marker in common."""
+    return MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
 
 
 def write(figure: Figure, path: Path) -> None:
@@ -61,7 +68,7 @@ def accuracy(study: dict[str, Any], summary: list[Row]) -> Figure:
             for row in rows:
                 values = [100 * study["metrics"][row["budget"], method, s]["top1"] for s in study["seeds"]]
                 if len(values) > 1:
-                    axes.plot([beside[row["budget"]]] * len(values), values, MARKERS[index % len(MARKERS)], ms=4,
+                    axes.plot([beside[row["budget"]]] * len(values), values, _marker(index), ms=4,
                               color=COLOURS[index % len(COLOURS)], alpha=0.35, mew=0)  # fmt: skip
             points = [(at[r["budget"]], 100 * r["top1"], 100 * r["low"], 100 * r["high"]) for r in rows]
             _points(axes, points, index, method if len(calls) > 1 else None)
@@ -70,7 +77,8 @@ def accuracy(study: dict[str, Any], summary: list[Row]) -> Figure:
             axes.axhline(100 * known, color=GREY, lw=1.2, ls=(0, (5, 3)), zorder=1, label="teacher (validation)")
         axes.set_ylabel("top-1 accuracy on the test split, %")
         if len(calls) == 1:
-            axes.set_xticks(range(len(study["methods"])), study["methods"])
+            slant: dict[str, Any] = {"rotation": 60, "ha": "right"} if len(study["methods"]) > CROWDED else {}
+            axes.set_xticks(range(len(study["methods"])), study["methods"], **slant)
             axes.set_xlim(-0.6, len(study["methods"]) - 0.4)
             axes.set_xlabel(f"method, {calls[0]} teacher calls")
         else:
@@ -106,7 +114,7 @@ def paired(study: dict[str, Any], rows: list[Row]) -> Figure:
             _panel(axes, study["methods"], panel)
             axes.set_title(f"against {baseline}", loc="left", fontsize=10, fontweight="bold")
         bottom = grid[-1, 0]
-        bottom.set_xlabel("difference of top-1, percentage points (left: worse, right: better than the baseline)")
+        bottom.set_xlabel("difference of top-1, percentage points (right: better than the baseline)")
     return figure
 
 
@@ -123,7 +131,7 @@ def _panel(axes: Axes, methods: list[str], panel: list[Row]) -> None:
     ordered = sorted(panel, key=lambda r: (methods.index(r["method"]), r["budget"]))
     for y, row in enumerate(ordered):
         index = methods.index(row["method"])
-        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+        colour, marker = COLOURS[index % len(COLOURS)], _marker(index)
         if row["n"] > 1:
             axes.plot(row["singles"], [y - 0.28] * row["n"], marker, ms=4, color=colour, alpha=0.35, mew=0)
         if not isnan(row["low"]):
@@ -139,7 +147,7 @@ def _panel(axes: Axes, methods: list[str], panel: list[Row]) -> None:
 
 def _points(axes: Axes, points: list[tuple[float, float, float, float]], index: int, label: str | None) -> None:
     """The means joined by a line; a hollow marker where there is no interval."""
-    colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+    colour, marker = COLOURS[index % len(COLOURS)], _marker(index)
     fill = "white" if any(isnan(p[2]) for p in points) else colour
     axes.plot([p[0] for p in points], [p[1] for p in points], color=colour, marker=marker, ms=6.5, lw=1.8, mec=colour,
               mfc=fill, mew=1.4, label=label, zorder=3)  # fmt: skip

@@ -22,8 +22,9 @@ def main(argv: list[str]) -> None:
     summary, paired = study.summary_rows(found), study.paired_rows(found)
     needed = study.needed_rows(found, summary)
 
-    write_rows(FOLDER / "cells.csv", study.CELL_COLUMNS, study.cell_rows(found))
-    write_rows(FOLDER / "summary.csv", study.SUMMARY_COLUMNS, summary)
+    more = study.TRANSFER_COLUMNS if found["transfer"] else []
+    write_rows(FOLDER / "cells.csv", [*study.CELL_COLUMNS, *more], study.cell_rows(found))
+    write_rows(FOLDER / "summary.csv", [*study.SUMMARY_COLUMNS, *more[:1]], summary)
     write_rows(FOLDER / "paired.csv", study.PAIRED_COLUMNS, paired)
     write_rows(FOLDER / "curve.csv", study.CURVE_COLUMNS, summary)
     write_json(FOLDER / "metrics.json", nested(summary, found["spend"]))
@@ -37,7 +38,7 @@ def nested(summary: list[dict[str, Any]], spend: dict[int, dict[str, Any]]) -> d
     """What `dvc metrics show` prints: {budget: {method: figures}, "spend": {budget: calls and cost}}, without nan."""
     figures: dict[str, Any] = {"spend": {str(b): {"calls": s["calls"], "cost": s["cost"]} for b, s in spend.items()}}
     for row in summary:
-        known = {key: round(row[key], 6) for key in ("top1", "low", "high") if not isnan(row[key])}
+        known = {key: round(row[key], 6) for key in ("top1", "low", "high", "transfer_top1") if not isnan(row[key])}
         figures.setdefault(str(row["budget"]), {})[row["method"]] = known
     return figures
 

@@ -23,8 +23,10 @@ Row = dict[str, Any]
 
 CELL_COLUMNS = [
     "budget", "method", "seed", "top1", "top5", "nll", "ece", "brier", "agreement_with_teacher", "top1_recentred",
-    "macro_recall", "worst_class_recall", "val_top1", "val_nll", "parameters", "size_bytes", "n_test",
+    "macro_recall", "worst_class_recall", "map_euclidean", "map_cosine", "val_top1", "val_nll", "parameters", "size_bytes",
+    "n_test",
 ]  # fmt: skip
+TRANSFER_COLUMNS = ["transfer_top1", "transfer_l2"]  # of cells.csv where there is a transfer.source
 SUMMARY_COLUMNS = ["budget", "method", "n", "calls", "top1", "sd", "low", "high", "nll", "ece", "agreement", "cost"]
 PAIRED_COLUMNS = ["budget", "method", "baseline", "n", "difference", "low", "high", "p", "wins", "losses"]
 CURVE_COLUMNS = ["calls", "method", "top1", "low", "high"]
@@ -33,8 +35,8 @@ CURVE_COLUMNS = ["calls", "method", "top1", "low", "high"]
 def collect(params: Params) -> dict[str, Any]:
     """Everything the report is made of, read from the current directory.
 
-    Returns budgets (ascending), methods and seeds; per cell its `metrics`, `students` meta and `right` (N_test,) bool;
-    per budget `spend` and `outputs` meta; `data` and `teacher` meta.
+    Returns budgets (ascending), methods, seeds, and whether there is `transfer`; per cell its `metrics`, `students` meta
+    and `right` (N_test,) bool; per budget `spend` and `outputs` meta; `data` and `teacher` meta.
     Raises UserError naming the cells that have no results yet, or whose files are of different runs.
     """
     cells = params.study.cells()
@@ -46,11 +48,13 @@ def collect(params: Params) -> dict[str, Any]:
         )
     labels = read_array(Path("data/test/labels.npy"))
     pretrained = Path("teacher/meta.json")
+    figures = {c: read_json(Path("results") / cell_name(*c) / "metrics.json") for c in cells}
     return {
         "budgets": sorted(params.study.budgets),
         "methods": list(params.study.methods),
         "seeds": list(params.study.seeds),
-        "metrics": {c: read_json(Path("results") / cell_name(*c) / "metrics.json") for c in cells},
+        "transfer": any("transfer_top1" in one for one in figures.values()),
+        "metrics": figures,
         "right": {c: _right(c, labels) for c in cells},
         "students": {c: read_json(Path("students") / cell_name(*c) / "meta.json") for c in cells},
         "spend": {b: read_json(Path("outputs") / str(b) / "spend.json") for b in params.study.budgets},
@@ -79,6 +83,7 @@ def summary_rows(study: dict[str, Any]) -> list[Row]:
                 "ece": _mean(_over_seeds(study, budget, method, "ece")),
                 "agreement": _mean(_over_seeds(study, budget, method, "agreement_with_teacher")),
                 "cost": study["spend"][budget]["cost"],
+                "transfer_top1": _mean(_over_seeds(study, budget, method, "transfer_top1")),
             })  # fmt: skip
     return rows
 

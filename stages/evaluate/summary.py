@@ -20,6 +20,7 @@ def print_summary(folder: Path, console: Console | None = None) -> None:
     """
     console = console or Console()
     summary, paired = _rows(folder / "report/summary.csv"), _rows(folder / "report/paired.csv")
+    probed = any(row.get("transfer_top1", "nan") != "nan" for row in summary)
     to_kd = {(r["budget"], r["method"]): r for r in paired if r["baseline"] == "kd"}
     budgets = list(dict.fromkeys(r["budget"] for r in summary))
 
@@ -29,6 +30,8 @@ def print_summary(folder: Path, console: Console | None = None) -> None:
         table.add_column(f"{budget} calls", justify="right")
         if to_kd:
             table.add_column("− kd, points", justify="right", style="dim")
+        if probed:
+            table.add_column("transfer", justify="right")
     for method in dict.fromkeys(r["method"] for r in summary):
         cells = [escape(method)]
         for budget in budgets:
@@ -37,6 +40,8 @@ def print_summary(folder: Path, console: Console | None = None) -> None:
             if to_kd:
                 other = to_kd.get((budget, method))
                 cells.append(_difference(other) if other else "")
+            if probed:
+                cells.append(f"{100 * float(row['transfer_top1']):.2f}")
         table.add_row(*cells)
     console.print(table)
     _print_spend(console, folder)
@@ -49,10 +54,11 @@ def _print_spend(console: Console, folder: Path) -> None:
     if not spend:
         return
     bill = max(spend, key=lambda s: s["calls"])  # budgets are nested: the largest holds the others
-    new = sum(s["new_calls"] for s in spend)
+    calls, cost = (bill[key] + bill.get(f"mixed_{key}", 0) for key in ("calls", "cost"))
+    new, mixed = sum(s["new_calls"] for s in spend), bill.get("mixed_calls", 0)
     console.print(
-        f"Spent: [bold]{bill['calls']}[/bold] teacher calls in all, cost {bill['cost']:.2f}; "
-        f"[bold]{new}[/bold] new in the last run of teach."
+        f"Spent: [bold]{calls}[/bold] teacher calls in all{f' ({mixed} of them for mixed inputs)' if mixed else ''}, "
+        f"cost {cost:.2f}; [bold]{new}[/bold] new in the last run of teach."
     )
 
 
@@ -60,8 +66,10 @@ def _print_places(console: Console, folder: Path) -> None:
     console.print("Look:  report/report.md (words and pictures), report/accuracy.svg")
     console.print("       mlflow ui --backend-store-uri sqlite:///mlflow.db")
     path = folder / "report/registered.json"
-    if path.is_file():
-        found = json.loads(path.read_text())
+    found = json.loads(path.read_text()) if path.is_file() else {}
+    # A register that failed leaves what an earlier study registered: that is not this one's.
+    cells = {f"{row['budget']}-{row['method']}-{row['seed']}" for row in _rows(folder / "report/cells.csv")}
+    if found.get("cell") in cells:
         place = escape(f"models:/{found['name']}@{found['alias']}")
         console.print(f"       [bold]{place}[/bold] is version {found['version']}, cell {escape(str(found['cell']))}")
         console.print(f"       {escape(str(found['reason']))}")

@@ -8,6 +8,7 @@ from stages.params import Params
 
 Row = dict[str, Any]
 FEW = 5  # seeds below which the interval is mostly the t-distribution's tail
+MANY = 24  # differences that are told in sentences; more make a table
 
 
 def report(params: Params, study: dict[str, Any], summary: list[Row], paired: list[Row], needed: list[Row]) -> str:
@@ -34,7 +35,7 @@ def _studied(params: Params, study: dict[str, Any]) -> str:
     known = f", validation top-1 {_percent(study['teacher']['val_top1'])} %" if "val_top1" in study["teacher"] else ""
     lines = [
         f"- **Data**: `{data['source']}`, {len(data['classes'])} classes, images {shape}; {splits['train']} to train, "
-        f"{splits['val']} to select, {splits['test']} to test.",
+        f"{splits['val']} to select, {splits['test']} to test.{_altered(data)}",
         f"- **Teacher**: {teacher.get('name', params.teacher.name)} ({params.teacher.kind}{known}).",
         f"- **Student**: {params.student.arch}, {_parameters(study)} parameters; {params.train.steps} steps of "
         f"{params.train.batch_size}.",
@@ -44,6 +45,19 @@ def _studied(params: Params, study: dict[str, Any]) -> str:
         f"- **Seeds**: {_list(study['seeds'])}.",
     ]
     return "\n".join(lines)
+
+
+def _altered(data: dict[str, Any]) -> str:
+    """What `data.imbalance` and `data.noise` did, where they did something."""
+    done = data.get("altered")
+    if not done:
+        return ""
+    counts = done["classes_after"]
+    return (
+        f" Training labels replaced at random: {done['flipped']} (noise {done['noise']:g}); samples a class from {max(counts)} down to "
+        f"{min(counts)} (imbalance {done['imbalance']:g}); validation and test are clean. A teacher of the pretrain stage learned "
+        "from the same altered samples."
+    )
 
 
 def _method(study: dict[str, Any], method: str) -> str:
@@ -58,23 +72,40 @@ def _method(study: dict[str, Any], method: str) -> str:
 
 
 def _table(summary: list[Row]) -> str:
+    probed = any(not isnan(r["transfer_top1"]) for r in summary)
     lines = [
-        "| calls | method | seeds | top-1 % | 95 % interval | sd | NLL | ECE | agrees with teacher % | cost |",
-        "|---:|:---|---:|---:|:---:|---:|---:|---:|---:|---:|",
+        "| calls | method | seeds | top-1 % | 95 % interval | sd | NLL | ECE | agrees with teacher % | cost |"
+        + (" transfer top-1 % |" if probed else ""),
+        "|---:|:---|---:|---:|:---:|---:|---:|---:|---:|---:|" + ("---:|" if probed else ""),
     ]
     for r in summary:
         span = "–" if isnan(r["low"]) else f"{_percent(r['low'])} … {_percent(r['high'])}"
-        sd, agreement = (_dash(r[key], _percent) for key in ("sd", "agreement"))
+        sd, agreement, transfer = (_dash(r[key], _percent) for key in ("sd", "agreement", "transfer_top1"))
         lines.append(
             f"| {r['calls']} | `{r['method']}` | {r['n']} | {_percent(r['top1'])} | {span} | {sd} | {r['nll']:.3f} "
-            f"| {r['ece']:.3f} | {agreement} | {r['cost']:.2f} |"
+            f"| {r['ece']:.3f} | {agreement} | {r['cost']:.2f} |" + (f" {transfer} |" if probed else "")
         )
     return "\n".join(lines)
 
 
 def _differences(study: dict[str, Any], paired: list[Row]) -> str:
-    lines = [f"- {difference(r)}" for r in paired if not mirrored(r, study["methods"])]
+    told = [r for r in paired if not mirrored(r, study["methods"])]
+    if len(told) > MANY:
+        return _differences_table(told)
+    lines = [f"- {difference(r)}" for r in told]
     return "\n".join(lines) or f"None: the study holds no baseline ({_list(BASELINES)}) beside another method."
+
+
+def _differences_table(told: list[Row]) -> str:
+    """Many paired differences, one a row; the verdict claims no more than the interval."""
+    lines = ["| calls | method | against | points | 95 % interval | p | |", "|---:|:---|:---|---:|:---:|---:|:---|"]
+    for r in told:
+        span = "–" if isnan(r["low"]) else f"{r['low']:+.2f} … {r['high']:+.2f}".replace("-", "−")
+        p = "–" if isnan(r["p"]) else f"{r['p']:.2g}"
+        word = "**better**" if r["low"] > 0 else "**worse**" if r["high"] < 0 else "not shown"
+        points = f"{r['difference']:+.2f}".replace("-", "−")
+        lines.append(f"| {r['budget']} | `{r['method']}` | `{r['baseline']}` | {points} | {span} | {p} | {word} |")
+    return "\n".join(lines)
 
 
 def mirrored(row: Row, methods: list[str]) -> bool:
@@ -123,13 +154,21 @@ def _needed(study: dict[str, Any], needed: list[Row]) -> str:
 
 
 def _spent(study: dict[str, Any]) -> str:
-    lines = ["| budget | calls | cost | usable answers |", "|---:|---:|---:|---:|"]
-    for budget in study["budgets"]:
-        s = study["spend"][budget]
-        lines.append(f"| {budget} | {s['calls']} | {s['cost']:.2f} | {s['usable']} |")
-    return "\n".join(lines) + (
-        "\n\nBudgets are nested, so the largest row is the whole bill. Every method and seed used the same answers."
+    spend = [study["spend"][budget] for budget in study["budgets"]]
+    mixed = any("mixed_calls" in s for s in spend)
+    lines = [
+        "| budget | calls |" + (" for mixed inputs |" if mixed else "") + " cost | usable answers |",
+        "|---:|---:|" + ("---:|" if mixed else "") + "---:|---:|",
+    ]
+    for budget, s in zip(study["budgets"], spend, strict=True):
+        more = f" {s.get('mixed_calls', 0)} |" if mixed else ""
+        lines.append(f"| {budget} | {s['calls']} |{more} {s['cost'] + s.get('mixed_cost', 0):.2f} | {s['usable']} |")
+    used = (
+        "`mixkd` used half of the clean answers of its budget and as many mixed ones; every other method used all clean ones."
+        if mixed
+        else "Every method and seed used the same answers."
     )
+    return "\n".join(lines) + f"\n\nBudgets are nested, so the largest row is the whole bill. {used}"
 
 
 def _reading(study: dict[str, Any], paired: list[Row]) -> str:
@@ -147,6 +186,11 @@ def _reading(study: dict[str, Any], paired: list[Row]) -> str:
             "- Faint marks are single seeds. The picture of accuracy cuts intervals that reach far beyond them."
         )
     lines.append("- A hollow mark is a mean without an interval.")
+    if study["transfer"]:
+        lines.append(
+            "- Transfer top-1 is that of a linear classifier on the frozen student's embeddings of other data (`transfer.source`), "
+            "trained, selected and tested on the splits of those; a mean over seeds."
+        )
     if told > 1:
         lines.append(
             f"- {told} differences are told, each at 95 % and without a correction: expect one in twenty to stand out by chance."

@@ -14,7 +14,12 @@ SKILL = {"ce": 1.2, "kd": 1.4, "ckd-mse": 1.46, "ckd-kl": 1.38}  # how far the l
 
 
 def make_study(
-    root: Path, budgets: list[int], methods: list[str], seeds: list[int], teacher: float | None = 0.97
+    root: Path,
+    budgets: list[int],
+    methods: list[str],
+    seeds: list[int],
+    teacher: float | None = 0.97,
+    transfer: bool = False,
 ) -> Path:
     """Write params.yaml and everything that `stages.evaluate.report` reads under `root`."""
     sections = "\n".join(f"  {m}: {{}}" for m in methods)
@@ -39,11 +44,11 @@ def make_study(
         write_json(root / f"outputs/{budget}/meta.json", meta)
         for method in methods:
             for seed in seeds:
-                write_cell(root, budget, method, seed, labels)
+                write_cell(root, budget, method, seed, labels, transfer)
     return root
 
 
-def write_cell(root: Path, budget: int, method: str, seed: int, labels: np.ndarray) -> None:
+def write_cell(root: Path, budget: int, method: str, seed: int, labels: np.ndarray, transfer: bool) -> None:
     """One cell whose logits get better with the budget and the method's skill."""
     rng = np.random.default_rng([budget, list(SKILL).index(method), seed])
     logits = rng.normal(size=(len(labels), CLASSES)).astype(np.float32)
@@ -53,6 +58,8 @@ def write_cell(root: Path, budget: int, method: str, seed: int, labels: np.ndarr
     figures = metrics.score(logits, labels, 15)
     figures |= {"val_top1": figures["top1"], "val_nll": figures["nll"], "parameters": 77850, "size_bytes": 320000}
     figures |= {"agreement_with_teacher": 0.9, "top1_recentred": figures["top1"]}
+    if transfer:
+        figures |= {"transfer_top1": 0.5 + 0.1 * seed, "transfer_l2": 0.01}
     write_json(root / f"results/{cell}/metrics.json", figures)
     settings = {"temperature": 4.0} if method == "kd" else {}
     compared = {"strategy": "in-batch", "k": 2} if method.startswith("ckd") else {"strategy": "none"}

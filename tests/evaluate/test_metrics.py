@@ -95,3 +95,51 @@ def test_offset_finds_what_differences_cannot_see(drawn):
     assert metrics.top_k(student - metrics.offset(student, teacher), labels, 1) == metrics.top_k(teacher, labels, 1)
     assert metrics.agreement(teacher, teacher) == 1.0
     assert metrics.agreement(np.eye(3), np.eye(3)[[0, 2, 1]]) == pytest.approx(1 / 3)
+
+
+def test_retrieval_by_hand():
+    # on a line: 0 at 0 and 3, 1 at 1 and 7. Query 0: 1 first, then its like, 1/2; query 3: 1 at two, then 0 at three: 1/2;
+    # query 1: 0 at one, 0 at two, its like at six: 1/3; query 7: 3, 1: 1/2
+    found = metrics.retrieval_map(np.array([[0.0], [3.0], [1.0], [7.0]]), np.array([0, 0, 1, 1]))
+    assert found["map_euclidean"] == pytest.approx((1 / 2 + 1 / 2 + 1 / 3 + 1 / 2) / 4)
+
+
+def test_retrieval_equals_scikit_learn(drawn, monkeypatch):
+    logits, labels = drawn
+    monkeypatch.setattr(metrics, "BLOCK", 33)
+    found = metrics.retrieval_map(logits, labels)
+    wide = logits.astype(np.float64)
+    for name, far in {
+        "map_euclidean": np.linalg.norm(wide[:, None] - wide[None], axis=2),
+        "map_cosine": 1 - sk.pairwise.cosine_similarity(wide),
+    }.items():
+        others = ~np.eye(len(labels), dtype=bool)
+        each = [
+            sk.average_precision_score(labels[others[i]] == labels[i], -far[i, others[i]]) for i in range(len(labels))
+        ]
+        assert found[name] == pytest.approx(np.mean(each), abs=1e-9)
+
+
+def test_retrieval_of_clusters_is_perfect_and_angle_is_not_length():
+    directions = np.array([[1.0, 0.0], [2.0, 0.0], [9.0, 0.0], [0.0, 1.0], [0.0, 2.0], [0.0, 9.0]])
+    found = metrics.retrieval_map(directions, np.array([0, 0, 0, 1, 1, 1]))
+    assert found["map_cosine"] == 1.0
+    assert found["map_euclidean"] < 1.0
+    assert metrics.retrieval_map(directions * [1, 100], np.array([0, 0, 0, 1, 1, 1]))["map_cosine"] == 1.0
+
+
+def test_retrieval_where_nothing_tells_classes_apart():
+    labels = np.array([0, 0, 1, 1, 1])
+    # all at one place: every threshold takes in all four others
+    assert metrics.retrieval_map(np.zeros((5, 3)), labels) == {
+        "map_euclidean": pytest.approx((2 * 1 / 4 + 3 * 2 / 4) / 5),
+        "map_cosine": pytest.approx((2 * 1 / 4 + 3 * 2 / 4) / 5),
+    }
+
+
+def test_retrieval_leaves_out_whom_nobody_resembles(monkeypatch):
+    points, labels = np.array([[0.0], [1.0], [5.0]]), np.array([0, 0, 1])
+    assert metrics.retrieval_map(points, labels)["map_euclidean"] == 1.0
+    assert metrics.retrieval_map(points, np.array([0, 1, 2])) == {}
+    monkeypatch.setattr(metrics, "QUERIES", 2)  # the first and the last ask; the last has no like
+    assert metrics.retrieval_map(points, labels)["map_euclidean"] == 1.0

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.arrays import write_json
 from stages.errors import UserError
 from stages.evaluate import report, text
 
@@ -78,6 +79,48 @@ def test_one_seed_shows_no_difference(make):
     words = Path("report/report.md").read_text()
     assert words.count("One seed has no interval") == 3 * (3 + 2)
     assert "nan" not in words
+
+
+def test_many_differences_make_a_table(make):
+    make([100, 200, 400, 800, 1600], ["ce", "kd", "ckd-mse", "ckd-kl"], [0, 1, 2])
+    report.main([])
+    words = Path("report/report.md").read_text()
+    lines = [line for line in words.splitlines() if line.startswith("| 1600 | `ckd-mse` | `kd` |")]
+    assert len(lines) == 1
+    found = next(
+        r for r in read("paired.csv") if (r["budget"], r["method"], r["baseline"]) == ("1600", "ckd-mse", "kd")
+    )
+    verdict = "**better**" if float(found["low"]) > 0 else "**worse**" if float(found["high"]) < 0 else "not shown"
+    assert lines[0].endswith(f"{verdict} |")
+    assert f"{float(found['difference']):+.2f}".replace("-", "−") in lines[0]
+    assert "make a wide interval" not in words
+
+
+def test_transfer_is_a_column_only_where_there_is_one(make):
+    root = make([100], ["ce", "kd"], [0, 1, 2])
+    report.main([])
+    assert "ransfer" not in Path("report/report.md").read_text()
+    assert "transfer_top1" not in {*read("summary.csv")[0], *read("cells.csv")[0]}
+    make([100], ["ce", "kd"], [0, 1, 2], transfer=True)
+    report.main([])
+    assert [float(r["transfer_top1"]) for r in read("cells.csv")[:3]] == [0.5, 0.6, 0.7]
+    assert [float(r["transfer_top1"]) for r in read("summary.csv")] == pytest.approx([0.6, 0.6])
+    assert json.loads((root / "report/metrics.json").read_text())["100"]["kd"]["transfer_top1"] == pytest.approx(0.6)
+    lines = Path("report/report.md").read_text().splitlines()
+    head = next(i for i, line in enumerate(lines) if line.startswith("| calls"))
+    assert lines[head].endswith("| cost | transfer top-1 % |")
+    assert lines[head + 2].endswith(" 60.00 |")
+    assert len({line.count("|") for line in lines[head : head + 4]}) == 1
+
+
+def test_altered_labels_are_told(make):
+    root = make([100], ["ce", "kd"], [0, 1])
+    meta = json.loads((root / "data/meta.json").read_text())
+    done = {"noise": 0.2, "imbalance": 10.0, "flipped": 281, "classes_after": [360, 100, 36]}
+    write_json(root / "data/meta.json", meta | {"altered": done})
+    report.main([])
+    words = Path("report/report.md").read_text()
+    assert "replaced at random: 281 (noise 0.2); samples a class from 360 down to 36 (imbalance 10)" in words
 
 
 def test_no_baseline_in_the_study(make):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from stages.arrays import write_json
+from stages.arrays import read_json, write_json
 from stages.errors import UserError
 from stages.evaluate import report
 from stages.evaluate.summary import print_summary
@@ -32,6 +32,33 @@ def test_table_spend_and_places(make):
                  "report/report.md", "models:/tuition-mnist5k@challenger is version 3, cell 400-kd-1"):  # fmt: skip
         assert part in text
     assert "nan" not in text
+
+
+def test_what_an_earlier_study_registered_is_not_told_as_this_ones(make):
+    root = make([100], ["ce", "kd"], [0])
+    report.main([])
+    found = {"name": "other", "version": 4, "alias": "challenger", "cell": "1-kd-0", "reason": "best"}
+    write_json(root / "report/registered.json", found)
+    assert "other" not in printed(root)
+
+
+def test_mixed_inputs_are_on_the_bill(make):
+    root = make([100], ["ce", "kd"], [0, 1, 2])
+    for path in (root / "spend/100.json", root / "outputs/100/spend.json"):
+        write_json(path, read_json(path) | {"mixed_calls": 50, "mixed_cost": 0.5})
+    report.main([])
+    assert "Spent: 150 teacher calls in all (50 of them for mixed inputs), cost 1.50" in printed(root)
+    assert "| 100 | 100 | 50 | 1.50 | 100 |" in (root / "report/report.md").read_text()
+
+
+def test_transfer_has_a_column_where_there_is_one(make):
+    root = make([100], ["ce", "kd"], [0, 1, 2])
+    report.main([])
+    assert "transfer" not in printed(root)
+    make([100], ["ce", "kd"], [0, 1, 2], transfer=True)
+    report.main([])
+    assert "transfer" in printed(root)
+    assert printed(root).count("60.00") == 2
 
 
 def test_one_seed_without_baseline(make):
