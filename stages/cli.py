@@ -57,10 +57,42 @@ def check() -> None:
     params = parameters.load()
     from stages.preflight import check_methods
 
-    check_methods(params, ("logits", "embedding") if params.teacher.kind == "checkpoint" else ("logits",))
+    # What a function gives is known when it is loaded; `teach` checks it before the first call.
+    offered = {"checkpoint": params.teacher.signals, "experts": ("logits", "difficulty", "expert"), "python": None}
+    check_methods(params, offered[params.teacher.kind])
     cells = len(params.study.cells())
     typer.echo(
         f"params.yaml is valid: {cells} cells, teacher {params.teacher.name!r} ({params.teacher.kind}; kinds: {', '.join(KINDS)})"
+    )
+
+
+@app.command()
+@explained
+def methods(as_json: AsJson = False) -> None:
+    """List the methods: source, evidence, the teacher's signals that they read, their price in calls a sample, settings."""
+    from stages.catalogue import catalogue, print_catalogue
+
+    if as_json:
+        typer.echo(json.dumps({"methods": catalogue()}, indent=2))
+    else:
+        print_catalogue()
+
+
+@app.command()
+@explained
+def use(
+    study: Annotated[Path, typer.Argument(help="A file such as studies/icd.yaml.")],
+    size: Annotated[
+        Literal["small", "full"], typer.Option(help="The digits in minutes, or the study as published.")
+    ] = "small",
+) -> None:
+    """Write a study's parameters into params.yaml; comments stay, and so does the file where the result is not valid."""
+    from stages.study_files import use as use_study
+
+    params = use_study(study, size)
+    typer.echo(
+        f"params.yaml holds {study} ({size}): {len(params.study.cells())} cells, budgets up to {max(params.study.budgets)} "
+        f"calls. `git diff params.yaml` shows it; `dvc repro` runs it"
     )
 
 
@@ -140,25 +172,37 @@ def resolve(
 
 @ledger_app.command("export")
 @explained
-def export_(folder: Path, teacher: Which = None) -> None:
-    """Write all that is owned of a teacher to a new folder: ids, one .npy a signal, costs, meta.json."""
+def export_(
+    folder: Path,
+    teacher: Which = None,
+    signals: Annotated[str | None, typer.Option(help="Comma-separated; else those that every sample has.")] = None,
+) -> None:
+    """Write what is owned of a teacher to a new folder: ids, one .npy a signal, costs, meta.json."""
     from stages.ledger import database, exports
 
     if folder.is_file() or (folder.exists() and any(folder.iterdir())):
         raise UserError(f"{folder}: is a file or not empty; name a new folder")
-    number = exports.export(database.open_existing(), folder, teacher)
+    number, left_out = exports.export(
+        database.open_existing(), folder, teacher, signals.split(",") if signals else None
+    )
     typer.echo(f"{number} samples written to {folder}")
+    for signal, count in left_out.items():
+        typer.echo(f"  left out: {signal}, owned of {count} samples; `--signals {signal},…` writes those that have it")
 
 
 @ledger_app.command("import")
 @explained
 def import_(folders: list[Path]) -> None:
     """Own what exports hold: folders that `export` wrote, or outputs/<budget> of a clone. Importing twice changes nothing."""
-    from stages.ledger import database, exports
+    from stages.ledger import database, imports
 
     ledger = database.open_ledger()
-    for folder in folders:
-        taken, held = exports.import_folder(ledger, folder)
+    for folder in (one for given in folders for one in (given, given / "mixed")):
+        if (
+            folder.name == "mixed" and not (folder / "meta.json").exists()
+        ):  # outputs/<budget>/ may hold mixed inputs too
+            continue
+        taken, held = imports.import_folder(ledger, folder)
         typer.echo(f"{folder}: {taken} samples taken, {held} were owned already")
 
 
