@@ -25,7 +25,7 @@ repro: .venv/.ready
 	@$(RUN) tuition study
 
 test: .venv/.ready
-	$(RUN) pytest
+	$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: .venv/.ready
 	$(RUN) ruff check

@@ -1,9 +1,13 @@
 """Fixtures for all tests: no test touches the user's ledger, MLflow store or data folder."""
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests at once: a thread each, in the stages that they run too
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

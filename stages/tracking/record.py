@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from stages.arrays import digest, read_array, read_json
 from stages.errors import UserError
-from stages.params import Params, cell_name
+from stages.params import Params, cell_name, comparison_set
 
 Points = dict[tuple[str, int], float]  # (metric, step) -> value
 
@@ -57,9 +57,11 @@ def cell_params(params: Params, budget: int, method: str, seed: int) -> dict[str
     """The parameters that one cell uses, flattened to `section.key`."""
     used: dict[str, Any] = {"cell": {"budget": budget, "method": method, "seed": seed}}
     used |= params.model_dump(include={"student", "train"})
-    used["methods"] = {method: params.methods.get(method) or {}}
-    if method in params.compare.sets:
-        used["compare"] = params.compare.sets[method].model_dump()
+    used["methods"] = {
+        method.replace("+", "-plus-"): params.methods.get(method) or {}
+    }  # MLflow takes no + in a parameter's name
+    if found := comparison_set(params, method):
+        used["compare"] = found[1].model_dump()
     flat = flatten(used)
     return {key.removeprefix("cell."): value for key, value in flat.items()}
 

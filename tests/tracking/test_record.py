@@ -1,0 +1,27 @@
+"""What is told of a cell: names that MLflow takes, and the comparison set that the cell used."""
+
+import mlflow
+from support import write_params
+
+from stages import params as parameters
+from stages.tracking.record import cell_params, study_params
+
+METHODS = {
+    "study.methods": ["icd+kd", "mine"],
+    "methods": {"icd+kd": {"weight_kd": 2.0}, "mine": {"method": "ckd-mse+kd", "labels": "none"}},
+    "compare.sets": {"ckd-mse": {"strategy": "in-batch", "k": 2}},
+}
+
+
+def test_parameters_of_a_method_with_kd_reach_mlflow(workspace):
+    write_params(workspace, METHODS)
+    params = parameters.load()
+    plus, mine = (cell_params(params, 40, name, 0) for name in params.study.methods)
+    assert plus["methods.icd-plus-kd.weight_kd"] == "2.0"
+    assert plus["method"] == "icd+kd"
+    assert mine["compare.strategy"] == "in-batch"  # a variant's set is its method's where it has none of its own
+    mlflow.set_tracking_uri(f"sqlite:///{workspace}/mlflow.db")
+    with mlflow.start_run() as run:
+        mlflow.log_params(plus)
+        mlflow.log_params({f"study.{key}": value for key, value in study_params(params).items()})
+    assert mlflow.get_run(run.info.run_id).data.params["methods.icd-plus-kd.weight_kd"] == "2.0"
