@@ -5,24 +5,18 @@ What a method's own section may hold is declared by the method (`stages/train/me
 """
 
 import difflib
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from stages.errors import UserError, unknown
+from stages.sections import Count, NotNegative, Positive, Section, Seed, Share, Teacher
 
 FILE = Path("params.yaml")
-Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Seed = Annotated[int, Field(ge=0)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+Place = Annotated[str, Field(min_length=1)]  # of a file or folder
 
 
 class Data(Section):
@@ -56,7 +50,7 @@ class Training(Section):
     weight_decay: NotNegative = 5e-4
     schedule: Literal["cosine", "step", "constant"] = "cosine"
     warmup: Annotated[int, Field(ge=0)] = 0
-    milestones: list[Count] = []
+    milestones: list[Count] = Field(default=[])
     gamma: Positive = 0.1
     crop: Annotated[int, Field(ge=0)] = 2
     flip: bool = False
@@ -71,51 +65,46 @@ class Pretrain(Training):
     seed: Seed = 0
 
 
-class Network(Section):
-    arch: str
-    weights: str
-
-
-class Teacher(Section):
-    kind: Literal["checkpoint", "python", "experts"] = "checkpoint"
-    name: str = "teacher"
-    version: str = "1"
-    weights: str = "teacher"
-    arch: str = "resnet20"
-    signals: Annotated[list[str], Field(min_length=1)] = ["logits", "embedding"]
-    taps: list[str] = []
-    experts: list[Network] = []
-    free: Network | None = None
-    choose: Literal["difficulty", "anti", "random", "mean"] = "difficulty"
-    function: str | None = None
-    idempotent: bool = False
-    mean: list[float] | None = None
-    std: list[Positive] | None = None
-    resize: Annotated[int, Field(ge=8)] | None = None
-    classes: Annotated[int, Field(ge=2)] | None = None
-    batch_size: Count = 256
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    canary: Count = 8
-    max_malformed: Share = 0.02
-    price: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = 0.0
-    cap: Annotated[int, Field(ge=0)] | None = None
-
-    @model_validator(mode="after")
-    def _function_names_a_function(self) -> "Teacher":
-        if self.kind == "python" and (self.function is None or self.function.count(":") != 1):
-            raise ValueError(f"teacher.function: found {self.function!r}; kind 'python' needs 'module:function'")
-        if self.kind == "experts" and (len(self.experts) < 2 or self.free is None):
-            raise ValueError(
-                f"teacher.experts: found {len(self.experts)} and teacher.free: {'none' if self.free is None else 'one'}; kind 'experts' "
-                "needs two or more {arch, weights}, small to large, and a free network {arch, weights}"
-            )
-        return self
+GUIDES = {"kcenter": "features", "uncertain": "student", "file": "order"}  # which key names what a strategy reads
+MADE = ("outputs", "comparisons", "students", "speed", "results", "report", "spend")  # from what teach buys
 
 
 class Teach(Section):
-    strategy: Literal["random", "balanced"] = "random"
+    strategy: Literal["random", "balanced", "kcenter", "uncertain", "file"] = "random"
     seed: Seed = 0
+    features: Place | None = None
+    student: Place | None = None
+    order: Place | None = None
+    watch: Place = "stages/arrays.py"
     mixed: bool = False
+
+    @property
+    def guide(self) -> str | None:
+        """The file or folder that the strategy reads, if any."""
+        return getattr(self, GUIDES[self.strategy]) if self.strategy in GUIDES else None
+
+    @model_validator(mode="after")
+    def _guided(self) -> "Teach":
+        if self.guide is None:
+            if self.strategy in ("uncertain", "file"):
+                what = "folder of a trained student" if self.strategy == "uncertain" else "text file of content ids"
+                raise ValueError(
+                    f"teach.{GUIDES[self.strategy]}: found null; strategy {self.strategy!r} needs the path of a {what}"
+                )
+            return self
+        key, guide = f"teach.{GUIDES[self.strategy]}", Path(os.path.relpath(self.guide))
+        if guide.parts[:1] and guide.parts[0] in MADE:
+            raise ValueError(
+                f"{key}: found {self.guide!r}, but {guide.parts[0]}/ is made of what teach buys, which cannot depend on it; "
+                f"copy it out and name the copy, as after `cp -r {self.guide} guide`"
+            )
+        watched = Path(os.path.relpath(self.watch))
+        if guide != watched and watched not in guide.parents:
+            raise ValueError(
+                f"teach.watch: found {self.watch!r}, but strategy {self.strategy!r} reads {key}: {self.guide!r}; name that here too, "
+                "so that `dvc repro` notices when it changes"
+            )
+        return self
 
 
 class ComparisonSet(Section):
@@ -127,12 +116,12 @@ class ComparisonSet(Section):
 class Compare(Section):
     limit: Count = 100_000
     seed: Seed = 0
-    sets: dict[str, ComparisonSet] = {}
+    sets: dict[str, ComparisonSet] = Field(default={})
 
 
 class Student(Section):
     arch: str = "resnet8"
-    taps: list[str] = []
+    taps: list[str] = Field(default=[])
 
 
 class Evaluate(Section):

@@ -4,14 +4,20 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests at once: a thread each, in the stages that they run too
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+import postgres
 import pytest
 from support import COUNTING_TEACHER, PAID, digits, write_params
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "postgres: on a PostgreSQL server, which the test starts")
 
 
 @pytest.fixture(autouse=True)
@@ -52,3 +58,31 @@ def paid(workspace):
     sys.modules.pop("paid", None)
     yield workspace
     sys.modules.pop("paid", None)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[postgres.Server]:
+    """A running PostgreSQL of this worker's own."""
+    bin = postgres.binaries()
+    if bin is None:
+        ask = "no PostgreSQL is installed here; on Debian: apt-get install postgresql"
+        pytest.fail(ask) if os.environ.get("CI") == "true" else pytest.skip(ask)
+    with postgres.server(bin) as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def new_place(request, tmp_path, monkeypatch) -> Iterator[Callable[[], str]]:
+    """On each engine in turn: gives places for new ledgers. The first is TUITION_LEDGER, here and in processes started here."""
+    made: list[str] = []
+
+    def make() -> str:
+        server = request.getfixturevalue("postgresql") if request.param == "postgresql" else None
+        made.append(server.new_database() if server else str(tmp_path / f"ledger{len(made)}.db"))
+        return made[-1]
+
+    monkeypatch.setenv("TUITION_LEDGER", make())
+    yield make
+    if request.param == "postgresql":
+        for url in made:
+            request.getfixturevalue("postgresql").drop(url)

@@ -1,4 +1,4 @@
-"""Teachers' accounts: opening one, the status of all, and settling the calls that were left unknown."""
+"""Teachers' accounts: opening one, the status of all, their calls, settling the unknown ones, and whether the books are right."""
 
 import json
 import time
@@ -8,21 +8,37 @@ from typing import Any
 import sqlalchemy as sa
 
 from stages.errors import UserError
-from stages.ledger.calls import checksum
+from stages.ledger import blocks
+from stages.ledger.calls import CLEAN, REFUNDED, key_of
 from stages.ledger.database import Ledger
-from stages.ledger.schema import calls, outputs, teachers
+from stages.ledger.schema import LIVE, calls, rejected, runs, teachers
+from stages.ledger.spending import (
+    DAY,
+    Amount,
+    Caps,
+    book,
+    from_json,
+    period_start,
+    spent_since,
+    to_json,
+    to_micros,
+    today,
+    unbook,
+)
+
+OF_LIVE = calls.c.state.in_(LIVE)
 
 
-def open_account(ledger: Ledger, fingerprint: str, name: str, description: dict[str, Any], cap: int | None) -> int:
-    """The id of the teacher with this fingerprint, made when new; its name and lifetime cap become those given."""
-    values = {"name": name, "cap": cap}
+def open_account(ledger: Ledger, fingerprint: str, name: str, description: dict[str, Any], caps: Caps | None) -> int:
+    """The id of the teacher with this fingerprint, made when new; its name and caps become those given (None: stay as they are)."""
+    values = {"name": name} | ({} if caps is None else {"caps": to_json(caps)})
     with ledger.write() as db:
         id = db.scalar(sa.select(teachers.c.id).where(teachers.c.fingerprint == fingerprint))
         if id is not None:
             db.execute(teachers.update().where(teachers.c.id == id).values(**values))
             return id
         text = json.dumps(description, sort_keys=True)
-        row = {"fingerprint": fingerprint, "description": text, "spent": 0, **values}
+        row = {"fingerprint": fingerprint, "description": text, **values}
         return db.scalar(teachers.insert().values(**row).returning(teachers.c.id))  # type: ignore[return-value]
 
 
@@ -38,46 +54,102 @@ def find(ledger: Ledger, fingerprint: str | None) -> sa.Row:
 
 
 def status(ledger: Ledger) -> list[dict[str, Any]]:
-    """One dict a teacher: fingerprint, name, cap, calls by state, cost, and samples with usable outputs.
+    """One dict a teacher: fingerprint, name, caps, calls by state, tokens, cost, and samples with usable outputs.
 
-    `reserved` counts the calls that are under way, those already sent among them.
+    `reserved` counts the calls that are under way, those already sent among them. `cost` and `tokens` are of the calls that are answered;
+    `held` is the most that the others may come to, the unknown ones among them. `period` is what this day, week or month has seen.
     """
+    further = calls.c.view.contains("+")
+    kind = sa.case((calls.c.view == CLEAN, "clean"), (further, "further"), else_="view")
+    usable = sa.and_(calls.c.state == "done", calls.c.detail.is_(None))
+    sums = (
+        sa.func.count().label("number"),
+        sa.func.sum(calls.c.cost).label("cost"),
+        sa.func.sum(calls.c.tokens).label("tokens"),
+    )
+    columns = (calls.c.teacher_id, calls.c.state, kind.label("kind"), usable.label("usable"))
     with ledger.read() as db:
-        counted = db.execute(
-            sa.select(calls.c.teacher_id, calls.c.state, sa.func.count(), sa.func.sum(calls.c.cost))
-            .group_by(calls.c.teacher_id, calls.c.state)
-        ).all()  # fmt: skip
-        usable = (
-            sa.select(calls.c.teacher_id, sa.func.count(sa.distinct(calls.c.sample)).label("samples"))
-            .where(calls.c.state == "done", calls.c.detail.is_(None))
-            .group_by(calls.c.teacher_id)
-        )
-        owned = {row.teacher_id: row.samples for row in db.execute(usable)}
+        rows = db.execute(sa.select(*columns, *sums).group_by(*columns)).all()
         accounts = []
-        for teacher in db.execute(sa.select(teachers).order_by(teachers.c.id)):
-            number = {state: count for id, state, count, _ in counted if id == teacher.id}
+        for teacher in db.execute(sa.select(teachers).order_by(teachers.c.id)).all():
+            mine = [row for row in rows if row.teacher_id == teacher.id]
+            number = {state: sum(row.number for row in mine if row.state == state) for state in ("refunded", *LIVE)}
+            samples = sum(row.number for row in mine if row.usable and row.kind == "clean")
+            if any(row.kind == "view" for row in mine):  # several views of a sample
+                chosen = sa.select(sa.func.count(sa.distinct(calls.c.sample)))
+                samples = db.scalar(chosen.where(calls.c.teacher_id == teacher.id, usable, ~further))
+            done, held = ([row for row in mine if (row.state == "done") is ended] for ended in (True, False))
+            caps = from_json(teacher.caps)
+            seen = spent_since(db, teacher.id, period_start(today(), caps.every))
             accounts.append({
                 "fingerprint": teacher.fingerprint,
                 "name": teacher.name,
-                "cap": teacher.cap,
+                "cap": caps.life.calls,
+                "caps": _caps(caps),
                 "calls": {
-                    "done": number.get("done", 0),
-                    "refunded": number.get("refunded", 0),
-                    "unknown": number.get("unknown", 0),
-                    "reserved": number.get("reserved", 0) + number.get("sent", 0),
+                    "done": number["done"],
+                    "refunded": number["refunded"],
+                    "unknown": number["unknown"],
+                    "reserved": number["reserved"] + number["sent"],
                 },
-                "cost": sum(int(cost or 0) for id, state, _, cost in counted if id == teacher.id) / 1_000_000,
-                "samples": owned.get(teacher.id, 0),
+                "tokens": int(sum(row.tokens for row in done)),
+                "cost": int(sum(row.cost for row in done)) / 1_000_000,
+                "held": {
+                    "tokens": int(sum(row.tokens for row in held)),
+                    "cost": int(sum(row.cost for row in held)) / 1_000_000,
+                },
+                "period": {"every": caps.every, **_amount(seen)},
+                "samples": samples,
             })  # fmt: skip
     return accounts
 
 
-def unknown_calls(ledger: Ledger, teacher_id: int) -> list[dict[str, Any]]:
-    """The calls whose fate is unknown: id, sample, view, key, when sent (seconds since 1970), why."""
-    columns = (calls.c.id, calls.c.sample, calls.c.view, calls.c.key, calls.c.sent_at, calls.c.detail)
+def _amount(amount: Any) -> dict[str, Any]:
+    return {
+        "calls": amount.calls, "tokens": amount.tokens, "money": None if amount.cost is None else amount.cost / 1_000_000,
+    }  # fmt: skip
+
+
+def _caps(caps: Caps) -> dict[str, Any]:
+    return {**_amount(caps.life), "period": {"every": caps.every, **_amount(caps.period)}}
+
+
+def listed(
+    ledger: Ledger, teacher_id: int, states: Sequence[str] = (), usable: bool | None = None, limit: int | None = None
+) -> list[dict[str, Any]]:
+    """A teacher's calls, the latest first: id, sample, view, state, key, tokens, cost, times (seconds since 1970), detail, run.
+
+    Of these `states` alone, where any are given; `usable` False: those that are done without a usable answer.
+    """
+    where = [calls.c.teacher_id == teacher_id, *([calls.c.state.in_(states)] if states else [])]
+    if usable is False:
+        where += [calls.c.state == "done", calls.c.detail.is_not(None)]
+    columns = [column for column in calls.c if column.name not in ("teacher_id", "block_id", "place", "run_id")]
+    chosen = sa.select(*columns, runs.c.host, runs.c.pid).outerjoin(runs, runs.c.id == calls.c.run_id)
     with ledger.read() as db:
-        rows = db.execute(sa.select(*columns).where(calls.c.teacher_id == teacher_id, calls.c.state == "unknown"))
-        return [{**row._mapping, "sample": row.sample.hex()} for row in rows]
+        mark = db.scalar(sa.select(teachers.c.fingerprint).where(teachers.c.id == teacher_id))
+        rows = db.execute(chosen.where(*where).order_by(calls.c.id.desc()).limit(limit)).all()
+    return [
+        {
+            **row._mapping,
+            "sample": row.sample.hex(),
+            "key": key_of(str(mark), row.sample.hex(), row.view),
+            "cost": row.cost / 1_000_000,
+            "host": row.host.split("/")[0] if row.host else None,
+        }
+        for row in rows
+    ]
+
+
+def rejected_answer(ledger: Ledger, call_id: int) -> tuple[str, bytes]:
+    """Why a call's answer cannot be used, and the answer as it came. Raises UserError where there is none."""
+    with ledger.read() as db:
+        row = db.execute(sa.select(rejected).where(rejected.c.call_id == call_id)).one_or_none()
+    if row is None:
+        raise UserError(
+            f"ledger {ledger.place}: call {call_id} has no rejected answer; see `tuition ledger calls --malformed`"
+        )
+    return row.reason, bytes(row.payload)
 
 
 def resolve(ledger: Ledger, teacher_id: int, charged: bool, cost: float, ids: Sequence[int] | None = None) -> int:
@@ -89,34 +161,59 @@ def resolve(ledger: Ledger, teacher_id: int, charged: bool, cost: float, ids: Se
     where = [calls.c.teacher_id == teacher_id, calls.c.state == "unknown"]
     if ids:
         where.append(calls.c.id.in_(ids))
-    values: dict[str, Any] = {"state": "refunded", "detail": "resolved: not charged"}
-    if charged:
-        values = {"state": "done", "detail": "lost: charged, its answer never came", "cost": round(cost * 1_000_000)}
     with ledger.write() as db:
-        hit = db.execute(calls.update().where(*where).values(ended_at=time.time(), **values)).rowcount
         if not charged:
-            db.execute(teachers.update().where(teachers.c.id == teacher_id).values(spent=teachers.c.spent - hit))
-    return hit
+            hit = unbook(db, teacher_id, where)
+            why = {"ended_at": int(time.time()), "detail": "resolved: not charged"}
+            db.execute(calls.update().where(*where).values(REFUNDED | why))
+            return hit
+        rows = db.execute(sa.select(calls).where(*where)).all()
+        for row in rows:
+            day = None if row.reserved_at is None else int(row.reserved_at // DAY)
+            book(db, teacher_id, row.run_id, {day: Amount(0, 0, to_micros(cost) - row.cost)})
+        values = {"state": "done", "detail": "lost: charged, its answer never came", "cost": to_micros(cost)}
+        db.execute(calls.update().where(*where).values(ended_at=int(time.time()), **values))
+        return len(rows)
 
 
-def audit(ledger: Ledger) -> list[str]:
-    """What is wrong in the books: the spent counters against the calls, and done calls without an output, damaged outputs."""
+def verify(ledger: Ledger) -> list[str]:
+    """What is wrong in the books: counters against calls, done calls without an output, outputs that do not match their checksums."""
     wrong = []
     with ledger.read() as db:
+        sums = (sa.func.count(), sa.func.sum(calls.c.tokens), sa.func.sum(calls.c.cost))
+        live = {
+            row[0]: row[1:]
+            for row in db.execute(sa.select(calls.c.teacher_id, *sums).where(OF_LIVE).group_by(calls.c.teacher_id))
+        }
         for teacher in db.execute(sa.select(teachers)).all():
-            live = db.scalar(
-                sa.select(sa.func.count()).where(calls.c.teacher_id == teacher.id, calls.c.state != "refunded")
-            )
-            if live != teacher.spent:
-                wrong.append(f"{teacher.name}: {live} live calls, but {teacher.spent} counted as spent")
-        has = sa.exists().where(outputs.c.call_id == calls.c.id)
-        bare = db.scalar(sa.select(sa.func.count()).where(calls.c.state == "done", calls.c.detail.is_(None), ~has))
-        rows = db.execute(sa.select(outputs.c.payload, outputs.c.checksum))
-        damaged = sum(checksum(row.payload) != row.checksum for row in rows)
-        if damaged:
-            wrong.append(
-                f"{damaged} outputs do not match their checksums; `tuition ledger import` of an export mends them"
-            )
+            found = tuple(int(value or 0) for value in live.get(teacher.id, (0, 0, 0)))
+            counted = (teacher.spent, teacher.spent_tokens, teacher.spent_cost)
+            for unit, one, other in zip(("calls", "tokens", "millionths"), found, counted, strict=True):
+                if one != other:
+                    wrong.append(f"{teacher.name}: live calls come to {one} {unit}, but {other} are counted as spent")
+        done = (calls.c.state == "done", calls.c.detail.is_(None))
+        bare = db.scalar(sa.select(sa.func.count()).where(*done, calls.c.block_id.is_(None)))
         if bare:
             wrong.append(f"{bare} calls are done without an output")
+        damaged = [f"{signal} of {sample[:16]}" for signal, sample in _damaged(db)]
+        if damaged:
+            wrong.append(
+                f"{len(damaged)} outputs do not match their checksums ({', '.join(damaged[:3])}{', …' if len(damaged) > 3 else ''}); "
+                "`tuition ledger import` of an export mends them"
+            )
     return wrong
+
+
+def _damaged(db: sa.Connection) -> list[tuple[str, str]]:
+    """(signal, content id) of outputs that are not as they were stored."""
+    held: dict[int, list[tuple[int, bytes]]] = {}
+    for row in db.execute(
+        sa.select(calls.c.block_id, calls.c.place, calls.c.sample).where(calls.c.block_id.is_not(None))
+    ):
+        held.setdefault(row.block_id, []).append((row.place, row.sample))
+    return [
+        (part.signal, sample.hex())
+        for part in blocks.read(db, held)
+        for place, sample in held[part.block]
+        if not part.is_whole(place)
+    ]

@@ -18,17 +18,16 @@ import psutil
 import sqlalchemy as sa
 
 from stages.errors import UserError
+from stages.ledger import blocks
 from stages.ledger.database import Ledger
-from stages.ledger.schema import LIVE, calls, outputs, rejected, runs, teachers
+from stages.ledger.schema import LIVE, calls, rejected, runs, teachers
+from stages.ledger.spending import DAY, Amount, Bound, CapReached, Caps, book, from_json, room, to_micros, today, unbook
 
 SILENT_SECONDS = 900  # a run on another machine that has not been heard of for so long is taken for dead
 CHUNK = 5_000  # values in one IN list
 AGAIN = "sent again"
+REFUNDED = {"state": "refunded", "tokens": 0, "cost": 0}
 CLEAN = "clean"  # the view that is no augmentation
-
-
-class CapReached(UserError):
-    """A cap would be exceeded; nothing was reserved."""
 
 
 @dataclass(frozen=True)
@@ -43,70 +42,76 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back for one call: an array per signal, or the reason why it is malformed and the answer as bytes."""
+    """What came back for one call: an array per signal, or the reason why it is malformed and the answer as bytes.
+
+    `tokens` and `cost` (millionths) are what it came to, where that is not known beforehand.
+    """
 
     signals: dict[str, np.ndarray]
     malformed: str | None = None
     raw: bytes = b""
+    tokens: int | None = None
+    cost: int | None = None
 
 
-def start_run(ledger: Ledger, teacher_id: int, budget: int) -> int:
-    """Open a run of this process that may make `budget` calls; returns its id. Calls of dead runs are settled first."""
+def start_run(ledger: Ledger, teacher_id: int, budget: int, bound: Bound | None = None) -> int:
+    """Open a run of this process that may make `budget` calls within `bound`; returns its id. Calls of dead runs are settled first."""
+    bound = bound or Bound()
     with ledger.write() as db:
         _settle_dead(db, teacher_id)
-        row = {"teacher_id": teacher_id, "host": _host(), "pid": os.getpid(), "process_started": _started(os.getpid())}
-        return db.scalar(
-            runs.insert().values(**row, heartbeat=time.time(), budget=budget, spent=0).returning(runs.c.id)
-        )  # type: ignore[return-value]
+        row = {
+            "teacher_id": teacher_id, "host": _host(), "pid": os.getpid(), "process_started": _started(os.getpid()),
+            "heartbeat": time.time(), "budget": budget if bound.calls is None else min(budget, bound.calls),
+            "budget_tokens": bound.tokens, "budget_cost": bound.cost,
+        }  # fmt: skip
+        return db.scalar(runs.insert().values(row).returning(runs.c.id))  # type: ignore[return-value]
 
 
 def reserve(
-    ledger: Ledger, run: int, samples: Sequence[str], *, view: str = CLEAN, resend: bool = False, cap: int | None = None
-) -> list[Call]:
+    ledger: Ledger, run: int, samples: Sequence[str], *, view: str = CLEAN, resend: bool = False, caps: Caps | None = None,
+    tokens: int = 0, cost: int = 0, partial: bool = False,
+) -> list[Call]:  # fmt: skip
     """Reserve a call for each of `samples` (content ids) that has no live call, atomically against every cap.
 
-    With `resend`, calls left unknown are taken over under their old key: the same call, counted once. Samples in the hands
-    of a live process are left out, so the list may be shorter than `samples`. Raises CapReached, reserving nothing.
+    Each call is counted at `tokens` and `cost` (millionths), the most it may come to, until it is finished. With `resend`, calls
+    left unknown are taken over under their old key: the same call, counted once. With `partial`, as many are reserved, in the order of
+    `samples`, as every cap has room for. Samples in the hands of a live process are left out, so the list may be shorter than
+    `samples`. Raises CapReached, reserving nothing, where not all fit (with `partial`: where none fits).
     """
     wanted = list(dict.fromkeys(samples))
     with ledger.write() as db:
         state = db.execute(sa.select(runs).where(runs.c.id == run)).one()
-        # Locks the teacher on a database server; SQLite's write lock is held already.
-        teacher = db.execute(sa.select(teachers).where(teachers.c.id == state.teacher_id).with_for_update()).one()
+        teacher = db.execute(sa.select(teachers).where(teachers.c.id == state.teacher_id)).one()
         live = {row.sample.hex(): row for row in _live(db, teacher.id, wanted, view)}
         again = [row for row in live.values() if resend and row.state == "unknown"]
         new = [sample for sample in wanted if sample not in live]
-        # The caller's own cap as well: another process may have opened the account with a higher one since.
-        allowed = min((one for one in (cap, teacher.cap) if one is not None), default=None)
-        if allowed is not None and new and teacher.spent + len(new) > allowed:
-            raise CapReached(
-                f"teacher.cap: {teacher.name!r} has {teacher.spent} calls spent of {allowed} in its life; "
-                f"{len(new)} more do not fit. Raise teacher.cap or lower study.budgets"
-            )
-        if state.spent + len(new) + len(again) > state.budget:
-            raise CapReached(
-                f"this run may make {state.budget} calls and has made {state.spent}; {len(new)} more do not fit"
-            )
-        db.execute(teachers.update().where(teachers.c.id == teacher.id).values(spent=teachers.c.spent + len(new)))
-        db.execute(
-            runs.update()
-            .where(runs.c.id == run)
-            .values(spent=runs.c.spent + len(new) + len(again), heartbeat=time.time())
-        )
+        db.execute(runs.update().where(runs.c.id == run).values(heartbeat=time.time()))
+        if new:
+            bounds = [from_json(teacher.caps), *([caps] if caps else [])]
+            fit, words = room(db, teacher, state, bounds, Amount(1, tokens, cost))
+            if fit < len(new) and not (partial and fit):
+                raise CapReached(
+                    f"teacher {teacher.name!r}: {words}; {len(new)} more do not fit. Raise it or lower study.budgets",
+                    waits=_under_way(db, teacher.id),
+                )
+            new = new[:fit]
         reserved = []
-        if again:
+        if again:  # counted when they were new; this run counts them too
             ids = [row.id for row in again]
             db.execute(calls.update().where(calls.c.id.in_(ids)).values(state="reserved", run_id=run, detail=AGAIN))
-            reserved += [Call(row.id, row.sample.hex(), row.key, again=True) for row in again]
+            db.execute(runs.update().where(runs.c.id == run).values(spent=runs.c.spent + len(again)))
+            reserved += [Call(row.id, row.sample.hex(), _key(teacher, row), again=True) for row in again]
         if new:
+            count = Amount(len(new), len(new) * tokens, len(new) * cost)
+            book(db, teacher.id, run, {today(): count})
             rows = [
                 {"teacher_id": teacher.id, "sample": bytes.fromhex(sample), "view": view, "state": "reserved",
-                 "run_id": run, "key": key_of(teacher.fingerprint, sample, view), "reserved_at": time.time()}
+                 "run_id": run, "reserved_at": int(time.time()), "tokens": tokens, "cost": cost}
                 for sample in new
             ]  # fmt: skip
             db.execute(calls.insert(), rows)  # in one go, and the ids read after: a RETURNING would go row by row
             found = _live(db, teacher.id, new, view)
-            reserved += [Call(row.id, row.sample.hex(), row.key) for row in found]
+            reserved += [Call(row.id, row.sample.hex(), _key(teacher, row)) for row in found]
     order = {sample: place for place, sample in enumerate(wanted)}
     return sorted(reserved, key=lambda call: order[call.sample])
 
@@ -114,66 +119,81 @@ def reserve(
 def mark_sent(ledger: Ledger, run: int, made: Sequence[Call]) -> None:
     """Record, before they leave, that these calls are sent: from here on they count as spent until something is known."""
     with ledger.write() as db:
-        hit = _move(db, [call.id for call in made], ("reserved",), run, state="sent", sent_at=time.time())
+        hit = _move(db, [call.id for call in made], ("reserved",), run, state="sent", sent_at=int(time.time()))
         if hit != len(made):  # the lease was lost: another process took this one for dead
             raise UserError(f"{len(made) - hit} of {len(made)} calls are no longer this run's; run again")
 
 
-def finish(ledger: Ledger, run: int, made: Sequence[Call], answers: Sequence[Answer], cost: float) -> None:
-    """Commit the answers and the charge (`cost` a call) together. A malformed answer is charged and kept aside."""
-    good, bad, now = [], [], time.time()
-    types: dict[tuple, str] = {}  # the same for all answers, and slow to put together
-    for call, answer in zip(made, answers, strict=True):
-        if answer.malformed:
-            bad.append({"call_id": call.id, "reason": answer.malformed, "payload": answer.raw})
-            continue
-        for signal, value in answer.signals.items():
-            payload = value.tobytes()
-            if (value.dtype, value.shape) not in types:
-                types[value.dtype, value.shape] = type_of(value)
-            type = types[value.dtype, value.shape]
-            good.append(
-                {"call_id": call.id, "signal": signal, "type": type, "payload": payload, "checksum": checksum(payload)}
-            )
-    charge = to_micros(cost)
+def finish(ledger: Ledger, run: int, made: Sequence[Call], answers: Sequence[Answer], cost: float = 0.0) -> None:
+    """Commit the answers and the charge together: `cost` a call, or what an answer itself says.
+
+    A malformed answer is charged and kept aside.
+    """
+    flat, given = to_micros(cost), dict(zip((call.id for call in made), answers, strict=True))
     with ledger.write() as db:
         # Whoever holds the call by now: an answer that arrives after this process was taken for dead is still an answer,
         # and one that another process has brought meanwhile stays as it is.
-        where = (calls.c.id.in_([call.id for call in made]), calls.c.state.in_(("reserved", "sent", "unknown")))
-        mine = set(db.scalars(sa.select(calls.c.id).where(*where)))
-        db.execute(calls.update().where(*where).values(state="done", ended_at=now, cost=charge, detail=None))
-        good = [row for row in good if row["call_id"] in mine]
-        bad = [row for row in bad if row["call_id"] in mine]
-        if good:
-            db.execute(outputs.insert(), good)
+        columns = (calls.c.id, calls.c.teacher_id, calls.c.run_id, calls.c.reserved_at, calls.c.tokens, calls.c.cost)
+        where = (calls.c.id.in_(list(given)), calls.c.state.in_(("reserved", "sent", "unknown")))
+        mine = db.execute(sa.select(*columns).where(*where)).all()
+        done = {"state": "done", "ended_at": int(time.time()), "reserved_at": None, "sent_at": None, "detail": None}
+        charged: dict[tuple[int, int], list[int]] = {}
+        for row in mine:
+            answer = given[row.id]
+            came_to = (answer.tokens or 0, flat if answer.cost is None else answer.cost)
+            charged.setdefault(came_to, []).append(row.id)
+        for (tokens, micros), ids in charged.items():
+            db.execute(calls.update().where(calls.c.id.in_(ids)).values(**done, tokens=tokens, cost=micros))
+        _reconcile(db, mine, {id: Amount(0, *came_to) for came_to, ids in charged.items() for id in ids})
+        blocks.store(db, [(row.id, given[row.id].signals) for row in mine if not given[row.id].malformed])
+        bad = [(row.id, given[row.id]) for row in mine if given[row.id].malformed]
         if bad:
-            db.execute(rejected.insert(), bad)
-            for row in bad:
-                db.execute(
-                    calls.update().where(calls.c.id == row["call_id"]).values(detail=f"malformed: {row['reason']}")
-                )
-        db.execute(runs.update().where(runs.c.id == run).values(heartbeat=now))
+            kept = [{"call_id": id, "reason": answer.malformed, "payload": answer.raw} for id, answer in bad]
+            db.execute(rejected.insert(), kept)
+        for id, answer in bad:
+            db.execute(calls.update().where(calls.c.id == id).values(detail=f"malformed: {answer.malformed}"))
+        db.execute(runs.update().where(runs.c.id == run).values(heartbeat=time.time()))
+
+
+def _reconcile(db: sa.Connection, before: Sequence[sa.Row], real: dict[int, Amount]) -> None:
+    """Book what calls came to instead of the most that they might have."""
+    changes: dict[tuple[int, int | None], dict[int | None, Amount]] = {}
+    for row in before:
+        tokens, cost = real[row.id].tokens - row.tokens, real[row.id].cost - row.cost
+        if tokens or cost:
+            days = changes.setdefault((row.teacher_id, row.run_id), {})
+            day = None if row.reserved_at is None else int(row.reserved_at // DAY)
+            sum = days.get(day, Amount())
+            days[day] = Amount(0, sum.tokens + tokens, sum.cost + cost)
+    for (teacher_id, run_id), days in changes.items():
+        book(db, teacher_id, run_id, days)
 
 
 def refund(ledger: Ledger, run: int, made: Sequence[Call], reason: str) -> None:
     """Give back calls that were surely not processed (never sent, or refused before processing)."""
     with ledger.write() as db:
-        teacher_id = db.scalar(sa.select(runs.c.teacher_id).where(runs.c.id == run))
+        teacher_id = db.scalars(sa.select(runs.c.teacher_id).where(runs.c.id == run)).one()
         ids = [call.id for call in made]
         # Sent again: of its first sending nothing is known still, so it goes on counting as spent.
         mine = (calls.c.id.in_(ids), calls.c.run_id == run, calls.c.state.in_(("reserved", "sent")))
         again = db.execute(
             calls.update().where(*mine, calls.c.detail == AGAIN).values(state="unknown", detail=f"sent again: {reason}")
         ).rowcount
-        hit = _move(db, ids, ("reserved", "sent"), run, state="refunded", ended_at=time.time(), detail=reason)
-        _uncount(db, teacher_id, hit)
-        db.execute(runs.update().where(runs.c.id == run).values(spent=runs.c.spent - hit - again))
+        unbook(db, teacher_id, mine)
+        db.execute(calls.update().where(*mine).values(REFUNDED | {"ended_at": int(time.time()), "detail": reason}))
+        db.execute(runs.update().where(runs.c.id == run).values(spent=runs.c.spent - again))
 
 
 def abandon(ledger: Ledger, run: int, made: Sequence[Call], reason: str) -> None:
     """Calls that were sent and whose fate this process cannot tell: they count as spent until resolved."""
     with ledger.write() as db:
         _move(db, [call.id for call in made], ("sent",), run, state="unknown", detail=reason)
+
+
+def beat(ledger: Ledger, run: int, now: float) -> None:
+    """Let other machines know that this run lives."""
+    with ledger.write() as db:
+        db.execute(runs.update().where(runs.c.id == run).values(heartbeat=now))
 
 
 def settle(ledger: Ledger, teacher_id: int) -> None:
@@ -193,15 +213,20 @@ def _settle_dead(db: sa.Connection, teacher_id: int) -> None:
         if _alive(run, now):
             continue
         mine = (calls.c.run_id == run.id,)
-        never = db.execute(
-            calls.update().where(*mine, calls.c.state == "reserved", calls.c.sent_at.is_(None))
-            .values(state="refunded", ended_at=now, detail="never sent: its process died")
-        ).rowcount  # fmt: skip
-        _uncount(db, teacher_id, never)
+        never = (*mine, calls.c.state == "reserved", calls.c.sent_at.is_(None))
+        if unbook(db, teacher_id, never):
+            why = {"ended_at": int(now), "detail": "never sent: its process died"}
+            db.execute(calls.update().where(*never).values(REFUNDED | why))
         db.execute(
             calls.update().where(*mine, calls.c.state.in_(("reserved", "sent")))
             .values(state="unknown", detail="its process died between sending and the answer")
         )  # fmt: skip
+
+
+def _under_way(db: sa.Connection, teacher_id: int) -> bool:
+    """Whether calls are in somebody's hands, whose end may make room."""
+    open_ones = calls.c.state.in_(("reserved", "sent"))
+    return db.scalar(sa.select(sa.exists().where(calls.c.teacher_id == teacher_id, open_ones))) or False
 
 
 def _alive(run: sa.Row, now: float) -> bool:
@@ -248,7 +273,7 @@ def _live(db: sa.Connection, teacher_id: int, samples: Sequence[str], view: str)
     found: list[sa.Row] = []
     for part in parts(samples):
         found += db.execute(
-            sa.select(calls.c.id, calls.c.sample, calls.c.state, calls.c.key).where(
+            sa.select(calls.c.id, calls.c.sample, calls.c.view, calls.c.state).where(
                 calls.c.teacher_id == teacher_id,
                 calls.c.view == view,
                 calls.c.sample.in_(part),
@@ -263,11 +288,12 @@ def _move(db: sa.Connection, ids: Sequence[int], before: Sequence[str], run: int
     return db.execute(calls.update().where(*where).values(**values)).rowcount
 
 
-def _uncount(db: sa.Connection, teacher_id: int | None, number: int) -> None:
-    db.execute(teachers.update().where(teachers.c.id == teacher_id).values(spent=teachers.c.spent - number))
+def _key(teacher: sa.Row, row: sa.Row) -> str:
+    return key_of(teacher.fingerprint, row.sample.hex(), row.view)
 
 
 def key_of(fingerprint: str, sample: str, view: str) -> str:
+    """A call's idempotency key: the same when the same call is sent again, by whomever."""
     return hashlib.sha256(f"{fingerprint}/{sample}/{view}".encode()).hexdigest()[:32]
 
 
@@ -275,18 +301,3 @@ def parts(samples: Sequence[str]) -> Iterator[list[bytes]]:
     """Content ids as they are stored, in lists that fit one query."""
     for start in range(0, len(samples), CHUNK):
         yield [bytes.fromhex(sample) for sample in samples[start : start + CHUNK]]
-
-
-def type_of(value: np.ndarray) -> str:
-    """An array's type and shape as text, such as `float32[10]`."""
-    return f"{value.dtype.name}{list(value.shape)}"
-
-
-def checksum(payload: bytes) -> bytes:
-    """Eight bytes of BLAKE2b over a stored output."""
-    return hashlib.blake2b(payload, digest_size=8).digest()
-
-
-def to_micros(money: float) -> int:
-    """Money as whole millionths: sums stay exact."""
-    return round(money * 1_000_000)

@@ -12,9 +12,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from stages.errors import UserError
-from stages.ledger import schema
+from stages.ledger import migrations, postgres, schema
 
-BUSY_SECONDS = 60
+BUSY_SECONDS = postgres.BUSY_SECONDS
+VALID = "valid: a file path, sqlite:///path or postgresql://user:password@host:port/database"
 
 
 class LedgerError(UserError):
@@ -22,7 +23,7 @@ class LedgerError(UserError):
 
 
 class LedgerWaits(LedgerError):
-    """The ledger cannot be written just now (disk full, held by another process): trying again later may help."""
+    """The ledger cannot be used just now (disk full, held by another process, server away): trying again later may help."""
 
 
 class Ledger:
@@ -30,6 +31,7 @@ class Ledger:
 
     def __init__(self, engine: sa.Engine, place: str):
         self.engine, self.place = engine, place
+        self.server = engine.dialect.name == "postgresql"
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
@@ -39,12 +41,19 @@ class Ledger:
             self.engine.connect().execution_options(immediate=True) as connection,
             connection.begin(),
         ):
+            if self.server:
+                postgres.lock(connection)
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """One transaction that only reads: it never waits for a writer."""
-        with self._explained(), self.engine.connect() as connection, connection.begin():
+        options = postgres.READING if self.server else {}
+        with (
+            self._explained(),
+            self.engine.connect().execution_options(**options) as connection,
+            connection.begin(),
+        ):
             yield connection
 
     @contextmanager
@@ -54,6 +63,9 @@ class Ledger:
         except sa.exc.IntegrityError:
             raise
         except sa.exc.DBAPIError as error:
+            if self.server:
+                kind = LedgerWaits if postgres.passes(error) else LedgerError
+                raise kind(f"ledger {self.place}: {postgres.advice(error, self.engine)}") from error
             found = str(error.orig)
             kind = LedgerWaits if _is_full(found) or _is_locked(found) else LedgerError
             raise kind(f"ledger {self.place}: {_advice(found)}") from error
@@ -103,7 +115,8 @@ def open_ledger(place: str | None = None) -> Ledger:
     """
     place = _file_of(place or locate())
     if "://" in place:
-        ledger = Ledger(_engine(place), sa.make_url(place).render_as_string(hide_password=True))
+        url = _parsed(place)
+        ledger = Ledger(_engine(url), postgres.shown(url))
     else:
         path = Path(place).expanduser().absolute()
         _make_file(path)
@@ -138,17 +151,28 @@ def _file_of(place: str) -> str:
     return place
 
 
-def _engine(url: str | sa.URL) -> sa.Engine:
+def _parsed(place: str) -> sa.URL:
+    """The URL of a database server. Its text, which may hold a password, is in no error."""
+    scheme = place.partition("://")[0]
+    if scheme.partition("+")[0] not in ("postgresql", "postgres"):
+        raise LedgerError(f"TUITION_LEDGER: {scheme}://… is no ledger; {VALID}")
     try:
-        sqlite = sa.make_url(url).get_backend_name() == "sqlite"
-        engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS} if sqlite else {})
-    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as error:
-        raise LedgerError(
-            f"TUITION_LEDGER: {error}; valid: a file path, sqlite:///path or postgresql+psycopg://…"
-        ) from None
-    if sqlite:
-        sa.event.listen(engine, "connect", _on_connect)
-        sa.event.listen(engine, "begin", _on_begin)
+        return sa.make_url(place).set(drivername="postgresql")
+    except (sa.exc.ArgumentError, ValueError):
+        raise LedgerError(f"TUITION_LEDGER: cannot be read as a URL; {VALID}") from None
+
+
+def _engine(url: sa.URL) -> sa.Engine:
+    if url.get_backend_name() == "postgresql":
+        try:
+            return postgres.create_engine(url)
+        except ImportError as error:
+            raise LedgerError(
+                f"TUITION_LEDGER: PostgreSQL needs a driver ({error}): pip install 'psycopg[binary]'"
+            ) from None
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    sa.event.listen(engine, "connect", _on_connect)
+    sa.event.listen(engine, "begin", _on_begin)
     return engine
 
 
@@ -232,7 +256,7 @@ def _fault(path: Path) -> str | None:
 
 def _migrate(ledger: Ledger) -> None:
     """Bring the tables to this version. A newer ledger is refused."""
-    newest = len(schema.MIGRATIONS)
+    newest = migrations.NEWEST
     with ledger.read() as connection:
         has = sa.inspect(connection).has_table("ledger_version")
         found = connection.scalar(sa.select(schema.version.c.version)) if has else 0
@@ -243,9 +267,17 @@ def _migrate(ledger: Ledger) -> None:
             f"ledger {ledger.place}: written by a newer Tuition (version {found}, this one knows {newest}); upgrade"
         )
     with ledger.write() as connection:
-        has = sa.inspect(connection).has_table("ledger_version")  # another process may have been first
+        names = set(sa.inspect(connection).get_table_names())
+        has = schema.version.name in names  # another process may have been first
+        if not has and (strange := names & set(schema.tables.tables)):
+            raise LedgerError(
+                f"ledger {ledger.place}: it holds {', '.join(sorted(strange))} of another program and no ledger. "
+                "TUITION_LEDGER: name a place of its own"
+            )
         found = (connection.scalar(sa.select(schema.version.c.version)) if has else 0) or 0
-        for migration in schema.MIGRATIONS[found:]:
+        if not found:
+            migrations.create(connection)
+        for migration in migrations.MIGRATIONS[found - 1 :] if found else ():
             migration(connection)
         connection.execute(schema.version.delete())
         connection.execute(schema.version.insert().values(version=newest))

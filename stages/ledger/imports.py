@@ -10,13 +10,16 @@ import sqlalchemy as sa
 
 from stages.arrays import read_array, read_json
 from stages.errors import UserError
+from stages.ledger import blocks
 from stages.ledger.accounts import open_account
-from stages.ledger.calls import CLEAN, checksum, key_of, type_of
+from stages.ledger.calls import CLEAN
 from stages.ledger.database import Ledger
 from stages.ledger.owned import further, with_further
-from stages.ledger.schema import LIVE, calls, outputs, rejected, teachers
+from stages.ledger.schema import LIVE, calls, rejected
+from stages.ledger.spending import Amount, book
 
 UNDER_WAY = ("reserved", "sent")
+BLOCK = 256  # calls whose outputs lie together
 
 
 def import_folder(ledger: Ledger, folder: Path) -> tuple[int, int]:
@@ -35,78 +38,95 @@ def import_folder(ledger: Ledger, folder: Path) -> tuple[int, int]:
         _check_values(folder / f"{name}.npy", values, n, "fu")
     _check_values(folder / "costs.npy", costs, n, "iu")
     teacher = meta["teacher"]
-    with ledger.read() as db:  # the cap that is set here stays
-        cap = db.scalar(sa.select(teachers.c.cap).where(teachers.c.fingerprint == teacher["fingerprint"]))
-    id = open_account(ledger, teacher["fingerprint"], teacher["name"], teacher["description"], cap)
+    id = open_account(ledger, teacher["fingerprint"], teacher["name"], teacher["description"], None)
     view = meta.get("view", CLEAN)
     with ledger.write() as db:
-        books = _Books(db, id, teacher["fingerprint"], view)
+        books = Books(db, id, view)
         taken = sum(
             books.take(
                 bytes.fromhex(ids[i].decode()), {name: values[i] for name, values in signals.items()}, int(costs[i])
             )
             for i in range(n)
         )
+        books.close()
     return taken, n - taken
 
 
-class _Books:
-    """One teacher's live calls for a view and what was bought further of it, within one transaction."""
+class Books:
+    """One teacher's live calls for a view and what was bought further of it, within one transaction. Ends with `close`."""
 
-    def __init__(self, db: sa.Connection, teacher_id: int, fingerprint: str, view: str):
-        self.db, self.teacher_id, self.fingerprint, self.view = db, teacher_id, fingerprint, view
+    def __init__(self, db: sa.Connection, teacher_id: int, view: str):
+        self.db, self.teacher_id, self.view = db, teacher_id, view
         where = (calls.c.teacher_id == teacher_id, calls.c.state.in_(LIVE))
-        of = with_further(view)
-        self.held = {(row.sample, row.view): row for row in db.execute(sa.select(calls).where(*where, of))}
+        held = db.execute(sa.select(calls).where(*where, with_further(view))).all()
+        self.held: dict[tuple[bytes, str], Any] = {(row.sample, row.view): row for row in held}
         self.whole: dict[bytes, set[str]] = {}  # by sample: signals whose output is here and not damaged
-        self.damaged: dict[bytes, dict[str, int]] = {}  # by sample and signal: the call
-        columns = (calls.c.id, calls.c.sample, outputs.c.signal, outputs.c.payload, outputs.c.checksum)
-        for row in db.execute(sa.select(*columns).join(outputs, outputs.c.call_id == calls.c.id).where(*where, of)):
-            if checksum(row.payload) == row.checksum:
-                self.whole.setdefault(row.sample, set()).add(row.signal)
-            else:
-                self.damaged.setdefault(row.sample, {})[row.signal] = row.id
+        self.damaged: dict[bytes, dict[str, tuple[blocks.Part, int]]] = {}  # by sample and signal
+        self.new: list[dict[str, Any]] = []
+        self.owned: list[tuple[bytes, str, dict[str, np.ndarray]]] = []
+        self.changed = Amount()
+        of_block: dict[int, list[sa.Row]] = {}
+        for row in held:
+            if row.block_id is not None:
+                of_block.setdefault(row.block_id, []).append(row)
+        for part in blocks.read(db, of_block):
+            for row in of_block[part.block]:
+                if part.is_whole(row.place):
+                    self.whole.setdefault(row.sample, set()).add(part.signal)
+                else:
+                    self.damaged.setdefault(row.sample, {})[part.signal] = (part, row.place)
 
-    def take(self, sample: bytes, values: dict[str, np.ndarray], cost: int) -> bool:
+    def take(self, sample: bytes, values: dict[str, np.ndarray], cost: int, tokens: int = 0) -> bool:
         """Own what of `values` {signal: array} is not owned of a sample; False where there is nothing to take."""
         base = self.held.get((sample, self.view))
         nothing_here = sample not in self.whole and sample not in self.damaged
         if base is None or base.state == "unknown" or (base.state == "done" and (base.detail or nothing_here)):
-            self._own(sample, self.view, base, values, cost)
+            self._own(sample, self.view, base, values, cost, tokens)
             return True
         if base.state in UNDER_WAY:
             return False
         missing = set(values) - self.whole.get(sample, set())
-        for signal in missing & set(self.damaged.get(sample, {})):
-            call = self.damaged[sample][signal]
-            self.db.execute(outputs.delete().where(outputs.c.call_id == call, outputs.c.signal == signal))
-            self._store(call, signal, values[signal])
-        rest = missing - set(self.damaged.get(sample, {}))
+        damaged = self.damaged.get(sample, {})
+        for signal in missing & set(damaged):
+            part, place = damaged[signal]
+            if values[signal].shape == part.shape:
+                blocks.mend(self.db, part, place, values[signal])
+        rest = missing - set(damaged)
         view = further(self.view, rest)
         known = self.held.get((sample, view))
         if rest and not (known is not None and known.state in UNDER_WAY):
-            self._own(sample, view, known, {signal: values[signal] for signal in rest}, 0)  # its cost is the sample's
+            self._own(
+                sample, view, known, {signal: values[signal] for signal in rest}, 0, 0
+            )  # its cost is the sample's
         return bool(missing)
 
-    def _own(self, sample: bytes, view: str, known: Any, values: dict[str, np.ndarray], cost: int) -> None:
-        charge = {"state": "done", "cost": cost, "detail": None, "ended_at": time.time()}
+    def _own(self, sample: bytes, view: str, known: Any, values: dict[str, np.ndarray], cost: int, tokens: int) -> None:
+        charge = {"state": "done", "cost": cost, "tokens": tokens, "detail": None, "ended_at": int(time.time())}
         if known is None:
-            key = key_of(self.fingerprint, sample.hex(), view)
-            new = calls.insert().values(teacher_id=self.teacher_id, sample=sample, view=view, key=key, **charge)
-            call = self.db.scalar(new.returning(calls.c.id))
-            mine = teachers.c.id == self.teacher_id
-            self.db.execute(teachers.update().where(mine).values(spent=teachers.c.spent + 1))
+            self.new.append({"teacher_id": self.teacher_id, "sample": sample, "view": view, **charge})
+            more = Amount(1, tokens, cost)
         else:
-            call = known.id
-            self.db.execute(calls.update().where(calls.c.id == call).values(**charge))
-            self.db.execute(rejected.delete().where(rejected.c.call_id == call))
-        for signal, value in values.items():
-            self._store(call, signal, value)
+            self.db.execute(
+                calls.update().where(calls.c.id == known.id).values(**charge, reserved_at=None, sent_at=None)
+            )
+            self.db.execute(rejected.delete().where(rejected.c.call_id == known.id))
+            more = Amount(0, tokens - known.tokens, cost - known.cost)
+        self.changed = Amount(
+            *(getattr(self.changed, unit) + getattr(more, unit) for unit in ("calls", "tokens", "cost"))
+        )
+        self.owned.append((sample, view, values))
 
-    def _store(self, call: int | None, signal: str, value: np.ndarray) -> None:
-        payload = np.ascontiguousarray(value).tobytes()
-        stored = {"type": type_of(value), "payload": payload, "checksum": checksum(payload)}
-        self.db.execute(outputs.insert().values(call_id=call, signal=signal, **stored))
+    def close(self) -> None:
+        """Store what was taken. It counts for the teacher's life, and for no day: it was not spent here."""
+        if self.new:
+            self.db.execute(calls.insert(), self.new)
+        where = (calls.c.teacher_id == self.teacher_id, calls.c.state == "done", with_further(self.view))
+        rows = self.db.execute(sa.select(calls.c.id, calls.c.sample, calls.c.view).where(*where)) if self.owned else ()
+        id_of = {(row.sample, row.view): row.id for row in rows}
+        for start in range(0, len(self.owned), BLOCK):
+            some = self.owned[start : start + BLOCK]
+            blocks.store(self.db, [(id_of[sample, view], values) for sample, view, values in some])
+        book(self.db, self.teacher_id, None, {None: self.changed})
 
 
 def _check(folder: Path, meta: Any, ids: np.ndarray) -> None:

@@ -4,17 +4,16 @@ A sample's outputs may come from several calls: one for its view (`clean`), and 
 for later, under the view `clean+<signals>`, so that it too is one call that is paid once.
 """
 
-import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import sqlalchemy as sa
 
-from stages.ledger.calls import CLEAN, checksum, parts
+from stages.ledger import blocks
+from stages.ledger.calls import CLEAN, parts
 from stages.ledger.database import Ledger, LedgerError
-from stages.ledger.schema import LIVE, calls, outputs
-
-_TYPE = re.compile(r"(\w+)\[([\d, ]*)\]")
+from stages.ledger.schema import LIVE, calls
+from stages.ledger.schema import parts as block_parts
 
 
 def further(view: str, signals: Collection[str]) -> str:
@@ -46,8 +45,14 @@ def states(ledger: Ledger, teacher_id: int, samples: Sequence[str], view: str = 
 def signals(ledger: Ledger, teacher_id: int, samples: Sequence[str], view: str = CLEAN) -> dict[str, set[str]]:
     """The signals that are owned of each sample, whatever call brought them: {content id: names}; others are absent."""
     found: dict[str, set[str]] = {}
-    for row in _rows(ledger, teacher_id, samples, view, calls.c.sample, outputs.c.signal):
-        found.setdefault(row.sample.hex(), set()).add(row.signal)
+    where = [calls.c.teacher_id == teacher_id, with_further(view), calls.c.state == "done"]
+    with ledger.read() as db:
+        for part in parts(samples):
+            chosen = sa.select(calls.c.sample, block_parts.c.signal).join(
+                block_parts, block_parts.c.block_id == calls.c.block_id
+            )
+            for row in db.execute(chosen.where(*where, calls.c.sample.in_(part))):
+                found.setdefault(row.sample.hex(), set()).add(row.signal)
     return found
 
 
@@ -62,20 +67,34 @@ def read(
     place = {sample: i for i, sample in enumerate(samples)}
     values: dict[str, dict[int, np.ndarray]] = {signal: {} for signal in signals or ()}
     cost: dict[int, dict[int, int]] = {}  # by sample and call
-    columns = (
-        calls.c.id, calls.c.sample, calls.c.cost, outputs.c.signal, outputs.c.type, outputs.c.payload, outputs.c.checksum,
-    )  # fmt: skip
-    for row in _rows(ledger, teacher_id, samples, view, *columns, signals=signals):
-        sample = row.sample.hex()
-        if checksum(row.payload) != row.checksum:
-            raise LedgerError(
-                f"ledger {ledger.place}: {row.signal!r} of sample {sample} is damaged (its checksum differs)"
-            )
-        values.setdefault(row.signal, {})[place[sample]] = _array(row.type, row.payload)
-        cost.setdefault(place[sample], {})[row.id] = row.cost
+    where = [
+        calls.c.teacher_id == teacher_id,
+        with_further(view),
+        calls.c.state == "done",
+        calls.c.block_id.is_not(None),
+    ]
+    columns = (calls.c.id, calls.c.sample, calls.c.cost, calls.c.block_id, calls.c.place)
+    with ledger.read() as db:
+        for some in parts(samples):
+            held: dict[int, list[sa.Row]] = {}  # by block
+            for row in db.execute(sa.select(*columns).where(*where, calls.c.sample.in_(some))):
+                held.setdefault(row.block_id, []).append(row)
+            for part in blocks.read(db, held, signals):
+                for row in held[part.block]:
+                    if not part.is_whole(row.place):
+                        raise LedgerError(
+                            f"ledger {ledger.place}: {part.signal!r} of sample {row.sample.hex()} is damaged (its checksum differs)"
+                        )
+                    at = place[row.sample.hex()]
+                    values.setdefault(part.signal, {})[at] = part.value(row.place)
+                    cost.setdefault(at, {})[row.id] = row.cost
     whole = [i for i in sorted(cost) if all(i in held for held in values.values())]
     arrays = {signal: np.stack([held[i] for i in whole]) for signal, held in sorted(values.items()) if whole}
-    return np.array(whole, dtype=np.int64), arrays, np.array([sum(cost[i].values()) for i in whole], dtype=np.int64)
+    return (
+        np.array(whole, dtype=np.int64),
+        arrays,
+        np.array([int(sum(cost[i].values())) for i in whole], dtype=np.int64),
+    )
 
 
 def cost(ledger: Ledger, teacher_id: int, samples: Sequence[str], view: str = CLEAN) -> float:
@@ -106,24 +125,3 @@ def further_calls(ledger: Ledger, teacher_id: int, samples: Sequence[str], view:
             )
             number += db.scalar(sa.select(sa.func.count()).where(*where, calls.c.sample.in_(part))) or 0
     return number
-
-
-def _rows(
-    ledger: Ledger, teacher_id: int, samples: Sequence[str], view: str, *columns: sa.Column,
-    signals: Collection[str] | None = None,
-) -> Iterator[sa.Row]:  # fmt: skip
-    """One row an owned output, of these columns of calls and outputs."""
-    where = [calls.c.teacher_id == teacher_id, with_further(view), calls.c.state == "done"]
-    if signals is not None:
-        where.append(outputs.c.signal.in_(signals))
-    with ledger.read() as db:
-        for part in parts(samples):
-            chosen = sa.select(*columns).join(outputs, outputs.c.call_id == calls.c.id)
-            yield from db.execute(chosen.where(*where, calls.c.sample.in_(part)))
-
-
-def _array(type: str, payload: bytes) -> np.ndarray:
-    match = _TYPE.fullmatch(type)
-    assert match, type
-    shape = [int(n) for n in match[2].split(",") if n.strip()]
-    return np.frombuffer(payload, dtype=match[1]).reshape(shape)

@@ -1,12 +1,18 @@
-"""The ledger's tables, and the list of migrations that made them.
+"""The ledger's tables as they are now; `migrations` brings older ledgers to them.
 
 A call's state is one of
     reserved   counted against every cap, not yet sent
     sent       on its way; the answer is not here yet
-    done       answered and charged: its outputs are in `outputs`, or, where the answer was malformed, in `rejected`
+    done       answered and charged: its outputs are in a block, or, where the answer was malformed, in `rejected`
     unknown    its process died between sent and done: counts as spent until it is resolved
     refunded   never charged; the sample may be bought again
 The partial unique index `one_live_call` is what makes paying twice impossible, whatever the code above it does.
+
+A call's `tokens` and `cost` are the most that it may come to until it is answered, then what it came to; the counters of its teacher,
+its run and its day hold the sums at every commit. Money is in whole millionths, so that sums are exact.
+
+Outputs of calls that were answered together lie together, in a block: a call holds the number of its block and its place in it.
+A million small outputs would else take half as much again.
 """
 
 import sqlalchemy as sa
@@ -24,8 +30,20 @@ teachers = sa.Table(
     sa.Column("fingerprint", sa.String(64), nullable=False, unique=True),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("description", sa.Text, nullable=False),  # JSON: what the fingerprint was computed from
-    sa.Column("cap", sa.BigInteger),  # calls in the teacher's whole life
-    sa.Column("spent", sa.BigInteger, nullable=False, default=0),  # live calls; equals their count at every commit
+    sa.Column("caps", sa.Text, nullable=False, default="{}"),  # JSON: `spending.Caps`
+    sa.Column("spent", sa.BigInteger, nullable=False, default=0),  # live calls
+    sa.Column("spent_tokens", sa.BigInteger, nullable=False, default=0),
+    sa.Column("spent_cost", sa.BigInteger, nullable=False, default=0),
+)
+
+spending = sa.Table(
+    "spending",
+    tables,
+    sa.Column("teacher_id", sa.ForeignKey("teachers.id"), primary_key=True),
+    sa.Column("day", sa.Integer, primary_key=True, autoincrement=False),  # days since 1970, UTC, of the reservation
+    sa.Column("calls", sa.BigInteger, nullable=False),
+    sa.Column("tokens", sa.BigInteger, nullable=False),
+    sa.Column("cost", sa.BigInteger, nullable=False),
 )
 
 runs = sa.Table(
@@ -38,7 +56,29 @@ runs = sa.Table(
     sa.Column("process_started", sa.Float, nullable=False),  # tells a process from a later one with its number
     sa.Column("heartbeat", sa.Float, nullable=False),
     sa.Column("budget", sa.BigInteger, nullable=False),  # calls that this run may still make at its start
+    sa.Column("budget_tokens", sa.BigInteger),  # null: no bound
+    sa.Column("budget_cost", sa.BigInteger),
     sa.Column("spent", sa.BigInteger, nullable=False, default=0),
+    sa.Column("spent_tokens", sa.BigInteger, nullable=False, default=0),
+    sa.Column("spent_cost", sa.BigInteger, nullable=False, default=0),
+)
+
+blocks = sa.Table(
+    "blocks",
+    tables,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("calls", sa.Integer, nullable=False),
+)
+
+parts = sa.Table(
+    "parts",
+    tables,
+    sa.Column("block_id", sa.ForeignKey("blocks.id"), primary_key=True),
+    sa.Column("signal", sa.Text, primary_key=True),
+    sa.Column("type", sa.Text, nullable=False),  # of one call's output, such as float32[10]
+    sa.Column("payload", sa.LargeBinary, nullable=False),  # the outputs, one after the other
+    sa.Column("checksums", sa.LargeBinary, nullable=False),  # theirs, likewise
+    sqlite_with_rowid=False,
 )
 
 calls = sa.Table(
@@ -50,11 +90,13 @@ calls = sa.Table(
     sa.Column("view", sa.Text, nullable=False),
     sa.Column("state", sa.String(8), nullable=False),
     sa.Column("run_id", sa.ForeignKey("runs.id")),  # null: imported
-    sa.Column("key", sa.String(32), nullable=False),  # idempotency key: the same when the same call is sent again
-    sa.Column("reserved_at", sa.Float),
-    sa.Column("sent_at", sa.Float),
-    sa.Column("ended_at", sa.Float),
+    sa.Column("reserved_at", sa.BigInteger),  # seconds since 1970; null when it is done
+    sa.Column("sent_at", sa.BigInteger),  # likewise
+    sa.Column("ended_at", sa.BigInteger),
+    sa.Column("tokens", sa.BigInteger, nullable=False, default=0),
     sa.Column("cost", sa.BigInteger, nullable=False, default=0),  # millionths of the price's unit
+    sa.Column("block_id", sa.ForeignKey("blocks.id")),
+    sa.Column("place", sa.Integer),  # in its block
     sa.Column("detail", sa.Text),
 )
 _live = calls.c.state.in_([sa.literal_column(f"'{state}'") for state in LIVE])
@@ -68,17 +110,6 @@ _open = calls.c.state.in_(
 )
 sa.Index("open_calls", calls.c.teacher_id, calls.c.state, sqlite_where=_open, postgresql_where=_open)
 
-outputs = sa.Table(
-    "outputs",
-    tables,
-    sa.Column("call_id", sa.ForeignKey("calls.id"), primary_key=True),
-    sa.Column("signal", sa.Text, primary_key=True),
-    sa.Column("type", sa.Text, nullable=False),  # such as float32[10]
-    sa.Column("payload", sa.LargeBinary, nullable=False),
-    sa.Column("checksum", sa.LargeBinary(8), nullable=False),
-    sqlite_with_rowid=False,
-)
-
 rejected = sa.Table(
     "rejected",
     tables,
@@ -86,10 +117,3 @@ rejected = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("payload", sa.LargeBinary, nullable=False),  # the answer as it came (npz), for inspection
 )
-
-
-def _create(connection: sa.Connection) -> None:
-    tables.create_all(connection)
-
-
-MIGRATIONS = [_create]  # append only; the version of a ledger is how many of these it has seen

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 
 import numpy as np
 import pytest
@@ -15,6 +14,10 @@ from hypothesis import strategies as st
 from stages.ledger import accounts, calls, owned
 from stages.ledger.calls import Answer, CapReached
 from stages.ledger.database import open_ledger
+from stages.ledger.schema import parts
+from stages.ledger.spending import Bound, Caps
+
+pytestmark = pytest.mark.usefixtures("new_place")  # on SQLite and on PostgreSQL
 
 IDS = [f"{i:064x}" for i in range(200)]
 DESCRIPTION = {"kind": "test"}
@@ -22,7 +25,7 @@ FINGERPRINT = "ab" * 32
 
 
 def account(ledger, cap=None):
-    return accounts.open_account(ledger, FINGERPRINT, "teacher", DESCRIPTION, cap)
+    return accounts.open_account(ledger, FINGERPRINT, "teacher", DESCRIPTION, Caps(Bound(calls=cap)))
 
 
 def answers(made):
@@ -34,10 +37,10 @@ def states(ledger):
 
 
 @pytest.fixture
-def ledger():
+def ledger(new_place):
     opened = open_ledger()
     yield opened
-    assert accounts.audit(opened) == []
+    assert accounts.verify(opened) == []
     opened.close()
 
 
@@ -62,7 +65,7 @@ def test_run_budget_and_lifetime_cap_hold_and_reserve_nothing_beyond(ledger):
     id = account(ledger, cap=6)
     run = calls.start_run(ledger, id, 4)
     calls.reserve(ledger, run, IDS[:4])
-    with pytest.raises(CapReached, match="this run may make 4 calls"):
+    with pytest.raises(CapReached, match=r"teacher\.cap\.run: 4 calls spent of 4"):
         calls.reserve(ledger, run, IDS[4:5])
     other = calls.start_run(ledger, id, 100)
     with pytest.raises(CapReached, match=r"teacher\.cap.*4 calls spent of 6"):
@@ -101,12 +104,12 @@ def test_a_damaged_output_is_found_by_its_checksum(ledger):
     calls.mark_sent(ledger, run, made)
     calls.finish(ledger, run, made, answers(made), 0)
     with ledger.write() as db:
-        db.exec_driver_sql("UPDATE outputs SET payload = randomblob(40)")
+        db.execute(parts.update().values(payload=os.urandom(40)))
     with pytest.raises(Exception, match=r"logits.*damaged"):
         owned.read(ledger, id, IDS[:1])
-    assert "1 outputs do not match" in accounts.audit(ledger)[0]
+    assert "1 outputs do not match" in accounts.verify(ledger)[0]
     with ledger.write() as db:  # the fixture audits the books once more
-        db.exec_driver_sql("UPDATE outputs SET payload = zeroblob(40)")
+        db.execute(parts.update().values(payload=bytes(40)))
 
 
 DIES = textwrap.dedent(
@@ -134,7 +137,7 @@ def test_calls_of_a_killed_process_sent_are_unknown_unsent_are_refunded(ledger):
     run = calls.start_run(ledger, id, 20)
     assert states(ledger) == {"done": 0, "refunded": 4, "unknown": 6, "reserved": 0}
     assert [call.sample for call in calls.reserve(ledger, run, IDS[:10])] == IDS[6:10]
-    assert len(accounts.unknown_calls(ledger, id)) == 6
+    assert len(accounts.listed(ledger, id, ["unknown"])) == 6
 
 
 def test_calls_of_a_living_process_are_left_alone(ledger):
@@ -158,7 +161,7 @@ def test_an_unknown_call_is_sent_again_as_the_same_call_where_that_is_free(ledge
     id = account(ledger, cap=10)
     subprocess.run([sys.executable, "-c", DIES, "die"], capture_output=True, timeout=60)
     run = calls.start_run(ledger, id, 10)
-    lost = {call["key"] for call in accounts.unknown_calls(ledger, id)}
+    lost = {call["key"] for call in accounts.listed(ledger, id, ["unknown"])}
     made = calls.reserve(ledger, run, IDS[:10], resend=True)
     assert [call.sample for call in made] == IDS[:10]
     assert lost == {call.key for call in made[:6]}
@@ -184,8 +187,9 @@ BUYER = textwrap.dedent(
     from stages.ledger import accounts, calls
     from stages.ledger.calls import Answer, CapReached
     from stages.ledger.database import open_ledger
+    from stages.ledger.spending import Bound, Caps
     ledger = open_ledger()
-    id = accounts.open_account(ledger, "ab" * 32, "teacher", {"kind": "test"}, 50)
+    id = accounts.open_account(ledger, "ab" * 32, "teacher", {"kind": "test"}, Caps(Bound(calls=50)))
     run = calls.start_run(ledger, id, 1000)
     ids = [f"{i:064x}" for i in range(200)]
     random.Random(int(sys.argv[1])).shuffle(ids)
@@ -202,11 +206,11 @@ BUYER = textwrap.dedent(
 )
 
 
-def test_many_processes_never_exceed_the_cap_nor_buy_twice(ledger, tmp_path):
+def test_many_processes_never_exceed_the_cap_nor_buy_twice(new_place, tmp_path):
     """Six processes, none of which made the ledger first, want 200 samples each under a cap of 50."""
-    place = tmp_path / "fresh.db"
+    place = new_place()
     bill = tmp_path / "bill"
-    environment = {**os.environ, "TUITION_LEDGER": str(place)}
+    environment = {**os.environ, "TUITION_LEDGER": place}
     buyers = [
         subprocess.Popen([sys.executable, "-c", BUYER, str(i), str(bill)], env=environment, stderr=subprocess.PIPE)
         for i in range(6)
@@ -216,16 +220,16 @@ def test_many_processes_never_exceed_the_cap_nor_buy_twice(ledger, tmp_path):
     received = bill.read_text().split()
     assert len(received) == len(set(received))
     assert 48 <= len(received) <= 50  # batches of three: the last two may not fit
-    opened = open_ledger(str(place))
+    opened = open_ledger(place)
     assert accounts.status(opened)[0]["calls"]["done"] == len(received)
-    assert accounts.audit(opened) == []
+    assert accounts.verify(opened) == []
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from("rsfxuRC"), st.integers(0, 5)), max_size=30))
-def test_the_books_are_right_after_any_sequence(tmp_path, steps):
+def test_the_books_are_right_after_any_sequence(new_place, steps):
     """Random sequences of reserve, send, finish, refund, abandon and resolve: the counters equal the calls at every commit."""
-    opened = open_ledger(str(tmp_path / f"{time.monotonic_ns()}.db"))
+    opened = open_ledger(new_place())
     id = account(opened, cap=8)
     run = calls.start_run(opened, id, 1000)
     reserved, sent = [], []
@@ -251,7 +255,7 @@ def test_the_books_are_right_after_any_sequence(tmp_path, steps):
             accounts.resolve(opened, id, step == "C", 1)
         found = states(opened)
         assert found["reserved"] + found["done"] + found["unknown"] <= 8
-        assert accounts.audit(opened) == []
+        assert accounts.verify(opened) == []
     opened.close()
 
 
@@ -284,4 +288,4 @@ def test_a_run_keeps_its_own_cap_when_another_opens_the_account_without_one(ledg
     run = calls.start_run(ledger, id, 100)
     account(ledger, cap=None)
     with pytest.raises(CapReached, match="of 6"):
-        calls.reserve(ledger, run, IDS[:7], cap=6)
+        calls.reserve(ledger, run, IDS[:7], caps=Caps(Bound(calls=6)))

@@ -109,7 +109,7 @@ def test_a_disk_that_fills_up_loses_nothing(tmp_path):
     assert "ledger.db" in message
     assert "owned stays owned" in message
     ledger = open_ledger()
-    assert accounts.audit(ledger) == []
+    assert accounts.verify(ledger) == []
     assert accounts.status(ledger)[0]["samples"] == int(owned)
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 3_000_000
 

@@ -10,17 +10,20 @@ import pytest
 import sqlalchemy as sa
 
 from stages.errors import UserError
-from stages.ledger import accounts, calls, exports, imports, owned
+from stages.ledger import accounts, blocks, calls, exports, imports, owned
 from stages.ledger.calls import Answer
 from stages.ledger.database import open_ledger
-from stages.ledger.schema import calls as calls_table
-from stages.ledger.schema import outputs
+from stages.ledger.schema import calls as table
+from stages.ledger.schema import parts
+from stages.ledger.spending import Bound, Caps
+
+pytestmark = pytest.mark.usefixtures("new_place")  # on SQLite and on PostgreSQL
 
 IDS = [f"{i:064x}" for i in range(20)]
 
 
 @pytest.fixture
-def exported(tmp_path):
+def exported(tmp_path, new_place):
     ledger = open_ledger()
     id = accounts.open_account(ledger, "ef" * 32, "t", {"kind": "test"}, None)
     run = calls.start_run(ledger, id, 20)
@@ -32,8 +35,8 @@ def exported(tmp_path):
     return tmp_path / "out"
 
 
-def test_an_export_gives_ownership_to_a_new_ledger_and_only_once(exported, tmp_path):
-    new = open_ledger(str(tmp_path / "new.db"))
+def test_an_export_gives_ownership_to_a_new_ledger_and_only_once(exported, new_place):
+    new = open_ledger(new_place())
     assert imports.import_folder(new, exported) == (20, 0)
     assert imports.import_folder(new, exported) == (0, 20)
     account = accounts.find(new, None)
@@ -42,10 +45,12 @@ def test_an_export_gives_ownership_to_a_new_ledger_and_only_once(exported, tmp_p
     assert np.array_equal(signals["embedding"], np.load(exported / "embedding.npy"))
     assert (len(places), costs.sum()) == (20, 5_000_000)
     assert calls.reserve(new, calls.start_run(new, account.id, 20), IDS) == []
-    assert accounts.audit(new) == []
+    assert accounts.verify(new) == []
 
 
-def test_signals_that_only_some_samples_have_are_left_out_or_asked_for_and_can_be_taken_in_later(exported, tmp_path):
+def test_signals_that_only_some_samples_have_are_left_out_or_asked_for_and_can_be_taken_in_later(
+    exported, tmp_path, new_place
+):
     ledger = open_ledger()
     account = accounts.find(ledger, None)
     view = owned.further("clean", ["energy1"])
@@ -62,7 +67,7 @@ def test_signals_that_only_some_samples_have_are_left_out_or_asked_for_and_can_b
     with pytest.raises(UserError, match=r"signals: 'energi1' is not known\. Did you mean 'energy1'"):
         exports.export(ledger, tmp_path / "none", None, ["energi1"])
 
-    new = open_ledger(str(tmp_path / "new.db"))
+    new = open_ledger(new_place())
     assert imports.import_folder(new, tmp_path / "all") == (20, 0)
     assert imports.import_folder(new, tmp_path / "some") == (5, 0)
     assert imports.import_folder(new, tmp_path / "some") == (0, 5)
@@ -72,12 +77,12 @@ def test_signals_that_only_some_samples_have_are_left_out_or_asked_for_and_can_b
     assert signals["energy1"].dtype == np.float16
     assert np.array_equal(signals["logits"], np.load(exported / "logits.npy")[:5])
     assert costs.sum() == 5 * 250_000  # a sample's cost once, though two calls brought it
-    assert accounts.audit(new) == []
+    assert accounts.verify(new) == []
 
 
-def test_an_import_mends_a_lost_call(exported, tmp_path):
-    new = open_ledger(str(tmp_path / "new.db"))
-    id = accounts.open_account(new, "ef" * 32, "t", {"kind": "test"}, 100)
+def test_an_import_mends_a_lost_call(exported, new_place):
+    new = open_ledger(new_place())
+    id = accounts.open_account(new, "ef" * 32, "t", {"kind": "test"}, Caps(Bound(calls=100)))
     run = calls.start_run(new, id, 2)
     made = calls.reserve(new, run, IDS[:2])
     calls.mark_sent(new, run, made)
@@ -85,7 +90,7 @@ def test_an_import_mends_a_lost_call(exported, tmp_path):
     assert imports.import_folder(new, exported) == (20, 0)
     assert accounts.status(new)[0]["calls"] == {"done": 20, "refunded": 0, "unknown": 0, "reserved": 0}
     assert accounts.status(new)[0]["cap"] == 100
-    assert accounts.audit(new) == []
+    assert accounts.verify(new) == []
 
 
 @pytest.mark.parametrize(
@@ -99,9 +104,9 @@ def test_an_import_mends_a_lost_call(exported, tmp_path):
         (lambda out: np.save(out / "ids.npy", np.arange(20)), "S64"),
     ],
 )
-def test_a_damaged_export_is_named_and_nothing_taken(exported, tmp_path, damage, match):
+def test_a_damaged_export_is_named_and_nothing_taken(exported, new_place, damage, match):
     damage(exported)
-    new = open_ledger(str(tmp_path / "new.db"))
+    new = open_ledger(new_place())
     with pytest.raises(UserError, match=match):
         imports.import_folder(new, exported)
     assert accounts.status(new) == []
@@ -117,7 +122,7 @@ def test_the_console(exported, tmp_path, monkeypatch):
     assert [(t["fingerprint"], t["name"], t["samples"], t["cost"]) for t in found] == [("ef" * 32, "t", 20, 5.0)]
     assert found[0]["calls"] == {"done": 20, "refunded": 0, "unknown": 0, "reserved": 0}
     assert "20 samples owned" in tuition("ledger", "status").stdout
-    assert tuition("ledger", "audit").returncode == 0
+    assert tuition("ledger", "verify").returncode == 0
     refused = tuition("ledger", "export", exported)
     assert (refused.returncode, "not empty" in refused.stderr) == (2, True)
     monkeypatch.setenv("TUITION_LEDGER", str(tmp_path / "none" / "l.db"))
@@ -129,11 +134,10 @@ def test_the_console(exported, tmp_path, monkeypatch):
 
 def test_an_import_mends_a_damaged_output_that_the_audit_finds(exported):
     ledger = open_ledger()
-    with ledger.write() as db:
-        db.exec_driver_sql("UPDATE outputs SET payload = randomblob(40) WHERE call_id = 3 AND signal = 'logits'")
-    assert "1 outputs do not match" in accounts.audit(ledger)[0]
+    assert corrupt(ledger, "logits", IDS[3:4]) == 1
+    assert "1 outputs do not match" in accounts.verify(ledger)[0]
     assert imports.import_folder(ledger, exported) == (1, 19)
-    assert accounts.audit(ledger) == []
+    assert accounts.verify(ledger) == []
     assert np.array_equal(owned.read(ledger, 1, IDS)[1]["logits"], np.load(exported / "logits.npy"))
 
 
@@ -141,13 +145,15 @@ def corrupt(ledger, signal, samples):
     """Flip a byte of stored outputs, as a bad disk does; returns how many."""
     hit = 0
     with ledger.write() as db:
-        for row in db.execute(
-            sa.select(outputs.c.call_id, outputs.c.payload, calls_table.c.sample).join(calls_table)
-        ).all():
-            if row.sample.hex() in samples:
-                bad = bytes([row.payload[0] ^ 1]) + row.payload[1:]
-                where = (outputs.c.call_id == row.call_id, outputs.c.signal == signal)
-                hit += db.execute(outputs.update().where(*where).values(payload=bad)).rowcount
+        held = sa.select(parts, table.c.place, table.c.sample).join(table, table.c.block_id == parts.c.block_id)
+        for row in db.execute(held.where(parts.c.signal == signal)).all():
+            if row.sample.hex() not in samples:
+                continue
+            where = (parts.c.block_id == row.block_id, parts.c.signal == signal)
+            payload = bytearray(db.scalar(sa.select(parts.c.payload).where(*where)))
+            at = row.place * (len(payload) * blocks.CHECK // len(row.checksums))
+            payload[at] ^= 1
+            hit += db.execute(parts.update().where(*where).values(payload=bytes(payload))).rowcount
     return hit
 
 
@@ -157,11 +163,9 @@ def test_an_import_mends_what_is_damaged_and_leaves_what_is_whole(exported, tmp_
     account = accounts.find(ledger, None)
     embedding = np.load(exported / "embedding.npy")
     exports.export(ledger, tmp_path / "logits", None, ["logits"])
-    assert (
-        corrupt(ledger, "logits", IDS[:2]) == 4
-    )  # each sample has two outputs, so each of its logits is hit twice over
+    assert corrupt(ledger, "logits", IDS[:2]) == 2
     assert imports.import_folder(ledger, tmp_path / "logits") == (2, 18)
-    assert accounts.audit(ledger) == []
+    assert accounts.verify(ledger) == []
     assert np.array_equal(owned.read(ledger, account.id, IDS)[1]["embedding"], embedding)
 
     view = owned.further("clean", ["energy1"])
@@ -173,7 +177,7 @@ def test_an_import_mends_what_is_damaged_and_leaves_what_is_whole(exported, tmp_
     exports.export(ledger, tmp_path / "energy", None, ["energy1"])
     assert corrupt(ledger, "energy1", IDS[:1]) > 0
     assert imports.import_folder(ledger, tmp_path / "energy") == (1, 1)
-    assert accounts.audit(ledger) == []
+    assert accounts.verify(ledger) == []
 
     np.save(tmp_path / "energy/ids.npy", np.array([one.encode() for one in IDS[1:3]], dtype="S64"))
     assert imports.import_folder(ledger, tmp_path / "energy") == (
@@ -181,4 +185,4 @@ def test_an_import_mends_what_is_damaged_and_leaves_what_is_whole(exported, tmp_
         1,
     )  # the call that was lost is mended, not made anew
     assert owned.states(ledger, account.id, IDS[:3], view) == dict.fromkeys(IDS[:3], "owned")
-    assert accounts.audit(ledger) == []
+    assert accounts.verify(ledger) == []

@@ -1,0 +1,124 @@
+"""A ledger that the first Tuition wrote is brought up to date when it is opened, on either engine, and nothing in it is lost."""
+
+import hashlib
+import time
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from stages.ledger import accounts, calls, migrations, owned, schema
+from stages.ledger.database import open_ledger
+from stages.ledger.spending import Bound, CapReached
+
+IDS = [f"{i:064x}" for i in range(10)]
+STATES = ["done"] * 5 + ["refunded", "unknown", "unknown", "sent"]  # of the calls for the first nine
+
+
+def version_1() -> sa.MetaData:
+    """The tables of version 1."""
+    tables = sa.MetaData()
+    column, text, real, long, bytes_ = sa.Column, sa.Text, sa.Float, sa.BigInteger, sa.LargeBinary
+    sa.Table("ledger_version", tables, column("version", sa.Integer, nullable=False))
+    sa.Table(
+        "teachers", tables, column("id", sa.Integer, primary_key=True), column("fingerprint", sa.String(64), unique=True),
+        column("name", text, nullable=False), column("description", text, nullable=False), column("cap", long),
+        column("spent", long, nullable=False),
+    )  # fmt: skip
+    sa.Table(
+        "runs", tables, column("id", sa.Integer, primary_key=True), column("teacher_id", sa.ForeignKey("teachers.id")),
+        column("host", text), column("pid", sa.Integer), column("process_started", real), column("heartbeat", real),
+        column("budget", long), column("spent", long),
+    )  # fmt: skip
+    made = sa.Table(
+        "calls", tables, column("id", sa.Integer, primary_key=True), column("teacher_id", sa.ForeignKey("teachers.id")),
+        column("sample", bytes_(32)), column("view", text), column("state", sa.String(8)),
+        column("run_id", sa.ForeignKey("runs.id")), column("key", sa.String(32)), column("reserved_at", real),
+        column("sent_at", real), column("ended_at", real), column("cost", long, nullable=False), column("detail", text),
+    )  # fmt: skip
+    live, open_ = sa.text("state <> 'refunded'"), sa.text("state IN ('reserved', 'sent', 'unknown')")
+    one = (made.c.teacher_id, made.c.sample, made.c.view)
+    sa.Index("one_live_call", *one, unique=True, sqlite_where=live, postgresql_where=live)
+    sa.Index("open_calls", made.c.teacher_id, made.c.state, sqlite_where=open_, postgresql_where=open_)
+    sa.Table(
+        "outputs", tables, column("call_id", sa.ForeignKey("calls.id"), primary_key=True),
+        column("signal", text, primary_key=True), column("type", text), column("payload", bytes_),
+        column("checksum", bytes_(8)),
+    )  # fmt: skip
+    sa.Table(
+        "rejected", tables, column("call_id", sa.ForeignKey("calls.id"), primary_key=True), column("reason", text),
+        column("payload", bytes_),
+    )  # fmt: skip
+    return tables
+
+
+@pytest.fixture
+def old(new_place):
+    """The place of a ledger of version 1: nine calls, five done, the last of these with a malformed answer."""
+    place = new_place()
+    engine = sa.create_engine(
+        place.replace("postgresql:", "postgresql+psycopg:") if "://" in place else f"sqlite:///{place}"
+    )
+    tables = version_1()
+    day = float(time.time() // 86_400 * 86_400)
+    reserved = [day - 0.4] * 2 + [day + 0.6] * 7  # two of them yesterday, half a second before midnight
+    rows = [
+        { "teacher_id": 1, "sample": bytes.fromhex(IDS[i]), "view": "clean", "state": state, "run_id": 1, "key": "k",
+         "reserved_at": reserved[i], "sent_at": reserved[i] + 0.1, "cost": 250_000 * (state == "done"),
+         "detail": "malformed: NaN" if i == 4 else None}
+        for i, state in enumerate(STATES)
+    ]  # fmt: skip
+    outputs = [
+        {"call_id": i + 1, "signal": signal, "type": f"float32[{n}]", "payload": np.full(n, i, np.float32).tobytes(),
+         "checksum": hashlib.blake2b(np.full(n, i, np.float32).tobytes(), digest_size=8).digest()}
+        for i in range(4)
+        for signal, n in (("logits", 10), ("embedding", 4))
+    ]  # fmt: skip
+    with engine.begin() as db:
+        tables.create_all(db)
+        add = {name: table.insert() for name, table in tables.tables.items()}
+        db.execute(add["ledger_version"].values(version=1))
+        teacher = {"fingerprint": "cd" * 32, "name": "t", "description": "{}", "cap": 9, "spent": 8}
+        db.execute(add["teachers"].values(teacher))
+        db.execute(
+            add["runs"].values(teacher_id=1, host="gone", pid=1, process_started=0.0, heartbeat=0.0, budget=9, spent=8)
+        )
+        db.execute(add["calls"], rows)
+        db.execute(add["outputs"], outputs)
+        db.execute(add["rejected"].values(call_id=5, reason="NaN", payload=b"\0raw"))
+    engine.dispose()
+    return place
+
+
+def test_an_old_ledger_opens_with_all_that_it_held(old):
+    ledger = open_ledger(old)
+    assert accounts.verify(ledger) == []
+    found = accounts.status(ledger)[0]
+    assert found["calls"] == {"done": 5, "refunded": 1, "unknown": 2, "reserved": 1}
+    assert (found["samples"], found["cost"], found["cap"]) == (4, 1.25, 9)
+    _, signals, costs = owned.read(ledger, 1, IDS)
+    assert signals["logits"][:, 0].tolist() == signals["embedding"][:, 0].tolist() == [0, 1, 2, 3]
+    assert costs.tolist() == [250_000] * 4
+    assert accounts.rejected_answer(ledger, 5) == ("NaN", b"\0raw")
+    with ledger.read() as db:
+        assert db.scalars(sa.select(schema.version.c.version)).all() == [migrations.NEWEST]
+        assert db.scalar(sa.select(sa.func.sum(schema.spending.c.calls))) == 8  # of two days
+    open_ledger(old).close()  # and once is enough
+    ledger.close()
+
+
+def test_an_old_ledger_goes_on(old):
+    ledger = open_ledger(old)
+    calls.settle(ledger, 1)  # its run is long dead
+    assert accounts.status(ledger)[0]["calls"]["unknown"] == 3
+    run = calls.start_run(ledger, 1, 20, Bound())
+    with pytest.raises(CapReached, match="8 calls spent of 9"):
+        calls.reserve(ledger, run, IDS)
+    assert accounts.resolve(ledger, 1, False, 0.0) == 3
+    made = calls.reserve(ledger, run, IDS[5:9])
+    assert len(made) == 4
+    calls.mark_sent(ledger, run, made)
+    calls.finish(ledger, run, made, [calls.Answer({"logits": np.ones(10, np.float32)})] * 4, 0.25)
+    assert accounts.status(ledger)[0]["cost"] == 2.25
+    assert accounts.verify(ledger) == []
+    ledger.close()
