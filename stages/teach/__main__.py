@@ -17,8 +17,9 @@ from stages.ledger.database import open_ledger
 from stages.preflight import check_methods, check_shapes, check_student
 from stages.signals import ROUNDING, stored_type
 from stages.teach import mixed, teachers
+from stages.teach.account import Account, open_account
 from stages.teach.order import purchase_order
-from stages.teach.purchase import Account, check, open_account, own
+from stages.teach.purchase import check, own
 
 
 def main(argv: list[str]) -> None:
@@ -29,7 +30,10 @@ def main(argv: list[str]) -> None:
     pool = Path("data/train")
     facts = read_json(Path("data/meta.json")) | read_json(pool / "meta.json")
     images, labels, ids = (read_array(pool / f"{name}.npy") for name in ("images", "labels", "ids"))
-    order = purchase_order(params.teach.strategy, ids, labels, params.teach.seed)
+    order = purchase_order(
+        params.teach.strategy, ids, labels, params.teach.seed,
+        images=images, classes=facts["classes"], limit=budget, guide=params.teach.guide,
+    )  # fmt: skip
     if not 1 <= budget <= len(order):
         raise UserError(
             f"study.budgets: {budget} calls, but the pool has {len(order)} distinct samples; valid: 1 to {len(order)}"
@@ -51,7 +55,8 @@ def main(argv: list[str]) -> None:
     blends = mixed.mix(images[drawn[0]], images[drawn[1]], drawn[2])
     blend = {name: row for row, name in enumerate(mixed.names(blends)) if name not in position}
 
-    account = open_account(open_ledger(), teacher, params.teacher, classes)
+    most = (len(position) + len(blend)) * (2 if teacher.idempotent else 1)  # with further signals of what is owned
+    account = open_account(open_ledger(), teacher, params.teacher, classes, most)
     check(account, [*position, *blend])
     new = own(account, list(position), lambda some: _rows(images, position, some), f"teach {budget}")
     new_mixed = (

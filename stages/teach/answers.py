@@ -8,24 +8,29 @@ import numpy as np
 
 from stages.ledger.calls import Answer
 from stages.signals import stored_type
+from stages.teach.teachers.scores import look_like_probabilities
 
 
 def split(
-    given: dict[str, Any], count: int, signals: Sequence[str], classes: int, shapes: dict[str, tuple[int, ...]]
-) -> list[Answer]:
+    given: dict[str, Any], count: int, signals: Sequence[str], classes: int, shapes: dict[str, tuple[int, ...]],
+    scores: str | None = None,
+) -> list[Answer]:  # fmt: skip
     """One Answer per call from a batch's answer `given` ({signal: (B, …)}).
 
     A batch that cannot be divided into its calls (wrong keys, wrong number of rows, not numbers) is malformed as a whole;
     a row with NaN or infinity is malformed alone. `shapes` holds each signal's shape a row, and learns it from the first answer:
-    rows of different shapes could not be exported together.
+    rows of different shapes could not be exported together. Where `scores` is "logits" (the first few answers), logits that are
+    probabilities are malformed.
     """
     try:
         arrays = {signal: np.asarray(given[signal]) for signal in signals if signal in given}
         reason = _batch_fault(arrays, given, count, signals, classes, shapes)
+        if not reason and scores == "logits" and "logits" in arrays and look_like_probabilities(arrays["logits"]):
+            reason = "logits: every row holds probabilities (none negative, sum 1); set teacher.scores: probabilities"
     except Exception as error:  # whatever the teacher's object does when asked for numbers
         arrays, reason = {}, f"not an array of numbers: {type(error).__name__}: {error}"
     if reason:
-        return [Answer({}, reason, _raw(given))] + [Answer({}, reason, b"as the first of its batch")] * (count - 1)
+        return unusable(reason, _raw(given), count)
     with np.errstate(all="ignore"):  # what overflows is found below, as infinity
         stored = {signal: values.astype(stored_type(signal)) for signal, values in arrays.items()}
         wide = {signal: values.astype(np.float32) for signal, values in arrays.items()}
@@ -39,6 +44,11 @@ def split(
         else:  # what a half cannot hold is paid for too: it is kept as it is
             rows.append(Answer({name: (stored if fits[name][i] else wide)[name][i] for name in arrays}))
     return rows
+
+
+def unusable(reason: str, raw: bytes, count: int) -> list[Answer]:
+    """The answers to `count` calls whose batch as a whole is malformed."""
+    return [Answer({}, reason, raw)] + [Answer({}, reason, b"as the first of its batch")] * (count - 1)
 
 
 def _finite(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

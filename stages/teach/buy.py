@@ -15,6 +15,9 @@ from stages.errors import UserError
 from stages.ledger import calls, owned
 from stages.ledger.calls import CLEAN, Call
 from stages.ledger.database import Ledger, LedgerWaits
+from stages.ledger.spending import CapReached, to_micros
+from stages.sections import Teacher as Settings
+from stages.teach.account import Account, worst
 from stages.teach.answers import split
 from stages.teach.teachers import Refused, Teacher
 
@@ -22,82 +25,120 @@ POLL_SECONDS = 0.5
 HOLD_SECONDS = 600  # how long an answer that is in hand waits for the ledger
 SPARE_BYTES = 4 << 20
 
+ImagesOf = Callable[[Sequence[str]], np.ndarray]
+Progress = Callable[[Any, int], None]  # (Tally, samples left)
 
-def outstanding(
-    ledger: Ledger, teacher_id: int, teacher: Teacher, ids: Sequence[str], view: str = CLEAN
-) -> tuple[list[str], list[str]]:
+
+def outstanding(account: Account, ids: Sequence[str], view: str = CLEAN) -> tuple[list[str], list[str]]:
     """(to be bought or sent again, in the hands of another process), both in the order of `ids`."""
-    states = owned.states(ledger, teacher_id, ids, view)
-    todo = [id for id in ids if id not in states or (teacher.idempotent and states[id] == "unknown")]
+    states = owned.states(account.ledger, account.id, ids, view)
+    again = account.teacher.idempotent
+    todo = [id for id in ids if id not in states or (again and states[id] == "unknown")]
     return todo, [id for id in ids if states.get(id) in ("reserved", "sent")]
 
 
+class Tally:
+    """What came of the calls so far, and when that is reason to stop."""
+
+    def __init__(self, settings: Settings, asked: int):
+        self.settings, self.asked = settings, asked
+        self.sent = self.new = self.bad = 0
+        self.fault = ""
+        self.tokens = self.cost = 0  # of the answers; cost in millionths
+        self.row_bytes = 1 << 16  # of one call's outputs, until the first answer tells
+
+    @property
+    def canary(self) -> bool:
+        """Whether the calls that are sent now are among the first few, which must all be good."""
+        return self.sent < self.settings.canary
+
+    def measure(self, answers: Sequence[calls.Answer]) -> None:
+        """Take down what answers came to, and how large they are."""
+        self.row_bytes = max(sum(v.nbytes for v in a.signals.values()) for a in answers) or self.row_bytes
+        flat = to_micros(self.settings.price.call)
+        self.tokens += sum(answer.tokens or 0 for answer in answers)
+        self.cost += sum(flat if answer.cost is None else answer.cost for answer in answers)
+
+    def count(self, made: Sequence[Call], bad: int, fault: str | None) -> None:
+        """Count sent calls, `bad` of them without an answer that can be used, for instance because of `fault`."""
+        first = self.canary
+        self.sent += len(made)
+        self.new += sum(not call.again for call in made)
+        self.bad += bad
+        if bad and (first or self.bad > max(1, self.settings.max_malformed * self.asked)):
+            raise UserError(
+                f"teacher {self.settings.name!r}: {self.bad} of {self.sent} answers cannot be used ({fault}). They count as spent; what "
+                "came is kept in the ledger for inspection (`tuition ledger calls --malformed`). No more calls are sent"
+            )
+
+
 def buy(
-    ledger: Ledger,
-    teacher_id: int,
-    teacher: Teacher,
-    ids: Sequence[str],
-    images_of: Callable[[Sequence[str]], np.ndarray],
-    settings: Any,
-    classes: int,
-    progress: Callable[[int, int], None] = lambda bought, left: None,
-    view: str = CLEAN,
+    account: Account, ids: Sequence[str], images_of: ImagesOf, progress: Progress, view: str = CLEAN,
     signals: Sequence[str] | None = None,
-) -> int:
+) -> int:  # fmt: skip
     """Own the outputs of `ids` (content ids in the order of purchase); returns how many new calls that took.
 
     All of the teacher's signals, or only `signals`, under a `view` of their own (`owned.further`).
 
     `images_of(ids)` gives (B, C, H, W) uint8. Sends `settings.canary` calls first and stops where one of them is malformed;
     stops later where the malformed exceed `settings.max_malformed`. Waits for samples that another process is buying.
-    Raises UserError naming what was found; whatever was answered by then is owned.
+    Raises UserError naming what was found, CapReached where a bound leaves no room; whatever was answered by then is owned.
     """
-    run = calls.start_run(ledger, teacher_id, budget=len(ids))
-    sent = new = malformed = 0
-    waiting = False
+    ledger, teacher, settings, run = account.ledger, account.teacher, account.settings, account.run
+    tally, most = Tally(settings, len(ids)), worst(settings)
     shapes: dict[str, tuple[int, ...]] = {}
-    row_bytes = 1 << 16  # of one call's outputs, until the first answer tells
+    waiting = False
     while True:
-        todo, elsewhere = outstanding(ledger, teacher_id, teacher, ids, view)
+        todo, elsewhere = outstanding(account, ids, view)
         if not todo and not elsewhere:
-            return new
+            return tally.new
         if not todo:  # another process has the rest: it finishes them, or dies and leaves them to us
             if not waiting:
-                held = ", ".join(calls.holders(ledger, teacher_id))
-                print(
-                    f"waiting for {len(elsewhere)} samples that are being bought by {held or 'another process'}",
-                    flush=True,
-                )
+                say_waiting(account, len(elsewhere))
                 waiting = True
             time.sleep(POLL_SECONDS)
-            calls.settle(ledger, teacher_id)
+            calls.settle(ledger, account.id)
             continue
         while todo:
-            left = settings.canary - sent if sent < settings.canary else len(todo)
-            size = min(settings.batch_size, left)
+            size = min(settings.batch_size, settings.canary - tally.sent if tally.canary else len(todo))
             batch, todo = todo[:size], todo[size:]
-            _check_room(ledger, row_bytes * len(batch))
+            check_room(ledger, tally.row_bytes * len(batch))
             images = images_of(batch)  # read before the calls are reserved: a read error then costs nothing
-            made = calls.reserve(ledger, run, batch, view=view, resend=teacher.idempotent, cap=settings.cap)
+            try:
+                made = calls.reserve(
+                    ledger, run, batch, view=view, resend=teacher.idempotent, caps=account.caps, tokens=most.tokens,
+                    cost=most.cost, partial=True,
+                )  # fmt: skip
+            except CapReached as reached:
+                if not reached.waits:
+                    raise
+                time.sleep(POLL_SECONDS)  # calls of another process may be given back
+                calls.settle(ledger, account.id)
+                break
             if not made:
                 continue
             if len(made) < len(batch):
                 images = images_of([call.sample for call in made])
             given = _ask(ledger, run, teacher, made, images)
             with _unbroken():  # these answers are paid for: Ctrl-C waits until they are owned
-                answers = split(given, len(made), signals or teacher.signals, classes, shapes)
-                _own(ledger, run, made, answers, settings.price)
-            bad = [answer.malformed for answer in answers if answer.malformed]
-            malformed += len(bad)
-            row_bytes = max(sum(v.nbytes for v in a.signals.values()) for a in answers) or row_bytes
-            first, sent = sent < settings.canary, sent + len(made)
-            new += sum(not call.again for call in made)
-            progress(sent, len(todo))
-            if bad and (first or malformed > max(1, settings.max_malformed * len(ids))):
-                raise UserError(
-                    f"teacher {settings.name!r}: {malformed} of {sent} answers are malformed ({bad[0]}). They are charged and kept "
-                    "in the ledger for inspection; no more calls are sent"
+                answers = split(
+                    given,
+                    len(made),
+                    signals or teacher.signals,
+                    account.classes,
+                    shapes,
+                    settings.scores if tally.canary else None,
                 )
+                own(ledger, run, made, answers, settings.price.call)
+            tally.measure(answers)
+            bad = [answer.malformed for answer in answers if answer.malformed]
+            tally.count(made, len(bad), bad[0] if bad else None)
+            progress(tally, len(todo))
+
+
+def say_waiting(account: Account, number: int) -> None:
+    held = ", ".join(calls.holders(account.ledger, account.id))
+    print(f"waiting for {number} samples that are being bought by {held or 'another process'}", flush=True)
 
 
 def _ask(ledger: Ledger, run: int, teacher: Teacher, made: list[Call], images: np.ndarray) -> dict[str, Any]:
@@ -142,7 +183,7 @@ def _unbroken() -> Iterator[None]:
         raise KeyboardInterrupt if came[0] == signal.SIGINT else SystemExit(128 + came[0])
 
 
-def _own(ledger: Ledger, run: int, made: list[Call], answers: list[calls.Answer], price: float) -> None:
+def own(ledger: Ledger, run: int, made: list[Call], answers: list[calls.Answer], price: float) -> None:
     """Commit the answers; where the ledger cannot be written just now, hold them and try again: they are paid for."""
     deadline = time.monotonic() + HOLD_SECONDS
     while True:
@@ -155,7 +196,7 @@ def _own(ledger: Ledger, run: int, made: list[Call], answers: list[calls.Answer]
             time.sleep(2)
 
 
-def _check_room(ledger: Ledger, payload: int) -> None:
+def check_room(ledger: Ledger, payload: int) -> None:
     """Refuse to send what could not be stored: three times the payload, for the outputs, their log and the index."""
     path = Path(ledger.place)
     if not path.exists():  # a database server

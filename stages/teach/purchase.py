@@ -1,38 +1,17 @@
 """What has to be paid for a list of samples, and paying it: new samples, and further signals of samples that are owned without them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from stages.errors import UserError
-from stages.ledger import accounts, calls, owned
+from stages.ledger import accounts, owned
 from stages.ledger.calls import CLEAN
-from stages.ledger.database import Ledger
-from stages.teach.buy import buy
+from stages.ledger.spending import Amount
+from stages.sections import REMOTE, Price
+from stages.teach import buy, remote
+from stages.teach.account import Account, worst
 from stages.teach.progress import bar
-from stages.teach.teachers import Teacher, fingerprint
-
-
-@dataclass(frozen=True)
-class Account:
-    """A teacher's account in a ledger, with the settings (`params.Teacher`) by which it is called."""
-
-    ledger: Ledger
-    id: int
-    fingerprint: str
-    teacher: Teacher
-    settings: Any
-    classes: int
-
-
-def open_account(ledger: Ledger, teacher: Teacher, settings: Any, classes: int) -> Account:
-    """The account of `teacher`, opened where there is none; calls of dead processes that were never sent are given back."""
-    mark = fingerprint(teacher.description)
-    id = accounts.open_account(ledger, mark, settings.name, teacher.description, settings.cap)
-    calls.settle(ledger, id)
-    return Account(ledger, id, mark, teacher, settings, classes)
 
 
 def lacking(account: Account, ids: Sequence[str]) -> dict[str, list[str]]:
@@ -56,30 +35,34 @@ def check(account: Account, ids: Sequence[str]) -> None:
         known = owned.states(account.ledger, account.id, some, view)
         missing = [one for one in some if one not in known]
         needed += len(missing)
-        if view != CLEAN and missing and not (account.teacher.idempotent and settings.price == 0):
+        if view != CLEAN and missing and not (account.teacher.idempotent and settings.price == Price()):
             have = owned.signals(account.ledger, account.id, missing[:1])[missing[0]]
             raise UserError(
                 f"teacher: offers {', '.join(account.teacher.signals)}, but {len(missing)} samples are owned with "
                 f"{', '.join(sorted(have))} alone, and asking again may be charged. Nothing was sent. Offer no more than these "
                 "signals, or change teacher.version: then it is another teacher, whose outputs are bought anew"
             )
-    spent = accounts.find(account.ledger, account.fingerprint).spent
-    if settings.cap is not None and needed and spent + needed > settings.cap:
-        raise UserError(
-            f"teacher.cap: {settings.cap} calls in the teacher's life, {spent} are spent and this budget needs {needed} more. "
-            "Nothing was sent. Raise teacher.cap or lower study.budgets"
-        )
+    teacher = accounts.find(account.ledger, account.fingerprint)
+    life, each = account.caps.life, worst(settings)
+    if settings.price.of_tokens:  # then a call may come to less
+        each = Amount(1)
+    for unit, key, spent in (("calls", "cap", teacher.spent), ("cost", "cap.money", teacher.spent_cost)):
+        limit, one = getattr(life, unit), getattr(each, unit)
+        if limit is not None and needed and spent + needed * one > limit:
+            scale, words = (1e6, "") if unit == "cost" else (1, " calls")
+            raise UserError(
+                f"teacher.{key}: {limit / scale:g}{words} in the teacher's life, {spent / scale:g} are spent and this budget needs "
+                f"{needed * one / scale:g} more. Nothing was sent. Raise teacher.{key} or lower study.budgets"
+            )
 
 
 def own(account: Account, ids: Sequence[str], images_of: Callable[[Sequence[str]], np.ndarray], title: str) -> int:
     """Buy what `ids` lack, `images_of(ids)` giving their (B, C, H, W) uint8; returns how many new calls that took."""
 
     def bought(view: str, some: list[str], signals: list[str] | None, title: str) -> int:
-        with bar(title) as progress:
-            return buy(
-                account.ledger, account.id, account.teacher, some, images_of, account.settings, account.classes, progress,
-                view=view, signals=signals,
-            )  # fmt: skip
+        how = remote.buy if account.settings.kind in REMOTE else buy.buy
+        with bar(title, account) as progress:
+            return how(account, some, images_of, progress, view, signals)
 
     new = bought(CLEAN, lacking(account, ids)[CLEAN], None, title)
     later = {view: some for view, some in lacking(account, ids).items() if view != CLEAN}

@@ -2,7 +2,9 @@
 
 A teacher offers `description` (a dict: what the fingerprint is computed from), `signals`, the arrays that an answer holds, and the
 `families` they make up (`stages/signals.py`), `classes` (None where it cannot say), `idempotent`, `answer(images, keys) ->
-{signal: array}` for images (B, C, H, W) uint8 and one idempotency key each, and `constants()`: what it has one of.
+{signal: array}` for images (B, C, H, W) uint8 and one idempotency key each, and `constants()`: what it has one of. It may raise
+`Refused` for a batch of which surely nothing was processed. One that is asked over the network is a `client.HttpTeacher`, whose
+`ask` is the same with several requests under way.
 """
 
 import hashlib
@@ -14,12 +16,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from stages.errors import unknown
+from stages.teach.teachers.replies import Refused
 
-KINDS = {kind: f"stages.teach.teachers.{kind}" for kind in ("checkpoint", "python", "experts")}
+__all__ = ["KINDS", "Refused", "Teacher", "fingerprint", "load"]
 
-
-class Refused(Exception):
-    """Raised by a teacher for a batch of which surely nothing was processed, and so nothing charged: its calls are refunded."""
+KINDS = {
+    kind: f"stages.teach.teachers.{kind}"
+    for kind in ("checkpoint", "python", "experts", "mlflow", "oip", "openai", "http")
+}
 
 
 class Teacher(Protocol):

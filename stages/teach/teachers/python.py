@@ -16,6 +16,7 @@ import numpy as np
 
 from stages.errors import UserError
 from stages.signals import TOGETHER, families
+from stages.teach.teachers.scores import as_logits
 
 
 class FunctionTeacher:
@@ -26,6 +27,9 @@ class FunctionTeacher:
         self.function = function
         self.takes_keys = "keys" in inspect.signature(function).parameters
         self.description = {"kind": "python", "function": settings.function, "version": settings.version}
+        self.scores = settings.scores
+        if self.scores != "logits":
+            self.description["scores"] = self.scores
         self.signals = _signals(function)
         self.families = tuple(families(self.signals))
         self.classes = settings.classes
@@ -36,7 +40,10 @@ class FunctionTeacher:
 
     def answer(self, images: np.ndarray, keys: Sequence[str]) -> dict[str, np.ndarray]:
         given = self.function(images, keys=list(keys)) if self.takes_keys else self.function(images)
-        return dict(given) if isinstance(given, dict) else {"logits": given}
+        said = dict(given) if isinstance(given, dict) else {"logits": given}
+        if self.scores != "logits" and "logits" in said:
+            said["logits"] = as_logits(said["logits"], self.scores)
+        return said
 
 
 def _signals(function: Callable) -> tuple[str, ...]:

@@ -1,0 +1,26 @@
+"""What to make of the body of an answer: an object, or words on why it is none."""
+
+import json
+from typing import Any
+
+
+class Malformed(ValueError):
+    """An answer that cannot be used. The text says why, and what to change where that is known."""
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in `body`; Malformed where there is none. NaN and Infinity, which some servers write, are let through."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"not JSON ({type(error).__name__}): {shown(body)}") from None
+    if not isinstance(value, dict):
+        raise Malformed(f"JSON, but not an object: {shown(body)}")
+    return value
+
+
+def shown(value: Any, length: int = 200) -> str:
+    """The beginning of `value`, for a message: one line, at most about `length` characters."""
+    text = value[: 4 * length].decode(errors="replace") if isinstance(value, bytes) else str(value)
+    text = " ".join(text.split())
+    return repr(text if len(text) <= length else f"{text[:length]}…")
