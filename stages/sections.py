@@ -51,6 +51,22 @@ class Cap(Amounts):
     period: Period = Period()
 
 
+class Recheck(Section):
+    """Asking the first samples again, every so many calls of a budget: has the teacher changed?"""
+
+    every: Annotated[int, Field(ge=2)] | None = None  # null: never
+    samples: Count = 4
+    tolerance: Positive = 0.01  # largest change of a probability
+
+    @model_validator(mode="after")
+    def _asks_fewer_than_it_buys(self) -> "Recheck":
+        if self.every is not None and self.samples >= self.every:
+            raise ValueError(
+                f"teacher.recheck.samples: {self.samples} of every {self.every} calls; valid: fewer than teacher.recheck.every"
+            )
+        return self
+
+
 class Network(Section):
     arch: str
     weights: str
@@ -89,6 +105,7 @@ class Teacher(Section):
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     canary: Count = 8
     max_malformed: Share = 0.02
+    recheck: Recheck = Recheck()
     price: Price = Price()
     cap: Cap = Cap()
 

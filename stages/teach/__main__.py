@@ -16,10 +16,10 @@ from stages.ledger import accounts, exports, owned
 from stages.ledger.database import open_ledger
 from stages.preflight import check_methods, check_shapes, check_student
 from stages.signals import ROUNDING, stored_type
-from stages.teach import mixed, teachers
+from stages.teach import drift, mixed, teachers
 from stages.teach.account import Account, open_account
 from stages.teach.order import purchase_order
-from stages.teach.purchase import check, own
+from stages.teach.purchase import check, own, own_in_rounds
 
 
 def main(argv: list[str]) -> None:
@@ -49,16 +49,20 @@ def main(argv: list[str]) -> None:
     if params.teacher.kind == "checkpoint":
         check_shapes(params, facts, teacher)
 
-    chosen = order[:budget]
+    recheck = params.teacher.recheck
+    chosen = order[: drift.samples_for(budget, recheck)]
     position = {ids[i].decode(): int(i) for i in chosen}
     drawn = mixed.draw(order, ids, budget if params.teach.mixed and budget > 1 else 0, params.teach.seed)
     blends = mixed.mix(images[drawn[0]], images[drawn[1]], drawn[2])
     blend = {name: row for row, name in enumerate(mixed.names(blends)) if name not in position}
 
-    most = (len(position) + len(blend)) * (2 if teacher.idempotent else 1)  # with further signals of what is owned
+    again = recheck.samples * (len(list(drift.rounds(budget, recheck))) - 1)  # calls that ask the first ones again
+    most = (len(position) + len(blend)) * (
+        2 if teacher.idempotent else 1
+    ) + again  # with further signals of what is owned
     account = open_account(open_ledger(), teacher, params.teacher, classes, most)
-    check(account, [*position, *blend])
-    new = own(account, list(position), lambda some: _rows(images, position, some), f"teach {budget}")
+    check(account, [*position, *blend], again - drift.calls(account, list(position), budget)[0])
+    new = own_in_rounds(account, list(position), budget, lambda some: _rows(images, position, some), f"teach {budget}")
     new_mixed = (
         own(account, list(blend), lambda some: _rows(blends, blend, some), f"teach {budget} mixed") if blend else 0
     )
@@ -106,6 +110,9 @@ def _report(
     states = list(owned.states(account.ledger, account.id, ids).values())
     unknown, unusable = states.count("unknown"), states.count("unusable")
     spend = {"calls": len(states), "cost": owned.cost(account.ledger, account.id, ids), "usable": usable}
+    asked_again, cost = drift.calls(account, ids, budget)
+    if asked_again:
+        spend |= {"recheck_calls": asked_again, "recheck_cost": cost}
     if blends:
         spend |= {
             "mixed_calls": len(owned.states(account.ledger, account.id, blends)),

@@ -1,16 +1,15 @@
 """What has to be paid for a list of samples, and paying it: new samples, and further signals of samples that are owned without them."""
 
-from collections.abc import Callable, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 from stages.errors import UserError
 from stages.ledger import accounts, owned
 from stages.ledger.calls import CLEAN
 from stages.ledger.spending import Amount
 from stages.sections import REMOTE, Price
-from stages.teach import buy, remote
+from stages.teach import buy, drift, remote
 from stages.teach.account import Account, worst
+from stages.teach.buy import ImagesOf
 from stages.teach.progress import bar
 
 
@@ -25,12 +24,12 @@ def lacking(account: Account, ids: Sequence[str]) -> dict[str, list[str]]:
     return views
 
 
-def check(account: Account, ids: Sequence[str]) -> None:
-    """Refuse, before anything is sent, what does not fit the teacher's cap, or would pay twice for owned samples.
+def check(account: Account, ids: Sequence[str], more: int = 0) -> None:
+    """Refuse, before anything is sent, what does not fit the teacher's cap (with `more` calls), or would pay twice for owned samples.
 
     Further signals of owned samples are bought only where asking again is free: an idempotent teacher without a price.
     """
-    settings, needed = account.settings, 0
+    settings, needed = account.settings, more
     for view, some in lacking(account, ids).items():
         known = owned.states(account.ledger, account.id, some, view)
         missing = [one for one in some if one not in known]
@@ -56,19 +55,34 @@ def check(account: Account, ids: Sequence[str]) -> None:
             )
 
 
-def own(account: Account, ids: Sequence[str], images_of: Callable[[Sequence[str]], np.ndarray], title: str) -> int:
+def own_in_rounds(account: Account, ids: Sequence[str], budget: int, images_of: ImagesOf, title: str) -> int:
+    """As `own`, asking the first samples again now and then where `teacher.recheck` says so; `ids` are what `budget` has room for."""
+    new = 0
+    for number, until in drift.rounds(budget, account.settings.recheck):
+        if number > 1:
+            new += drift.check(
+                account, ids, number, lambda some, view: _bought(account, some, images_of, f"{title}: {view}", view)
+            )
+        new += own(account, ids[:until], images_of, title)
+    return new
+
+
+def own(account: Account, ids: Sequence[str], images_of: ImagesOf, title: str) -> int:
     """Buy what `ids` lack, `images_of(ids)` giving their (B, C, H, W) uint8; returns how many new calls that took."""
-
-    def bought(view: str, some: list[str], signals: list[str] | None, title: str) -> int:
-        how = remote.buy if account.settings.kind in REMOTE else buy.buy
-        with bar(title, account) as progress:
-            return how(account, some, images_of, progress, view, signals)
-
-    new = bought(CLEAN, lacking(account, ids)[CLEAN], None, title)
+    new = _bought(account, lacking(account, ids)[CLEAN], images_of, title)
     later = {view: some for view, some in lacking(account, ids).items() if view != CLEAN}
     if later:
         check(account, ids)  # another process may have brought some of them meanwhile, with fewer signals
     for view, some in later.items():
         signals = view.removeprefix(f"{CLEAN}+").split(",")
-        new += bought(view, some, signals, f"{title}: {', '.join(signals)}")
+        new += _bought(account, some, images_of, f"{title}: {', '.join(signals)}", view, signals)
     return new
+
+
+def _bought(
+    account: Account, ids: Sequence[str], images_of: ImagesOf, title: str, view: str = CLEAN,
+    signals: Sequence[str] | None = None,
+) -> int:  # fmt: skip
+    how = remote.buy if account.settings.kind in REMOTE else buy.buy
+    with bar(title, account) as progress:
+        return how(account, ids, images_of, progress, view, signals)
