@@ -39,6 +39,15 @@ def test_the_same_content_is_bought_once():
     assert sorted(purchase_order("random", ids, np.zeros(20, int), 0)) == list(range(10))
 
 
+def test_what_is_not_asked_for_follows_shuffled():
+    assert np.array_equal(
+        purchase_order("balanced", IDS, LABELS, 0)[:20], purchase_order("balanced", IDS, LABELS, 0, limit=20)[:20]
+    )
+    rest = purchase_order("balanced", IDS, LABELS, 0, limit=20)[20:]
+    shuffled = purchase_order("random", IDS, LABELS, 0)
+    assert list(rest) == [i for i in shuffled if i in set(rest)]
+
+
 def test_an_unknown_strategy_lists_the_valid_ones():
-    with pytest.raises(UserError, match=r"teach\.strategy: 'rnd'.*Valid: balanced, random"):
+    with pytest.raises(UserError, match=r"teach\.strategy: 'rnd'.*Valid: balanced, file, kcenter, random, uncertain"):
         purchase_order("rnd", IDS, LABELS, 0)

@@ -1,9 +1,11 @@
 """Where a remote teacher is asked, as whom, and what of that must never be shown: parsed once, from `teacher.url` and the environment."""
 
 import base64
+import html
 import ipaddress
 import json
 import os
+import urllib.request
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -13,10 +15,10 @@ HIDDEN = "[hidden]"
 
 
 class Secrets:
-    """Hides secrets in texts and bytes, also where they are percent-encoded or inside JSON; shows none itself."""
+    """Hides secrets in texts and bytes, also where they are escaped as in URLs, JSON, HTML and Python; shows none itself."""
 
     def __init__(self, *values: str):
-        forms = {form for value in values if value for form in (value, quote(value, safe=""), json.dumps(value)[1:-1])}
+        forms = {form for value in values if value for form in _escaped(value)}
         self._forms = sorted(forms, key=len, reverse=True)  # a secret that holds another one first
 
     def hide(self, text: str) -> str:
@@ -64,7 +66,8 @@ class Address:
             self.headers[header[0]] = header[1].replace("{}", key)
         elif basic:
             self.headers["Authorization"] = f"Basic {basic}"
-        self.secrets = Secrets(key, password or user, basic, parts.query)
+        self.proxy, of_proxy = (None, "") if self.loopback else _proxy(self.host, self.tls)
+        self.secrets = Secrets(key, password or user, basic, parts.query, of_proxy)
 
     def to(self, path: str) -> str:
         """The whole address of a request, its query with it: not to be shown."""
@@ -84,6 +87,29 @@ class Address:
 
     def __repr__(self) -> str:
         return f"Address({self.place!r})"
+
+
+def _proxy(host: str, tls: bool) -> tuple[str | None, str]:
+    """The proxy that the environment names for this host (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY), and its password."""
+    named = urllib.request.getproxies()
+    proxy = named.get("https" if tls else "http") or named.get("all")
+    if not proxy or urllib.request.proxy_bypass(host):
+        return None, ""
+    try:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        variable = "HTTPS_PROXY" if tls else "HTTP_PROXY"
+        raise UserError(
+            f"{variable} (or ALL_PROXY): expected http://host:port, it is not shown; NO_PROXY={host} goes without"
+        )
+    return parts.geturl(), unquote(parts.password or parts.username or "")
+
+
+def _escaped(value: str) -> set[str]:
+    return {value, quote(value), quote(value, safe=""), json.dumps(value)[1:-1], html.escape(value), repr(value)[1:-1]}
 
 
 def _key(variable: str | None) -> str:

@@ -1,9 +1,9 @@
 """Class scores from the first token of a chat model's answer: which tokens stand for which class, and with what probability.
 
 A token stands for a class where it is the class's label, or where that label alone begins with it (white space around it and case aside).
-So the labels' beginnings must differ. What is not so is left out: a token that begins several labels says nothing on which, and a single
-letter (`I`, as in «I cannot …») counts only as a whole label. A class whose label one of the tokens is stands with the sum of their
-probabilities (` cat` and `Cat` are two tokens of one word).
+Left out are tokens that begin several labels, since they do not say which, and single letters that are no whole label (`I`, as in «I
+cannot …»). A class that several tokens stand for (` cat` and `Cat`) has the sum of their probabilities. An answer of which most
+begins several labels is not used; labels of which one begins another are refused from the start.
 
 **Floor.** A server names its most probable tokens only (20 at most, at many). A class that is not among them is given the probability that
 is left over, shared out evenly over the classes that are missing, but no more than the least probable token named, nor less than
@@ -14,6 +14,7 @@ is left over, shared out evenly over the classes that are missing, but no more t
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -26,18 +27,15 @@ ROUNDING = 1e-6  # of the probabilities' sum: servers give logarithms in float32
 
 def check_labels(labels: Sequence[str], names: Sequence[str]) -> None:
     """UserError where `labels` are not one a class of `names`, or a token could not tell two of them apart."""
-    where, hint = (
-        "teacher.options.labels",
-        "give one label a class with beginnings of their own, such as A, B, C or 00, 01, 02",
-    )
+    where = "teacher.options.labels"
+    hint = "give one label a class with beginnings of their own, such as A, B, C or 00, 01, 02"
     if len(labels) != len(names):
         raise UserError(f"{where}: found {len(labels)} for the data's {len(names)} classes")
     plain = [_plain(label) for label in labels]
     if not all(plain):
         raise UserError(f"{where}: found an empty one ({list(labels)[plain.index('')]!r}); {hint}")
-    for label, other in zip(
-        ordered := sorted(plain), ordered[1:], strict=False
-    ):  # sorted: a beginning stands before the longer
+    plain.sort()  # what begins another label stands right before such a one
+    for label, other in pairwise(plain):
         if other.startswith(label):
             raise UserError(
                 f"{where}: {label!r} and {other!r}: one is the beginning of the other, so that a token cannot tell; {hint}"
@@ -84,6 +82,6 @@ def _plain(text: str) -> str:
 def _classes_of(token: str, labels: Sequence[str]) -> list[int]:
     """The classes that a token may stand for."""
     whole = [place for place, label in enumerate(labels) if label == token]
-    if whole or len(token) < 2:
+    if whole or not token or (len(token) == 1 and token.isascii()):
         return whole
     return [place for place, label in enumerate(labels) if label.startswith(token)]

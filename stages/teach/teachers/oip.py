@@ -7,7 +7,7 @@
 - `layout`: NCHW or NHWC; `flatten: true`: rows of C·H·W (H·W·C) numbers;
 - `output`: the output tensor's name; without it the first output of shape (B, classes) is taken;
 - `model_version`: a version of the model; without it the server chooses;
-- `binary: true`: tensors as bytes, not JSON, both ways: some 4 times smaller. Triton and KServe take them; MLServer does not over HTTP.
+- `binary: true`: tensors as bytes, not JSON, both ways, 2 to 5 times smaller. Triton and KServe take them; MLServer does not over HTTP.
 
 A request's `id` comes back in the answer, so an answer to another request is noticed.
 """

@@ -6,7 +6,6 @@ connection; others hand the bytes to the next request, and a server that answers
 
 import asyncio
 import ssl
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -69,7 +68,6 @@ class Wire:
             cookie_jar=aiohttp.DummyCookieJar(),
             trace_configs=[trace],
         )  # fmt: skip
-        self._proxy = None if self.address.loopback else _proxy(self.address)
 
     async def close(self) -> None:
         if self._session is not None:
@@ -86,7 +84,7 @@ class Wire:
                 asyncio.timeout(self.timeout) as deadline,
                 self._session.request(
                     method, self.address.to(path), data=content, headers={**headers, **self.address.headers},
-                    allow_redirects=False, proxy=self._proxy, trace_request_ctx=fate,
+                    allow_redirects=False, proxy=self.address.proxy, trace_request_ctx=fate,
                 ) as answer,
             ):  # fmt: skip
                 if 200 <= answer.status < 300:
@@ -132,14 +130,6 @@ async def _text(answer: aiohttp.ClientResponse) -> tuple[bytes, bool]:
     except (aiohttp.ClientError, OSError, TimeoutError):
         pass
     return b"".join(parts)[:MOST_BYTES_OF_AN_ERROR], False
-
-
-def _proxy(address: Address) -> str | None:
-    """The proxy that the environment names for this address (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY), without ~/.netrc."""
-    if urllib.request.proxy_bypass(address.host):
-        return None
-    named = urllib.request.getproxies()
-    return named.get("https" if address.tls else "http") or named.get("all")
 
 
 def _said(error: BaseException) -> str:
