@@ -148,7 +148,7 @@ def test_further_signals_of_a_local_teacher_are_one_more_call_each_and_only_once
     assert "0 new calls" in stage("teach", 40, cwd=local).stdout
     assert "20 new calls" in stage("teach", 60, cwd=local).stdout  # the new samples come with all signals at once
     assert accounts.status(open_ledger())[0]["calls"]["done"] == 100
-    assert accounts.audit(open_ledger()) == []
+    assert accounts.verify(open_ledger()) == []
 
     write_params(local, {"teacher.signals": ["logits", "embedding"]})  # fewer than are owned
     assert "0 new calls" in stage("teach", 40, cwd=local).stdout
