@@ -1,8 +1,8 @@
 """A teacher behind HTTP, whatever its wire format: one call with its limits, its attempts and its doubts. Knows no ledger.
 
 A format (`mlflow.py` is one) is pure: `signals`, `request(images, keys) -> Request`, `read(body, headers, keys) -> Reply`, `options()`,
-`probes()` and `check(path, status, body)`; and, where the key does not go into `Authorization: Bearer`, `authorization`: the name of
-a header and its value with {} for the key.
+`probes()` and `check(path, status, body)`; where the key does not go into `Authorization: Bearer`, `authorization`: the name of
+a header and its value with {} for the key; and `keyed` where its requests hold the key of each image.
 """
 
 import asyncio
@@ -43,6 +43,12 @@ class HttpTeacher:
 
     def __init__(self, format: Any, settings: Settings, window: float = WINDOW):
         """Raises UserError for an address or a key that cannot be used, and for limits that cannot be kept."""
+        if settings.idempotent and settings.batch_size > 1 and not getattr(format, "keyed", False):
+            raise UserError(
+                f"teacher.idempotent: true with teacher.batch_size {settings.batch_size}: the key stands for the whole request, and after a "
+                "kill the same images may not come together again, so that they would be charged twice. Set teacher.batch_size: 1, or "
+                "teacher.idempotent: false; a format of your own that sends each image's key may say so with `keyed = True`"
+            )
         self.format, self.settings = format, settings
         self.description = {
             "kind": settings.kind, "model": settings.model, "version": settings.version, "options": format.options(),
