@@ -201,3 +201,14 @@ def test_a_stated_rate_is_kept_as_the_server_counts_it(server, of):
     times = sorted(one.at for one in [*server.asked, *server.received])
     assert len(times) == count + 4
     assert max(sum(at <= other < at + 3 for other in times) for at in times) <= bound
+
+
+def test_a_key_for_several_images_is_no_ground_to_ask_again():
+    refused = {"idempotent": True, "batch_size": 2}
+    with pytest.raises(
+        UserError, match=r"teacher\.idempotent: true with teacher\.batch_size 2.*Set teacher\.batch_size: 1"
+    ):
+        teacher("http://127.0.0.1:9", **refused)
+    keyed = Plain()
+    keyed.keyed = True
+    assert teacher("http://127.0.0.1:9", keyed, **refused).idempotent

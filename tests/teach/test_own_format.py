@@ -124,7 +124,7 @@ def test_half_of_an_answer_is_known_as_such_by_the_format_of_the_document(server
     mine(FORMAT)
     server.script.append(half)
     server.script.extend([classify()] * 2)
-    replies = ask(load(Teacher(**{**OF_FORMAT, "url": f"{server.url}/v2", "idempotent": True}), DATA))
+    replies = ask(load(Teacher(**{**OF_FORMAT, "url": f"{server.url}/v2", "idempotent": True, "batch_size": 1}), DATA))
     assert [reply.malformed for reply in replies] == [None, None]
     assert len(server.received) == 3
 
