@@ -12,12 +12,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-import sqlalchemy as sa
 
 from benchmarks.common import COUNTING, Home, home, save, set_params, table
 from stages.ledger import accounts
 from stages.ledger.database import open_ledger
-from stages.ledger.schema import calls
 
 
 class Arm:
@@ -83,9 +81,8 @@ def kill(arm: Arm, budget: int, kills: int, start: float, window: float, rng: ra
 def account(arm: Arm, budget: int) -> dict:
     """The teacher's bill against the ledger."""
     ledger = open_ledger(str(arm.ledger))
-    with ledger.read() as db:
-        state = {row.key: row.state for row in db.execute(sa.select(calls.c.key, calls.c.state))}
-    status, wrong = accounts.status(ledger)[0], accounts.audit(ledger)
+    state = {call["key"]: call["state"] for call in accounts.listed(ledger, accounts.find(ledger, None).id)}
+    status, wrong = accounts.status(ledger)[0], accounts.verify(ledger)
     ledger.close()
     assert not wrong, wrong
     received, answered = [key for _, key in arm.lines()], arm.lines(".answered")

@@ -16,10 +16,6 @@ import pytest
 from support import COUNTING_TEACHER, PAID, digits, write_params
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "postgres: on a PostgreSQL server, which the test starts")
-
-
 @pytest.fixture(autouse=True)
 def _own_places(tmp_path, monkeypatch):
     monkeypatch.setenv("TUITION_LEDGER", str(tmp_path / "ledger.db"))

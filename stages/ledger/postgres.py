@@ -25,7 +25,8 @@ PASSING = ("08", "40", "53", "57", "58", "55P03", "25P03", "25006")
 def create_engine(url: sa.URL) -> sa.Engine:
     """An engine for `url`, whatever driver it names: ours is psycopg 3. Raises ModuleNotFoundError where that is not installed."""
     name = f"tuition {os.getpid()} on {socket.gethostname()}"[:63]
-    more = {"application_name": name, "client_encoding": "utf8", **REACH}
+    # A statement prepared while the ledger was small keeps that plan; and PgBouncer, in between, may not know it.
+    more = {"application_name": name, "client_encoding": "utf8", "prepare_threshold": None, **REACH}
     engine = sa.create_engine(
         url.set(drivername="postgresql+psycopg"),
         connect_args={key: value for key, value in more.items() if key not in url.query},

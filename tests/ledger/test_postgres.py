@@ -265,5 +265,18 @@ def test_names_come_back_whatever_the_databases_encoding(postgresql, encoding):
     postgresql.drop(place)
 
 
+def test_samples_are_found_by_the_index_once_many_came_at_once(ledger):
+    account(ledger)
+    many = "SELECT 1, sha256(i::text::bytea), 'clean', 'done', 0, 0 FROM generate_series(1, 20000) i"
+    with ledger.write() as db:
+        db.exec_driver_sql(f"INSERT INTO calls (teacher_id, sample, view, state, tokens, cost) {many}")
+        ledger.analyse(db)
+    chosen = "EXPLAIN SELECT id FROM calls WHERE teacher_id = 1 AND view = 'clean' AND state = 'done' AND sample IN ('a', 'b')"
+    with ledger.read() as db:
+        plan = "\n".join(db.scalars(sa.text(chosen)))
+    assert "Index Cond" in plan
+    assert "sample" in plan.partition("Index Cond")[2].partition("\n")[0]
+
+
 def test_a_server_is_taken_to_have_a_ledger(url):
     assert database.exists(url)
