@@ -11,12 +11,12 @@ from stages.errors import UserError
 from stages.ledger import blocks
 from stages.ledger.calls import CLEAN, REFUNDED, key_of
 from stages.ledger.database import Ledger
-from stages.ledger.schema import LIVE, calls, rejected, runs, teachers
+from stages.ledger.schema import LIVE, calls, parts, rejected, runs, teachers
 from stages.ledger.spending import (
-    DAY,
     Amount,
     Caps,
     book,
+    day_of,
     from_json,
     period_start,
     spent_since,
@@ -152,27 +152,31 @@ def rejected_answer(ledger: Ledger, call_id: int) -> tuple[str, bytes]:
     return row.reason, bytes(row.payload)
 
 
-def resolve(ledger: Ledger, teacher_id: int, charged: bool, cost: float, ids: Sequence[int] | None = None) -> int:
+def resolve(
+    ledger: Ledger, teacher_id: int, charged: bool, cost: float | None = None, ids: Sequence[int] | None = None
+) -> int:
     """Settle unknown calls (all, or those with these ids) as the provider's bill says; returns how many.
 
-    `charged`: they were processed and the answers are lost; they stay spent, at `cost` each. Otherwise they are refunded,
-    and the samples may be bought again.
+    `charged`: they were processed and the answers are lost; they stay spent, at `cost` each, where that is None at the most that they may
+    have come to. Otherwise they are refunded, and the samples may be bought again.
     """
     where = [calls.c.teacher_id == teacher_id, calls.c.state == "unknown"]
-    if ids:
+    if ids is not None:
         where.append(calls.c.id.in_(ids))
+    now = int(time.time())
     with ledger.write() as db:
         if not charged:
-            hit = unbook(db, teacher_id, where)
-            why = {"ended_at": int(time.time()), "detail": "resolved: not charged"}
+            hit = unbook(db, where)
+            why = {"ended_at": now, "detail": "resolved: not charged"}
             db.execute(calls.update().where(*where).values(REFUNDED | why))
             return hit
+        values: dict[str, Any] = {"ended_at": now, "detail": "lost: charged, its answer never came"}
         rows = db.execute(sa.select(calls).where(*where)).all()
-        for row in rows:
-            day = None if row.reserved_at is None else int(row.reserved_at // DAY)
-            book(db, teacher_id, row.run_id, {day: Amount(0, 0, to_micros(cost) - row.cost)})
-        values = {"state": "done", "detail": "lost: charged, its answer never came", "cost": to_micros(cost)}
-        db.execute(calls.update().where(*where).values(ended_at=int(time.time()), **values))
+        if cost is not None:
+            for row in rows:
+                book(db, teacher_id, row.run_id, {day_of(row.reserved_at): Amount(0, 0, to_micros(cost) - row.cost)})
+            values["cost"] = to_micros(cost)
+        db.execute(calls.update().where(*where).values(state="done", **values))
         return len(rows)
 
 
@@ -192,7 +196,8 @@ def verify(ledger: Ledger) -> list[str]:
                 if one != other:
                     wrong.append(f"{teacher.name}: live calls come to {one} {unit}, but {other} are counted as spent")
         done = (calls.c.state == "done", calls.c.detail.is_(None))
-        bare = db.scalar(sa.select(sa.func.count()).where(*done, calls.c.block_id.is_(None)))
+        stored = sa.exists().where(parts.c.block_id == calls.c.block_id)
+        bare = db.scalar(sa.select(sa.func.count()).where(*done, ~stored))
         if bare:
             wrong.append(f"{bare} calls are done without an output")
         damaged = [f"{signal} of {sample[:16]}" for signal, sample in _damaged(db)]

@@ -1,6 +1,7 @@
 """Outputs as they are stored: those of calls that were answered together in one block, one part a signal."""
 
 import hashlib
+import math
 import re
 from collections.abc import Collection, Iterator, Sequence
 
@@ -21,7 +22,7 @@ def store(db: sa.Connection, answers: Sequence[tuple[int, dict[str, np.ndarray]]
     for at, (_, signals) in enumerate(answers):  # the outputs of a block have the same types
         alike.setdefault(tuple((name, one.dtype, one.shape) for name, one in signals.items()), []).append(at)
     for types, all_of in alike.items():
-        largest = max((int(np.prod(shape)) * dtype.itemsize for _, dtype, shape in types), default=1)
+        largest = max((math.prod(shape) * dtype.itemsize for _, dtype, shape in types), default=1)
         size = max(1, LARGEST // max(1, largest))
         for start in range(0, len(all_of), size):
             _store(db, [answers[at] for at in all_of[start : start + size]])
@@ -33,7 +34,8 @@ def _store(db: sa.Connection, answers: Sequence[tuple[int, dict[str, np.ndarray]
     if first:
         rows = []
         for signal, value in first.items():
-            payloads = [np.ascontiguousarray(signals[signal]).tobytes() for _, signals in answers]
+            native = value.dtype.newbyteorder("=")  # its name, which is stored, does not tell
+            payloads = [np.ascontiguousarray(signals[signal], dtype=native).tobytes() for _, signals in answers]
             sums = b"".join(checksum(payload) for payload in payloads)
             type = f"{value.dtype.name}{list(value.shape)}"
             rows.append(
@@ -49,10 +51,8 @@ class Part:
 
     def __init__(self, row: sa.Row):
         self.block, self.signal, self.type = row.block_id, row.signal, row.type
-        match = _TYPE.fullmatch(row.type)
-        assert match, row.type
-        self.dtype, self.shape = np.dtype(match[1]), tuple(int(n) for n in match[2].split(",") if n.strip())
-        self.bytes = self.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
+        self.dtype, self.shape = _type(row.type)
+        self.bytes = self.dtype.itemsize * math.prod(self.shape)
         self.payload, self.checksums = bytes(row.payload), bytes(row.checksums)
 
     def is_whole(self, at: int) -> bool:
@@ -65,6 +65,17 @@ class Part:
 
     def _of(self, at: int) -> bytes:
         return self.payload[at * self.bytes : (at + 1) * self.bytes]
+
+
+def _type(text: str) -> tuple[np.dtype, tuple[int, ...]]:
+    """The dtype and shape of one output; of a text that is damaged a type that no output has, so that none is whole."""
+    try:
+        match = _TYPE.fullmatch(text)
+        if match:
+            return np.dtype(match[1]), tuple(int(n) for n in match[2].split(",") if n.strip())
+    except (TypeError, ValueError):
+        pass
+    return np.dtype("V1"), (1 << 40,)
 
 
 def read(db: sa.Connection, ids: Collection[int], signals: Collection[str] | None = None) -> Iterator[Part]:

@@ -4,11 +4,10 @@ Order is everything. A call is counted against every cap *before* it is sent, an
 transaction that calls it done, so a process may die at any line and the books are right.
 """
 
-import hashlib
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,20 +18,19 @@ import sqlalchemy as sa
 
 from stages.errors import UserError
 from stages.ledger import blocks
+from stages.ledger.asks import CLEAN, Key, find, key_of, keyed
 from stages.ledger.database import Ledger
 from stages.ledger.schema import LIVE, calls, rejected, runs, teachers
-from stages.ledger.spending import DAY, Amount, Bound, CapReached, Caps, book, from_json, room, to_micros, today, unbook
+from stages.ledger.spending import Amount, Bound, CapReached, Caps, book, day_of, rebook, room, to_micros, unbook
 
 SILENT_SECONDS = 900  # a run on another machine that has not been heard of for so long is taken for dead
-CHUNK = 5_000  # values in one IN list
 AGAIN = "sent again"
 REFUNDED = {"state": "refunded", "tokens": 0, "cost": 0}
-CLEAN = "clean"  # the view that is no augmentation
 
 
 @dataclass(frozen=True)
 class Call:
-    """One reserved call: `id` in the ledger, the sample's content id (hex), and the idempotency key to send."""
+    """One reserved call: `id` in the ledger, the sample as it was asked for (see `asks`), and the idempotency key to send."""
 
     id: int
     sample: str
@@ -71,48 +69,47 @@ def reserve(
     ledger: Ledger, run: int, samples: Sequence[str], *, view: str = CLEAN, resend: bool = False, caps: Caps | None = None,
     tokens: int = 0, cost: int = 0, partial: bool = False,
 ) -> list[Call]:  # fmt: skip
-    """Reserve a call for each of `samples` (content ids) that has no live call, atomically against every cap.
+    """Reserve a call for each of `samples` (asks) that has no live call, atomically against every cap.
 
     Each call is counted at `tokens` and `cost` (millionths), the most it may come to, until it is finished. With `resend`, calls
-    left unknown are taken over under their old key: the same call, counted once. With `partial`, as many are reserved, in the order of
-    `samples`, as every cap has room for. Samples in the hands of a live process are left out, so the list may be shorter than
-    `samples`. Raises CapReached, reserving nothing, where not all fit (with `partial`: where none fits).
+    left unknown are taken over under their old key: the same call, counted once, from now on for this run and today. With `partial`,
+    as many are reserved, in the order of `samples`, as every cap has room for. Samples in the hands of a live process are left out, so
+    the list may be shorter than `samples`. Raises CapReached, reserving nothing, where not all fit (with `partial`: where none fits).
     """
-    wanted = list(dict.fromkeys(samples))
+    wanted, now, each = keyed(samples, view), int(time.time()), Amount(1, tokens, cost)
     with ledger.write() as db:
-        state = db.execute(sa.select(runs).where(runs.c.id == run)).one()
-        teacher = db.execute(sa.select(teachers).where(teachers.c.id == state.teacher_id)).one()
-        live = {row.sample.hex(): row for row in _live(db, teacher.id, wanted, view)}
-        again = [row for row in live.values() if resend and row.state == "unknown"]
-        new = [sample for sample in wanted if sample not in live]
+        teacher_id = db.scalars(sa.select(runs.c.teacher_id).where(runs.c.id == run)).one()
+        teacher = db.execute(sa.select(teachers).where(teachers.c.id == teacher_id)).one()
+        live = _live(db, teacher.id, wanted)
+        lost = [live[ask].id for ask in wanted.values() if resend and ask in live and live[ask].state == "unknown"]
+        new = [key for key, ask in wanted.items() if ask not in live]
         db.execute(runs.update().where(runs.c.id == run).values(heartbeat=time.time()))
-        if new:
-            bounds = [from_json(teacher.caps), *([caps] if caps else [])]
-            fit, words = room(db, teacher, state, bounds, Amount(1, tokens, cost))
-            if fit < len(new) and not (partial and fit):
-                raise CapReached(
-                    f"teacher {teacher.name!r}: {words}; {len(new)} more do not fit. Raise it or lower study.budgets",
-                    waits=_under_way(db, teacher.id),
-                )
-            new = new[:fit]
-        reserved = []
-        if again:  # counted when they were new; this run counts them too
-            ids = [row.id for row in again]
-            db.execute(calls.update().where(calls.c.id.in_(ids)).values(state="reserved", run_id=run, detail=AGAIN))
-            db.execute(runs.update().where(runs.c.id == run).values(spent=runs.c.spent + len(again)))
-            reserved += [Call(row.id, row.sample.hex(), _key(teacher, row), again=True) for row in again]
+        again, most, full = rebook(db, run, lost, caps, each, now) if lost else ([], each, "")
+        fit, words = room(db, run, caps, each, now) if new else (0, full)
+        short = len(lost) - len(again) + max(0, len(new) - fit)
+        if short and not (partial and (fit or again)):
+            raise CapReached(
+                f"teacher {teacher.name!r}: {words}; {short} more do not fit. Raise it or lower study.budgets",
+                waits=_under_way(db, teacher.id),
+            )
+        new, reserved = new[:fit], []
+        if again:
+            values = {"run_id": run, "reserved_at": now, "tokens": most.tokens, "cost": most.cost, "detail": AGAIN}
+            db.execute(calls.update().where(calls.c.id.in_(again)).values(state="reserved", **values))
+            mine = set(again)
+            reserved += [Call(r.id, ask, _key(teacher, r), again=True) for ask, r in live.items() if r.id in mine]
         if new:
             count = Amount(len(new), len(new) * tokens, len(new) * cost)
-            book(db, teacher.id, run, {today(): count})
+            book(db, teacher.id, run, {day_of(now): count})
             rows = [
-                {"teacher_id": teacher.id, "sample": bytes.fromhex(sample), "view": view, "state": "reserved",
-                 "run_id": run, "reserved_at": int(time.time()), "tokens": tokens, "cost": cost}
-                for sample in new
+                {"teacher_id": teacher.id, "sample": sample, "view": view, "state": "reserved",
+                 "run_id": run, "reserved_at": now, "tokens": tokens, "cost": cost}
+                for sample, view in new
             ]  # fmt: skip
             db.execute(calls.insert(), rows)  # in one go, and the ids read after: a RETURNING would go row by row
-            found = _live(db, teacher.id, new, view)
-            reserved += [Call(row.id, row.sample.hex(), _key(teacher, row)) for row in found]
-    order = {sample: place for place, sample in enumerate(wanted)}
+            found = _live(db, teacher.id, {key: wanted[key] for key in new})
+            reserved += [Call(row.id, ask, _key(teacher, row)) for ask, row in found.items()]
+    order = {ask: place for place, ask in enumerate(wanted.values())}
     return sorted(reserved, key=lambda call: order[call.sample])
 
 
@@ -162,7 +159,7 @@ def _reconcile(db: sa.Connection, before: Sequence[sa.Row], real: dict[int, Amou
         tokens, cost = real[row.id].tokens - row.tokens, real[row.id].cost - row.cost
         if tokens or cost:
             days = changes.setdefault((row.teacher_id, row.run_id), {})
-            day = None if row.reserved_at is None else int(row.reserved_at // DAY)
+            day = day_of(row.reserved_at)
             sum = days.get(day, Amount())
             days[day] = Amount(0, sum.tokens + tokens, sum.cost + cost)
     for (teacher_id, run_id), days in changes.items():
@@ -172,16 +169,13 @@ def _reconcile(db: sa.Connection, before: Sequence[sa.Row], real: dict[int, Amou
 def refund(ledger: Ledger, run: int, made: Sequence[Call], reason: str) -> None:
     """Give back calls that were surely not processed (never sent, or refused before processing)."""
     with ledger.write() as db:
-        teacher_id = db.scalars(sa.select(runs.c.teacher_id).where(runs.c.id == run)).one()
         ids = [call.id for call in made]
         # Sent again: of its first sending nothing is known still, so it goes on counting as spent.
         mine = (calls.c.id.in_(ids), calls.c.run_id == run, calls.c.state.in_(("reserved", "sent")))
-        again = db.execute(
-            calls.update().where(*mine, calls.c.detail == AGAIN).values(state="unknown", detail=f"sent again: {reason}")
-        ).rowcount
-        unbook(db, teacher_id, mine)
+        again = {"state": "unknown", "detail": f"sent again: {reason}"}
+        db.execute(calls.update().where(*mine, calls.c.detail == AGAIN).values(**again))
+        unbook(db, mine)
         db.execute(calls.update().where(*mine).values(REFUNDED | {"ended_at": int(time.time()), "detail": reason}))
-        db.execute(runs.update().where(runs.c.id == run).values(spent=runs.c.spent - again))
 
 
 def abandon(ledger: Ledger, run: int, made: Sequence[Call], reason: str) -> None:
@@ -214,7 +208,7 @@ def _settle_dead(db: sa.Connection, teacher_id: int) -> None:
             continue
         mine = (calls.c.run_id == run.id,)
         never = (*mine, calls.c.state == "reserved", calls.c.sent_at.is_(None))
-        if unbook(db, teacher_id, never):
+        if unbook(db, never):
             why = {"ended_at": int(now), "detail": "never sent: its process died"}
             db.execute(calls.update().where(*never).values(REFUNDED | why))
         db.execute(
@@ -269,18 +263,9 @@ def holders(ledger: Ledger, teacher_id: int) -> list[str]:
     return [f"process {pid} on {host.split('/')[0]} ({count} calls)" for host, pid, count in rows]
 
 
-def _live(db: sa.Connection, teacher_id: int, samples: Sequence[str], view: str) -> list[sa.Row]:
-    found: list[sa.Row] = []
-    for part in parts(samples):
-        found += db.execute(
-            sa.select(calls.c.id, calls.c.sample, calls.c.view, calls.c.state).where(
-                calls.c.teacher_id == teacher_id,
-                calls.c.view == view,
-                calls.c.sample.in_(part),
-                calls.c.state.in_(LIVE),
-            )
-        ).all()
-    return found
+def _live(db: sa.Connection, teacher_id: int, wanted: Mapping[Key, str]) -> dict[str, sa.Row]:
+    """The live calls (id, sample, view, state) by ask."""
+    return dict(find(db, teacher_id, wanted, (calls.c.id, calls.c.state), calls.c.state.in_(LIVE)))
 
 
 def _move(db: sa.Connection, ids: Sequence[int], before: Sequence[str], run: int, **values: object) -> int:
@@ -290,14 +275,3 @@ def _move(db: sa.Connection, ids: Sequence[int], before: Sequence[str], run: int
 
 def _key(teacher: sa.Row, row: sa.Row) -> str:
     return key_of(teacher.fingerprint, row.sample.hex(), row.view)
-
-
-def key_of(fingerprint: str, sample: str, view: str) -> str:
-    """A call's idempotency key: the same when the same call is sent again, by whomever."""
-    return hashlib.sha256(f"{fingerprint}/{sample}/{view}".encode()).hexdigest()[:32]
-
-
-def parts(samples: Sequence[str]) -> Iterator[list[bytes]]:
-    """Content ids as they are stored, in lists that fit one query."""
-    for start in range(0, len(samples), CHUNK):
-        yield [bytes.fromhex(sample) for sample in samples[start : start + CHUNK]]

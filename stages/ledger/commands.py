@@ -83,7 +83,8 @@ def calls_(
     ledger = database.open_existing()
     if answer is not None:
         reason, raw = accounts.rejected_answer(ledger, answer)
-        typer.echo(f"{reason}\n{raw.decode(errors='replace')}")
+        text = raw.decode(errors="replace")
+        _print(as_json, {"call": answer, "reason": reason, "answer": text}, [reason, text])
         return
     account = accounts.find(ledger, teacher)
     calls.settle(ledger, account.id)  # those of a process that was killed, too
@@ -96,7 +97,8 @@ def _line(call: dict[str, Any]) -> str:
     when = "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S ")
     bill = f"cost {call['cost']:g}" + (f" {call['tokens']} tokens" if call["tokens"] else "")
     what = f"{call['state']}  sample {call['sample'][:16]} {call['view']}  key {call['key']}"
-    return f"{call['id']}  {when}{what}  {bill}  {call['detail'] or ''}".rstrip()
+    why = "".join(one if one.isprintable() else "·" for one in call["detail"] or "")  # it may quote a server
+    return f"{call['id']}  {when}{what}  {bill}  {why}".rstrip()
 
 
 @ledger_app.command()
@@ -126,7 +128,10 @@ def resolve(
     outcome: Annotated[Literal["charged", "refunded"], typer.Argument(help="What the provider's bill says.")],
     teacher: Which = None,
     as_json: AsJson = False,
-    cost: Annotated[float, typer.Option(min=0, max=1e6, help="Of each call, where charged.")] = 0.0,
+    cost: Annotated[
+        float | None,
+        typer.Option(min=0, max=1e6, help="Of each call, where charged. Default: the most it may have come to."),
+    ] = None,
     call: Annotated[list[int] | None, typer.Option(help="Only this call; may be repeated. Default: all.")] = None,
 ) -> None:
     """Settle unknown calls: charged (spent, the answer is lost) or refunded (the sample may be bought again)."""
@@ -135,7 +140,7 @@ def resolve(
     ledger = database.open_existing()
     account = accounts.find(ledger, teacher)
     calls.settle(ledger, account.id)  # those of a process that was killed, too
-    hit = accounts.resolve(ledger, account.id, outcome == "charged", cost, call)
+    hit = accounts.resolve(ledger, account.id, outcome == "charged", cost, call or None)
     again = "; `dvc repro -f -s teach@<budget>` buys them, then `dvc repro`" if hit and outcome == "refunded" else ""
     told = {"resolved": hit, "outcome": outcome}
     _print(as_json, told, [f"{hit} calls of {account.name} resolved as {outcome}{again}"])
@@ -173,11 +178,7 @@ def import_(folders: list[Path], as_json: AsJson = False) -> None:
 
     ledger = database.open_ledger()
     told: dict[str, dict[str, int]] = {}
-    for folder in (one for given in folders for one in (given, given / "mixed")):
-        if (
-            folder.name == "mixed" and not (folder / "meta.json").exists()
-        ):  # outputs/<budget>/ may hold mixed inputs too
-            continue
+    for folder in (one for given in folders for one in (given, *_within(given))):
         taken, held = imports.import_folder(ledger, folder)
         told[str(folder)] = {"taken": taken, "held": held}
     _print(
@@ -185,6 +186,11 @@ def import_(folders: list[Path], as_json: AsJson = False) -> None:
         {"folders": told},
         [f"{one}: {n['taken']} samples taken, {n['held']} were owned already" for one, n in told.items()],
     )
+
+
+def _within(folder: Path) -> list[Path]:
+    """The exports that outputs/<budget>/ holds beside its own: mixed inputs, and what further teachers said."""
+    return sorted(path.parent for path in (*folder.glob("mixed/meta.json"), *folder.glob("teachers/*/meta.json")))
 
 
 @ledger_app.command()
@@ -200,6 +206,34 @@ def verify(as_json: AsJson = False) -> None:
     if wrong:
         raise UserError("; ".join(wrong))
     typer.echo("the books are right")
+
+
+@ledger_app.command()
+@explained
+def replay(
+    number: Annotated[int, typer.Argument(min=1, help="How many rows of outputs/, drawn at random.")] = 16,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the draw; default: another one each time.")] = None,
+    tolerance: Annotated[float, typer.Option(min=0, help="Of an answer, absolute and relative.")] = 1e-3,
+    as_json: AsJson = False,
+) -> None:
+    """Make some bought samples and views again from data/train: are they drawn and stored as outputs/ says, and does a local checkpoint
+    still answer so? Exit status 2 if not. Nothing is paid."""
+    from stages.teach.replay import check
+
+    found = check(number, seed, tolerance)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        raise typer.Exit(2 if found["wrong"] else 0)
+    if found["wrong"]:
+        raise UserError("; ".join(found["wrong"]))
+    typer.echo(
+        f"{found['replayed']} rows made again: samples and views are as recorded; {found['in_ledger']} are in the ledger so"
+    )
+    if found["asked_again"]:
+        most = found["largest_difference"]
+        typer.echo(f"{found['asked_again']} asked again: answers differ by at most {most:.2g}")
+    for why, rows in found["not_asked"].items():
+        typer.echo(f"{rows} not asked again: {why}")
 
 
 @ledger_app.command()

@@ -12,26 +12,32 @@ from stages.arrays import read_array, read_json
 from stages.errors import UserError
 from stages.ledger import blocks
 from stages.ledger.accounts import open_account
-from stages.ledger.calls import CLEAN
+from stages.ledger.asks import CLEAN, Key
 from stages.ledger.database import Ledger
-from stages.ledger.owned import further, with_further
+from stages.ledger.owned import further
 from stages.ledger.schema import LIVE, calls, rejected
-from stages.ledger.spending import Amount, book
+from stages.ledger.spending import Amount, book, day_of
+from stages.views import FILE, to_text
 
 UNDER_WAY = ("reserved", "sent")
 BLOCK = 256  # calls whose outputs lie together
 
 
 def import_folder(ledger: Ledger, folder: Path) -> tuple[int, int]:
-    """Take an export's outputs into the ledger; returns (samples that brought something, samples that brought nothing).
+    """Take an export's outputs into the ledger; returns (rows that brought something, rows that brought nothing).
 
     Taking one twice changes nothing. A call of this ledger that was unknown, lost or malformed, and an output that is damaged, is
     mended by it; signals that a sample is owned without are added to it. Raises UserError naming the file that does not fit,
     before anything is written.
     """
     meta, ids = read_json(folder / "meta.json"), read_array(folder / "ids.npy")
-    _check(folder, meta, ids)
     n = len(ids)
+    _check(folder, meta, ids)
+    views = _views(folder, meta, n)
+    if len(set(zip(ids.tolist(), views, strict=True))) < n:
+        raise UserError(
+            f"{folder / 'ids.npy'}: the same id stands there twice{' with the same view' if len(set(views)) > 1 else ''}"
+        )
     signals = {signal: read_array(folder / f"{signal}.npy") for signal in meta["signals"]}
     costs = read_array(folder / "costs.npy")
     for name, values in signals.items():
@@ -39,94 +45,108 @@ def import_folder(ledger: Ledger, folder: Path) -> tuple[int, int]:
     _check_values(folder / "costs.npy", costs, n, "iu")
     teacher = meta["teacher"]
     id = open_account(ledger, teacher["fingerprint"], teacher["name"], teacher["description"], None)
-    view = meta.get("view", CLEAN)
     with ledger.write() as db:
-        books = Books(db, id, view)
+        books = Books(db, id)
         taken = sum(
             books.take(
-                bytes.fromhex(ids[i].decode()), {name: values[i] for name, values in signals.items()}, int(costs[i])
+                (bytes.fromhex(ids[i].decode()), views[i]),
+                {name: values[i] for name, values in signals.items()},
+                int(costs[i]),
             )
             for i in range(n)
         )
         books.close()
+        ledger.analyse(db)
     return taken, n - taken
 
 
 class Books:
-    """One teacher's live calls for a view and what was bought further of it, within one transaction. Ends with `close`."""
+    """One teacher's live calls, and what was bought further of them, within one transaction. Ends with `close`."""
 
-    def __init__(self, db: sa.Connection, teacher_id: int, view: str):
-        self.db, self.teacher_id, self.view = db, teacher_id, view
+    def __init__(self, db: sa.Connection, teacher_id: int):
+        self.db, self.teacher_id = db, teacher_id
         where = (calls.c.teacher_id == teacher_id, calls.c.state.in_(LIVE))
-        held = db.execute(sa.select(calls).where(*where, with_further(view))).all()
-        self.held: dict[tuple[bytes, str], Any] = {(row.sample, row.view): row for row in held}
-        self.whole: dict[bytes, set[str]] = {}  # by sample: signals whose output is here and not damaged
-        self.damaged: dict[bytes, dict[str, tuple[blocks.Part, int]]] = {}  # by sample and signal
+        held = db.execute(sa.select(calls).where(*where)).all()
+        self.held: dict[Key, Any] = {(row.sample, row.view): row for row in held}
+        self.whole: dict[Key, set[str]] = {}  # by sample and view: signals whose output is here and not damaged
+        self.damaged: dict[Key, dict[str, tuple[blocks.Part, int]]] = {}  # likewise, by signal
         self.new: list[dict[str, Any]] = []
-        self.owned: list[tuple[bytes, str, dict[str, np.ndarray]]] = []
-        self.changed = Amount()
+        self.owned: list[tuple[Key, dict[str, np.ndarray]]] = []
+        self.more = Amount()
         of_block: dict[int, list[sa.Row]] = {}
         for row in held:
             if row.block_id is not None:
                 of_block.setdefault(row.block_id, []).append(row)
         for part in blocks.read(db, of_block):
             for row in of_block[part.block]:
+                key = (row.sample, row.view.partition("+")[0])
                 if part.is_whole(row.place):
-                    self.whole.setdefault(row.sample, set()).add(part.signal)
+                    self.whole.setdefault(key, set()).add(part.signal)
                 else:
-                    self.damaged.setdefault(row.sample, {})[part.signal] = (part, row.place)
+                    self.damaged.setdefault(key, {})[part.signal] = (part, row.place)
 
-    def take(self, sample: bytes, values: dict[str, np.ndarray], cost: int, tokens: int = 0) -> bool:
-        """Own what of `values` {signal: array} is not owned of a sample; False where there is nothing to take."""
-        base = self.held.get((sample, self.view))
-        nothing_here = sample not in self.whole and sample not in self.damaged
+    def take(self, key: Key, values: dict[str, np.ndarray], cost: int, tokens: int = 0) -> bool:
+        """Own what of `values` {signal: array} is not owned of a sample's view; False where there is nothing to take."""
+        base = self.held.get(key)
+        nothing_here = key not in self.whole and key not in self.damaged
         if base is None or base.state == "unknown" or (base.state == "done" and (base.detail or nothing_here)):
-            self._own(sample, self.view, base, values, cost, tokens)
+            self._own(key, base, values, cost, tokens)
             return True
         if base.state in UNDER_WAY:
             return False
-        missing = set(values) - self.whole.get(sample, set())
-        damaged = self.damaged.get(sample, {})
+        missing = set(values) - self.whole.get(key, set())
+        damaged = self.damaged.get(key, {})
         for signal in missing & set(damaged):
             part, place = damaged[signal]
             if values[signal].shape == part.shape:
                 blocks.mend(self.db, part, place, values[signal])
         rest = missing - set(damaged)
-        view = further(self.view, rest)
-        known = self.held.get((sample, view))
+        more = (key[0], further(key[1], rest))
+        known = self.held.get(more)
         if rest and not (known is not None and known.state in UNDER_WAY):
-            self._own(
-                sample, view, known, {signal: values[signal] for signal in rest}, 0, 0
-            )  # its cost is the sample's
+            self._own(more, known, {signal: values[signal] for signal in rest}, 0, 0)  # its cost is the view's
         return bool(missing)
 
-    def _own(self, sample: bytes, view: str, known: Any, values: dict[str, np.ndarray], cost: int, tokens: int) -> None:
+    def _own(self, key: Key, known: Any, values: dict[str, np.ndarray], cost: int, tokens: int) -> None:
+        if known is not None and known.state == "done":  # charged here for an answer of no use: that stays spent
+            cost, tokens = max(cost, known.cost), max(tokens, known.tokens)
         charge = {"state": "done", "cost": cost, "tokens": tokens, "detail": None, "ended_at": int(time.time())}
         if known is None:
-            self.new.append({"teacher_id": self.teacher_id, "sample": sample, "view": view, **charge})
-            more = Amount(1, tokens, cost)
+            self.new.append({"teacher_id": self.teacher_id, "sample": key[0], "view": key[1], **charge})
+            self.more = Amount(self.more.calls + 1, self.more.tokens + tokens, self.more.cost + cost)
         else:
             self.db.execute(
                 calls.update().where(calls.c.id == known.id).values(**charge, reserved_at=None, sent_at=None)
             )
             self.db.execute(rejected.delete().where(rejected.c.call_id == known.id))
-            more = Amount(0, tokens - known.tokens, cost - known.cost)
-        self.changed = Amount(
-            *(getattr(self.changed, unit) + getattr(more, unit) for unit in ("calls", "tokens", "cost"))
-        )
-        self.owned.append((sample, view, values))
+            change = Amount(0, tokens - known.tokens, cost - known.cost)
+            book(self.db, self.teacher_id, known.run_id, {day_of(known.reserved_at): change})
+        self.owned.append((key, values))
 
     def close(self) -> None:
-        """Store what was taken. It counts for the teacher's life, and for no day: it was not spent here."""
+        """Store what was taken. What is new counts for the teacher's life, and for no day: it was not spent here."""
         if self.new:
             self.db.execute(calls.insert(), self.new)
-        where = (calls.c.teacher_id == self.teacher_id, calls.c.state == "done", with_further(self.view))
+        where = (calls.c.teacher_id == self.teacher_id, calls.c.state == "done")
         rows = self.db.execute(sa.select(calls.c.id, calls.c.sample, calls.c.view).where(*where)) if self.owned else ()
         id_of = {(row.sample, row.view): row.id for row in rows}
         for start in range(0, len(self.owned), BLOCK):
             some = self.owned[start : start + BLOCK]
-            blocks.store(self.db, [(id_of[sample, view], values) for sample, view, values in some])
-        book(self.db, self.teacher_id, None, {None: self.changed})
+            blocks.store(self.db, [(id_of[key], values) for key, values in some])
+        book(self.db, self.teacher_id, None, {None: self.more})
+
+
+def _views(folder: Path, meta: Any, rows: int) -> list[str]:
+    """Each row's view. Raises UserError where an export of views lacks them, or they are none."""
+    if meta.get("view", CLEAN) != FILE:
+        return [meta.get("view", CLEAN)] * rows
+    views = read_array(folder / FILE)
+    if views.dtype.kind not in "iu" or views.shape != (rows, 5):
+        raise UserError(f"{folder / FILE}: found {views.dtype} with shape {views.shape}, expected integers ({rows}, 5)")
+    try:
+        return [to_text(view) for view in views]
+    except UserError as error:
+        raise UserError(f"{folder / FILE}: {error}") from None
 
 
 def _check(folder: Path, meta: Any, ids: np.ndarray) -> None:
@@ -150,8 +170,6 @@ def _check(folder: Path, meta: Any, ids: np.ndarray) -> None:
     hexadecimal = re.compile(rb"[0-9a-f]{64}")
     if ids.dtype != np.dtype("S64") or ids.ndim != 1 or any(not hexadecimal.fullmatch(one) for one in ids):
         raise UserError(f"{folder / 'ids.npy'}: found {ids.dtype}; an export's ids are 64 hex characters (S64)")
-    if len(np.unique(ids)) < len(ids):
-        raise UserError(f"{folder / 'ids.npy'}: the same id stands there twice")
 
 
 def _check_values(path: Path, values: np.ndarray, rows: int, kinds: str) -> None:

@@ -7,7 +7,7 @@ live call, at its price where it is answered and at the most it may cost where i
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
@@ -19,6 +19,7 @@ from stages.errors import UserError
 from stages.ledger.schema import calls, runs, spending, teachers
 
 DAY = 86_400
+SKEW = 300  # seconds by which the clocks of machines that share a ledger may differ
 SKEW_SECONDS = 600  # by which machines' clocks may differ
 EPOCH = date(1970, 1, 1)
 
@@ -76,6 +77,11 @@ def today() -> int:
     return int(time.time() // DAY)
 
 
+def day_of(at: int | None) -> int | None:
+    """The day of a time in seconds; None, as it is of calls that were not reserved here, stays None."""
+    return None if at is None else int(at // DAY)
+
+
 def period_start(day: int, every: str) -> int:
     """The first day of the period in which `day` (days since 1970) lies."""
     at = EPOCH + timedelta(days=day)
@@ -90,30 +96,35 @@ def spent_since(db: sa.Connection, teacher_id: int, day: int) -> Amount:
     return Amount(*(int(value) for value in row))
 
 
-def check_clock(db: sa.Connection, teacher_id: int) -> None:
-    """Raises UserError where the clock stands before the last day on which calls were booked: a period would be spent twice."""
+def check_clock(db: sa.Connection, teacher_id: int, now: float) -> None:
+    """Raises UserError where the clock stands before the last day on which calls were booked: a period would be spent twice.
+
+    Clocks of several machines may differ by SKEW seconds: what the fastest booked counts for the others, too.
+    """
     last = db.scalar(sa.select(sa.func.max(spending.c.day)).where(spending.c.teacher_id == teacher_id))
-    if last is not None and last * DAY - time.time() > SKEW_SECONDS:
+    if last is not None and last > (now + SKEW) // DAY:
         raise UserError(
-            f"the clock says {_date(today())} (UTC), but calls of this teacher were booked on {_date(last)}, so that teacher.cap.period "
-            "cannot be kept. Nothing was sent. Set the clock right, or remove teacher.cap.period"
+            f"the clock says {_date(int(now // DAY))} (UTC), but calls of this teacher were booked on {_date(last)}, so that "
+            "teacher.cap.period cannot be kept. Nothing was sent. Set the clock right, or remove teacher.cap.period"
         )
 
 
-def room(db: sa.Connection, teacher: sa.Row, run: sa.Row, caps: Iterable[Caps], each: Amount) -> tuple[int, str]:
-    """How many more calls, each of at most `each`, fit every bound; and the words for the tightest one.
+def room(db: sa.Connection, run_id: int, caps: Caps | None, each: Amount, now: float) -> tuple[int, str]:
+    """How many more calls of a run, each of at most `each`, fit every bound; and the words for the tightest one.
 
-    `caps`: the teacher's own as the ledger holds them, and the caller's: another process may have opened the account with
+    The teacher's own bounds, as the ledger holds them, and the caller's `caps`: another process may have opened the account with
     higher ones since.
     """
+    run = db.execute(sa.select(runs).where(runs.c.id == run_id)).one()
+    teacher = db.execute(sa.select(teachers).where(teachers.c.id == run.teacher_id)).one()
     spent_run = Amount(run.spent, run.spent_tokens, run.spent_cost)
     found = [_fits(Bound(run.budget, run.budget_tokens, run.budget_cost), spent_run, each, "run")]
     spent_life = Amount(teacher.spent, teacher.spent_tokens, teacher.spent_cost)
-    for one in caps:
+    for one in (from_json(teacher.caps), caps or Caps()):
         found.append(_fits(one.life, spent_life, each, "life"))
         if one.period:
-            check_clock(db, teacher.id)
-            spent = spent_since(db, teacher.id, period_start(today(), one.every))
+            check_clock(db, teacher.id, now)
+            spent = spent_since(db, teacher.id, period_start(int(now // DAY), one.every))
             found.append(_fits(one.period, spent, each, one.every))
     return min(found, key=lambda pair: pair[0])
 
@@ -157,20 +168,47 @@ def book(db: sa.Connection, teacher_id: int, run_id: int | None, by_day: dict[in
             db.execute(spending.insert().values(teacher_id=teacher_id, day=day, **vars(one)))
 
 
-def unbook(db: sa.Connection, teacher_id: int, where: Iterable[Any]) -> int:
+def unbook(db: sa.Connection, where: Iterable[Any]) -> int:
     """Take the calls of which `where` holds off the books, before they are refunded; returns how many they are."""
-    rows = db.execute(sa.select(calls.c.run_id, calls.c.reserved_at, calls.c.tokens, calls.c.cost).where(*where)).all()
-    of_run: dict[int | None, dict[int | None, Counter]] = {}
-    for row in rows:
-        day = None if row.reserved_at is None else int(row.reserved_at // DAY)
-        sums = of_run.setdefault(row.run_id, {}).setdefault(day, Counter())
-        sums.update(calls=-1, tokens=-row.tokens, cost=-row.cost)
-    for run_id, days in of_run.items():
-        book(db, teacher_id, run_id, {day: Amount(**sums) for day, sums in days.items()})
+    rows = db.execute(sa.select(calls).where(*where)).all()
+    _book_all(db, rows, -1)
     return len(rows)
 
 
-def to_micros(money: float) -> int:
+def rebook(
+    db: sa.Connection, run_id: int, ids: Sequence[int], caps: Caps | None, each: Amount, now: int
+) -> tuple[list[int], Amount, str]:
+    """Book calls of unknown fate anew, since `run_id` is to send them again now.
+
+    They come off the books of the run and the day that sent them before and on to those of this run and today, so that every bound holds
+    whenever the provider charges them. Returns (those that fit every bound, in order; the most that each of these is
+    counted at; the words for the tightest bound).
+    """
+    found = {row.id: row for row in db.execute(sa.select(calls).where(calls.c.id.in_(list(ids))))}
+    rows = [found[id] for id in ids]
+    # A price that has fallen since: the first sending may have been charged at the old one.
+    most = Amount(1, max(each.tokens, *(row.tokens for row in rows)), max(each.cost, *(row.cost for row in rows)))
+    _book_all(db, rows, -1)
+    fit, words = room(db, run_id, caps, most, now)
+    _book_all(db, rows[fit:], 1)
+    number = len(rows[:fit])
+    if number:
+        amount = Amount(number, number * most.tokens, number * most.cost)
+        book(db, rows[0].teacher_id, run_id, {day_of(now): amount})
+    return [row.id for row in rows[:fit]], most, words
+
+
+def _book_all(db: sa.Connection, rows: Sequence[sa.Row], sign: int) -> None:
+    """Add (1) or take off (-1) what calls are counted at, to the runs and days that they are booked on."""
+    sums: dict[tuple[int, int | None], dict[int | None, Counter]] = {}
+    for row in rows:
+        sum = sums.setdefault((row.teacher_id, row.run_id), {}).setdefault(day_of(row.reserved_at), Counter())
+        sum.update(calls=sign, tokens=sign * row.tokens, cost=sign * row.cost)
+    for (teacher_id, run_id), days in sums.items():
+        book(db, teacher_id, run_id, {day: Amount(**sum) for day, sum in days.items()})
+
+
+def to_micros(money: float | Decimal) -> int:
     """Money as whole millionths, rounded up: sums stay exact, and no price is so small that a cap does not feel it."""
     return int((Decimal(str(money)) * 1_000_000).to_integral_value(ROUND_CEILING))
 

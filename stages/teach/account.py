@@ -1,14 +1,18 @@
 """A teacher's account in the ledger: who is asked, at what price, within which bounds."""
 
 from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Integral
 from typing import Any
 
 from stages.errors import UserError
 from stages.ledger import accounts, calls
 from stages.ledger.database import Ledger
 from stages.ledger.spending import Amount, Bound, Caps, to_micros
-from stages.sections import Amounts, Teacher
+from stages.sections import Amounts, Price, Teacher
 from stages.teach.teachers import fingerprint
+
+MOST_TOKENS = 10**12  # that a server may say of a request; what is above is no count of tokens
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,45 @@ def bound_of(amounts: Amounts) -> Bound:
 def worst(settings: Teacher) -> Amount:
     """The most that one call may come to: what is reserved for it."""
     tokens, price = settings.max_tokens_per_call or 0, settings.price
-    return Amount(1, tokens, to_micros(price.call + tokens * max(price.input, price.output) / 1e6))
+    return _amount(price, *((tokens, 0) if price.input > price.output else (0, tokens)))
 
 
-def real(settings: Teacher, tokens: int, input_tokens: int, output_tokens: int) -> Amount:
-    """What one call came to, by the tokens that the server says it charged."""
-    price = settings.price
-    return Amount(1, tokens, to_micros(price.call + (input_tokens * price.input + output_tokens * price.output) / 1e6))
+def real(settings: Teacher, count: int, input_tokens: Any, output_tokens: Any) -> list[Amount]:
+    """What each of a request's `count` calls came to, by the tokens that the server says it charged for the request.
+
+    Of what it does not say (or what is no number of tokens), the most that it may have charged, where that has a price.
+    """
+    into, out, price, most = _whole(input_tokens), _whole(output_tokens), settings.price, worst(settings)
+    if into is None and out is None:
+        return [most] * count
+    rest = max(0, most.tokens * count - (into or 0) - (out or 0))
+    into = into if into is not None else rest if price.input else 0
+    out = out if out is not None else rest if price.output else 0
+    shares = [(_share(into, count, i), _share(out, count, i)) for i in range(count)]
+    return [_amount(price, i, o) for i, o in shares]
+
+
+def _amount(price: Price, into: int, out: int) -> Amount:
+    """What a call with so many tokens comes to."""
+    call, each_in, each_out = (Decimal(str(one)) for one in (price.call, price.input, price.output))
+    return Amount(1, into + out, to_micros(call + (into * each_in + out * each_out) / 1_000_000))
+
+
+def _whole(said: Any) -> int | None:
+    """What a server says of tokens, where it is a number of them."""
+    whole = isinstance(said, Integral) and not isinstance(said, bool) and 0 <= int(said) <= MOST_TOKENS
+    return int(said) if whole else None
+
+
+def _share(total: int, count: int, i: int) -> int:
+    """The i-th of `count` whole shares of `total`."""
+    return total // count + (i < total % count)
+
+
+def rests_on_tokens(settings: Teacher) -> bool:
+    """Whether a bound can be kept only where no call takes more than `teacher.max_tokens_per_call`."""
+    bounds = (settings.cap, settings.cap.run, settings.cap.period)
+    return any(one.tokens is not None or (one.money is not None and settings.price.of_tokens) for one in bounds)
 
 
 def check_price(settings: Teacher) -> None:

@@ -5,7 +5,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from stages.errors import UserError
 from stages.ledger import calls, owned
 from stages.ledger.calls import CLEAN, Call
 from stages.ledger.database import Ledger, LedgerWaits
-from stages.ledger.spending import CapReached, to_micros
+from stages.ledger.spending import CapReached
 from stages.sections import Teacher as Settings
 from stages.teach.account import Account, worst
 from stages.teach.answers import split
@@ -23,6 +24,7 @@ from stages.teach.teachers import Refused, Teacher
 
 POLL_SECONDS = 0.5
 HOLD_SECONDS = 600  # how long an answer that is in hand waits for the ledger
+HOLD_PAUSE = 2  # seconds between two attempts
 SPARE_BYTES = 4 << 20
 
 ImagesOf = Callable[[Sequence[str]], np.ndarray]
@@ -55,9 +57,8 @@ class Tally:
     def measure(self, answers: Sequence[calls.Answer]) -> None:
         """Take down what answers came to, and how large they are."""
         self.row_bytes = max(sum(v.nbytes for v in a.signals.values()) for a in answers) or self.row_bytes
-        flat = to_micros(self.settings.price.call)
         self.tokens += sum(answer.tokens or 0 for answer in answers)
-        self.cost += sum(flat if answer.cost is None else answer.cost for answer in answers)
+        self.cost += sum(answer.cost or 0 for answer in answers)
 
     def count(self, made: Sequence[Call], bad: int, fault: str | None) -> None:
         """Count sent calls, `bad` of them without an answer that can be used, for instance because of `fault`."""
@@ -68,7 +69,8 @@ class Tally:
         if bad and (first or self.bad > max(1, self.settings.max_malformed * self.asked)):
             raise UserError(
                 f"teacher {self.settings.name!r}: {self.bad} of {self.sent} answers cannot be used ({fault}). They count as spent; what "
-                "came is kept in the ledger for inspection (`tuition ledger calls --malformed`). No more calls are sent"
+                "came is kept in the ledger (`tuition ledger calls --malformed`), and so is of which calls nothing came (`tuition ledger "
+                "unknown`). No more calls are sent"
             )
 
 
@@ -94,7 +96,7 @@ def buy(
             return tally.new
         if not todo:  # another process has the rest: it finishes them, or dies and leaves them to us
             if not waiting:
-                say_waiting(account, len(elsewhere))
+                say_waiting(account, f"{len(elsewhere)} samples that are being bought")
                 waiting = True
             time.sleep(POLL_SECONDS)
             calls.settle(ledger, account.id)
@@ -129,16 +131,29 @@ def buy(
                     shapes,
                     settings.scores if tally.canary else None,
                 )
-                own(ledger, run, made, answers, settings.price.call)
+                # Such a teacher says nothing of tokens: a call comes to the most that it may come to.
+                answers = [replace(one, tokens=most.tokens, cost=most.cost) for one in answers]
+                own(ledger, run, made, answers)
             tally.measure(answers)
             bad = [answer.malformed for answer in answers if answer.malformed]
             tally.count(made, len(bad), bad[0] if bad else None)
             progress(tally, len(todo))
 
 
-def say_waiting(account: Account, number: int) -> None:
+def say_waiting(account: Account, what: str) -> None:
     held = ", ".join(calls.holders(account.ledger, account.id))
-    print(f"waiting for {number} samples that are being bought by {held or 'another process'}", flush=True)
+    say(f"waiting for {what} by {held or 'another process'}")
+
+
+def say(text: str) -> None:
+    """To the user, if anybody listens still."""
+    with suppress(OSError, ValueError):
+        print(text, flush=True)
+
+
+def plain(text: str) -> str:
+    """Text of a teacher, which may hold what no database takes: halves of characters."""
+    return text.encode(errors="replace").decode()
 
 
 def _ask(ledger: Ledger, run: int, teacher: Teacher, made: list[Call], images: np.ndarray) -> dict[str, Any]:
@@ -183,17 +198,23 @@ def _unbroken() -> Iterator[None]:
         raise KeyboardInterrupt if came[0] == signal.SIGINT else SystemExit(128 + came[0])
 
 
-def own(ledger: Ledger, run: int, made: list[Call], answers: list[calls.Answer], price: float) -> None:
+def own(ledger: Ledger, run: int, made: Sequence[Call], answers: Sequence[calls.Answer]) -> None:
     """Commit the answers; where the ledger cannot be written just now, hold them and try again: they are paid for."""
-    deadline = time.monotonic() + HOLD_SECONDS
+    hold(lambda: calls.finish(ledger, run, made, answers), f"{len(made)} paid answers", HOLD_SECONDS)
+
+
+def hold(write: Callable[[], None], what: str, seconds: float) -> None:
+    """Write to the ledger; where it cannot be written just now, try again for so long."""
+    deadline = time.monotonic() + seconds
     while True:
         try:
-            return calls.finish(ledger, run, made, answers, price)
+            return write()
         except LedgerWaits as error:
-            if time.monotonic() > deadline:
+            left = deadline - time.monotonic()
+            if left < 0:
                 raise
-            print(f"{error}. Holding {len(made)} paid answers for {deadline - time.monotonic():.0f} s more", flush=True)
-            time.sleep(2)
+            say(f"{error}. Holding {what} for {left:.0f} s more")
+            time.sleep(HOLD_PAUSE)
 
 
 def check_room(ledger: Ledger, payload: int) -> None:

@@ -5,27 +5,42 @@ A commit to disk takes about a millisecond, so a commit a request would be the l
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
+from stages.errors import UserError
 from stages.ledger import calls
 from stages.ledger.calls import Answer, Call
-from stages.ledger.database import Ledger
-from stages.teach.buy import own
+from stages.ledger.database import Ledger, LedgerWaits
+from stages.teach.buy import hold, own, plain, say
 
 BEAT_SECONDS = 60  # so that no other machine takes a run that waits for its teacher for dead
+HOLD_SECONDS = 60  # how long word of calls that were not answered waits for the ledger
+MOST_CALLS = 5_000  # in one transaction, where requests are not larger
+ORDER = ("done", "sent", "refund", "lose")  # what is paid for comes first
 
 T = TypeVar("T")
 
 
+class Entry(NamedTuple):
+    """What one request tells the ledger; `written` is settled when that is committed, or cannot be."""
+
+    what: str
+    made: Sequence[Call]
+    answers: Sequence[Answer]
+    reason: str
+    written: asyncio.Future
+
+
 class Clerk:
-    """One writer for one run. Every method returns when what it was told is committed."""
+    """One writer for one run. Every method returns when what it was told is committed, and that it will be, even where it is cancelled."""
 
     def __init__(self, ledger: Ledger, run: int):
         self.ledger, self.run = ledger, run
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")  # one transaction at a time
-        self.inbox: list[tuple[str, Any, asyncio.Future]] = []
+        self.inbox: list[Entry] = []
         self.busy: asyncio.Task | None = None
 
     async def __aenter__(self) -> "Clerk":
@@ -34,9 +49,11 @@ class Clerk:
 
     async def __aexit__(self, *_: object) -> None:
         self.beat.cancel()
-        if self.busy:
-            await self.busy
-        self.thread.shutdown()
+        try:
+            if self.busy:
+                await to_the_end(self.busy)
+        finally:
+            self.thread.shutdown()
 
     async def ask(self, function: Callable[..., T], *args: Any, **options: Any) -> T:
         """Call a function of the ledger in the clerk's thread."""
@@ -48,21 +65,21 @@ class Clerk:
 
     async def done(self, made: Sequence[Call], answers: Sequence[Answer]) -> None:
         """These calls were answered and charged."""
-        await self._tell("done", list(zip(made, answers, strict=True)))
+        await self._tell("done", made, answers)
 
     async def refund(self, made: Sequence[Call], reason: str) -> None:
         """These calls were surely not processed."""
-        await self._tell("refund", [(reason[:500], made)])
+        await self._tell("refund", made, reason=reason)
 
     async def lose(self, made: Sequence[Call], reason: str) -> None:
         """These calls were sent, and nothing is known of them."""
-        await self._tell("lose", [(reason[:500], made)])
+        await self._tell("lose", made, reason=reason)
 
-    async def _tell(self, what: str, about: Sequence) -> None:
-        if not about:
+    async def _tell(self, what: str, made: Sequence[Call], answers: Sequence[Answer] = (), reason: str = "") -> None:
+        if not made:
             return
         written = asyncio.get_running_loop().create_future()
-        self.inbox.append((what, about, written))
+        self.inbox.append(Entry(what, made, answers, plain(reason[:500]), written))
         if self.busy is None:
             self.busy = asyncio.create_task(self._work())
         await asyncio.shield(written)  # who is cancelled here still had it written
@@ -70,34 +87,70 @@ class Clerk:
     async def _work(self) -> None:
         while self.inbox:
             some, self.inbox = self.inbox, []
-            for what in ("done", "sent", "refund", "lose"):  # what is paid for comes first
-                mine = [(about, written) for kind, about, written in some if kind == what]
-                if not mine:
-                    continue
-                try:
-                    await self.ask(self._write, what, [one for about, _ in mine for one in about])
-                except Exception as error:
-                    for _, written in mine:
-                        if not written.done():
-                            written.set_exception(error)
-                            written.exception()  # seen, also where nobody waits any more
-                else:
-                    for _, written in mine:
-                        if not written.done():
-                            written.set_result(None)
+            for what in ORDER:
+                for together in _groups([entry for entry in some if entry.what == what]):
+                    await self._commit(together)
         self.busy = None
 
-    def _write(self, what: str, about: list) -> None:
-        if what == "done":
-            own(self.ledger, self.run, [call for call, _ in about], [answer for _, answer in about], 0.0)
-        elif what == "sent":
-            calls.mark_sent(self.ledger, self.run, about)
+    async def _commit(self, entries: Sequence[Entry]) -> None:
+        try:
+            await self.ask(self._write, entries)
+        except Exception as error:
+            if len(entries) > 1 and not isinstance(error, LedgerWaits):
+                for entry in entries:  # one that cannot be written takes no other with it
+                    await self._commit([entry])
+                return
+            for entry in entries:
+                entry.written.set_exception(error)
+                entry.written.exception()  # seen, also where nobody waits any more
+        else:
+            for entry in entries:
+                entry.written.set_result(None)
+
+    def _write(self, entries: Sequence[Entry]) -> None:
+        """Entries of one kind, in one transaction; of refunds and losses, one a reason."""
+        what, every = entries[0].what, [call for entry in entries for call in entry.made]
+        if what == "sent":
+            calls.mark_sent(self.ledger, self.run, every)
+        elif what == "done":
+            own(self.ledger, self.run, every, [one for entry in entries for one in entry.answers])
         else:
             change = calls.refund if what == "refund" else calls.abandon
-            for reason in dict.fromkeys(reason for reason, _ in about):
-                change(self.ledger, self.run, [c for why, made in about if why == reason for c in made], reason)
+            for reason in dict.fromkeys(entry.reason for entry in entries):
+                mine = [call for entry in entries if entry.reason == reason for call in entry.made]
+                write = partial(change, self.ledger, self.run, mine, reason)
+                hold(write, f"what became of {len(mine)} calls", HOLD_SECONDS)
 
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(BEAT_SECONDS)
-            await self.ask(calls.beat, self.ledger, self.run, time.time())
+            try:
+                await self.ask(calls.beat, self.ledger, self.run, time.time())
+            except UserError as error:  # such as a ledger that is locked: the next one may be heard
+                say(f"{error}. Trying again in {BEAT_SECONDS} s")
+
+
+def _groups(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    """Entries in groups of at most MOST_CALLS calls, where none alone has more."""
+    group: list[Entry] = []
+    for entry in entries:
+        if group and sum(len(one.made) for one in group) + len(entry.made) > MOST_CALLS:
+            yield group
+            group = []
+        group.append(entry)
+    if group:
+        yield group
+
+
+async def to_the_end(work: Coroutine[Any, Any, T] | asyncio.Task[T]) -> T:
+    """What `work` returns, also where the one who waits is cancelled: that is then told when it has ended."""
+    task, cancelled = asyncio.ensure_future(work), None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled:
+        task.cancelled() or task.exception()  # seen
+        raise cancelled
+    return task.result()

@@ -25,12 +25,12 @@ def bar(title: str, account: Account) -> Iterator[Told]:
     console, began = Console(stderr=True), time.monotonic()
     last = began
     columns = (
-        TextColumn(title),
+        TextColumn("{task.description}", markup=False),  # a name in it may hold braces or brackets
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[bill]}"),
+        TextColumn("{task.fields[bill]}", markup=False),
     )
     with Progress(
         *columns, console=console, transient=not console.is_terminal, disable=not console.is_terminal

@@ -16,25 +16,43 @@ from stages.ledger import calls
 from stages.ledger.calls import CLEAN, Answer, Call
 from stages.ledger.spending import CapReached
 from stages.teach import answers as checks
-from stages.teach.account import Account, real, worst
-from stages.teach.buy import POLL_SECONDS, ImagesOf, Progress, Tally, check_room, outstanding, say_waiting
-from stages.teach.clerk import Clerk
+from stages.teach.account import Account, real, rests_on_tokens, worst
+from stages.teach.buy import POLL_SECONDS, ImagesOf, Progress, Tally, check_room, outstanding, plain, say_waiting
+from stages.teach.clerk import MOST_CALLS, Clerk, to_the_end
 from stages.teach.teachers.replies import Refused, Reply, Stop, Uncertain
 
 GRACE_SECONDS = 10  # after Ctrl-C or SIGTERM, for answers that are on their way
 AHEAD = 2  # requests that are reserved for each one under way: one transaction reserves many
+MOST_RAW = 1 << 20  # bytes of a malformed answer that are kept
 
 
 def buy(
     account: Account, ids: Sequence[str], images_of: ImagesOf, progress: Progress, view: str = CLEAN,
     signals: Sequence[str] | None = None,
 ) -> int:  # fmt: skip
-    """As `buy.buy`, from an `HttpTeacher`. Ctrl-C and SIGTERM wait some seconds for answers that are on their way."""
-    return asyncio.run(_interruptible(account, ids, images_of, progress, view, signals))
-
-
-async def _interruptible(account: Account, *args: Any) -> int:
+    """As `buy.buy`, from an `HttpTeacher`. Ctrl-C and SIGTERM wait some seconds for answers on their way; a second one does not."""
+    if not any(outstanding(account, ids, view)):
+        return 0  # then the server need not be there
     came: list[int] = []
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # only there do signals arrive
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    listened = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+    new = 0
+    try:
+        new = asyncio.run(_interruptible(came, listened, account, ids, images_of, progress, view, signals))
+    except asyncio.CancelledError:
+        if not came:
+            raise
+    finally:
+        for number in listened:
+            signal.signal(number, before[number])
+    if came:
+        raise SystemExit(128 + came[0]) if came[0] == signal.SIGTERM else KeyboardInterrupt
+    return new
+
+
+async def _interruptible(came: list[int], numbers: Sequence[int], account: Account, *args: Any) -> int:
     loop, main = asyncio.get_running_loop(), asyncio.current_task()
     assert main
 
@@ -42,14 +60,10 @@ async def _interruptible(account: Account, *args: Any) -> int:
         came.append(number)
         main.cancel()
 
-    if threading.current_thread() is threading.main_thread():  # only there do signals arrive
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, interrupt, number)
-    try:
-        async with account.teacher, Clerk(account.ledger, account.run) as clerk:
-            return await _Purchase(account, clerk, *args).whole()
-    except asyncio.CancelledError:
-        raise (SystemExit(128 + came[0]) if came[:1] == [signal.SIGTERM] else KeyboardInterrupt) from None
+    for number in numbers:
+        loop.add_signal_handler(number, interrupt, number)
+    async with account.teacher, Clerk(account.ledger, account.run) as clerk:
+        return await _Purchase(account, clerk, *args).whole()
 
 
 class _Purchase:
@@ -61,20 +75,17 @@ class _Purchase:
     ):  # fmt: skip
         self.account, self.clerk, self.ids, self.images_of = account, clerk, ids, images_of
         self.progress, self.view, self.signals = progress, view, signals or account.teacher.signals
-        self.settings, self.tally, self.most = (
-            account.settings,
-            Tally(account.settings, len(ids)),
-            worst(account.settings),
-        )
+        self.settings, self.most = account.settings, worst(account.settings)
+        self.tally = Tally(account.settings, len(ids))
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.under_way: set[asyncio.Task] = set()
         self.reserved: deque[Call] = deque()
         self.left = len(ids)
         self.stop: Exception | None = None  # why nothing more is sent
+        self.waiting = False  # for other processes, which was said
 
     async def whole(self) -> int:
         """Buy until every sample is owned, charged or unknown; returns how many new calls that took."""
-        waiting = False
         while True:
             todo, elsewhere = await self.clerk.ask(outstanding, self.account, self.ids, self.view)
             self.left = len(todo)
@@ -84,11 +95,15 @@ class _Purchase:
                 first = self.settings.canary - self.tally.sent if self.tally.canary else len(todo)
                 await self._some(deque(todo[:first]))
                 continue
-            if not waiting:
-                say_waiting(self.account, len(elsewhere))
-                waiting = True
-            await asyncio.sleep(POLL_SECONDS)
-            await self.clerk.ask(calls.settle, self.account.ledger, self.account.id)
+            await self._wait(f"{len(elsewhere)} samples that are being bought")
+
+    async def _wait(self, what: str) -> None:
+        """For other processes, which end what they hold or die."""
+        if not self.waiting:
+            await self.clerk.ask(say_waiting, self.account, what)
+        self.waiting = True
+        await asyncio.sleep(POLL_SECONDS)
+        await self.clerk.ask(calls.settle, self.account.ledger, self.account.id)
 
     async def _some(self, todo: deque[str]) -> None:
         """Buy `todo`; raises what stopped it, when all that was under way has ended."""
@@ -101,6 +116,8 @@ class _Purchase:
         except asyncio.CancelledError:
             await self._end(GRACE_SECONDS)
             raise
+        except Exception as error:
+            self._stop(error)
         await self._end(None)
         if self.stop:
             raise self.stop
@@ -124,29 +141,31 @@ class _Purchase:
 
     async def _reserve(self, todo: deque[str]) -> None:
         """Reserve the next calls; where a bound leaves no room for now, that is tried again when some have ended."""
-        number = min(len(todo), self.settings.batch_size * self.settings.max_in_flight * AHEAD)
+        size = self.settings.batch_size
+        number = min(len(todo), size * min(self.settings.max_in_flight * AHEAD, max(1, MOST_CALLS // size)))
         batch = [todo.popleft() for _ in range(number)]
         try:
             check_room(self.account.ledger, self.tally.row_bytes * number)
-            made = await self.clerk.ask(
-                calls.reserve, self.account.ledger, self.account.run, batch, view=self.view,
-                resend=self.account.teacher.idempotent, caps=self.account.caps, tokens=self.most.tokens, cost=self.most.cost,
-                partial=True,
-            )  # fmt: skip
+            made = await to_the_end(self._take(batch))
         except CapReached as reached:
             if not reached.waits:
-                self.stop = reached
+                self._stop(reached)
                 return
             todo.extendleft(reversed(batch))
             if not self.under_way:  # it is other processes that hold what may come free
-                await asyncio.sleep(POLL_SECONDS)
-                await self.clerk.ask(calls.settle, self.account.ledger, self.account.id)
-        except UserError as error:
-            self.stop = error
+                await self._wait(f"room ({reached}): some is held")
         else:
-            self.reserved.extend(made)
             taken = {call.sample for call in made}  # the others did not fit, or are in other hands: `whole` looks again
             todo.extendleft(reversed([one for one in batch if one not in taken][: number if made else 0]))
+
+    async def _take(self, batch: Sequence[str]) -> list[Call]:
+        made = await self.clerk.ask(
+            calls.reserve, self.account.ledger, self.account.run, batch, view=self.view,
+            resend=self.account.teacher.idempotent, caps=self.account.caps, tokens=self.most.tokens, cost=self.most.cost,
+            partial=True,
+        )  # fmt: skip
+        self.reserved.extend(made)
+        return made
 
     async def _one(self, made: list[Call]) -> None:
         """One request with all its attempts, from before it leaves to its last entry in the ledger."""
@@ -169,36 +188,49 @@ class _Purchase:
             self._stop(error)
         except Uncertain as error:
             await clerk.lose(made, str(error))
-            if isinstance(error.__cause__, Stop):
-                self._stop(error.__cause__)
+            if error.stop:
+                self._stop(error.stop)
             self._count(made, len(made), str(error))
         except BaseException as error:
             await (clerk.lose if left else clerk.refund)(made, f"{type(error).__name__}: {error}")
             if isinstance(error, asyncio.CancelledError):
                 raise
-            self._stop(error if isinstance(error, UserError) else _broken(error, len(made)))
+            told = isinstance(error, UserError) or (isinstance(error, Exception) and not left)
+            self._stop(error if told else _broken(error, len(made)))  # type: ignore[arg-type]
         else:
+            await self._own(made, reply)
+
+    async def _own(self, made: list[Call], reply: Reply) -> None:
+        """Into the ledger with what was answered: it is paid for."""
+        try:
             answers = self._answers(reply, len(made))
-            await clerk.done(made, answers)
-            self.tally.measure(answers)
-            bad = [answer.malformed for answer in answers if answer.malformed]
-            self._count(made, len(bad), bad[0] if bad else None)
+            await self.clerk.done(made, answers)
+        except Exception as error:
+            await self.clerk.lose(made, f"its answer could not be stored: {type(error).__name__}: {error}")
+            raise
+        self.tally.measure(answers)
+        bad = [answer.malformed for answer in answers if answer.malformed]
+        self._count(made, len(bad), bad[0] if bad else None)
+        most, found = self.most.tokens, max(answer.tokens or 0 for answer in answers)
+        if found > most and rests_on_tokens(self.settings):
+            self._stop(
+                UserError(
+                    f"teacher.max_tokens_per_call: {most}, but a call took {found} tokens: so much was not held back for it, and "
+                    "teacher.cap cannot be kept so. Its answer is in the ledger. Raise teacher.max_tokens_per_call and run again"
+                )
+            )
 
     def _answers(self, reply: Reply, count: int) -> list[Answer]:
         """One Answer per call, with its share of what the request came to."""
         if reply.malformed:
-            answers = checks.unusable(reply.malformed, reply.raw[:MOST_RAW], count)
+            raw = reply.raw if isinstance(reply.raw, bytes) else str(reply.raw).encode(errors="replace")
+            answers = checks.unusable(str(reply.malformed), raw[:MOST_RAW], count)
         else:
             scores = self.settings.scores if self.tally.canary else None
             answers = checks.split(reply.signals, count, self.signals, self.account.classes, self.shapes, scores)
-        into, out = reply.input_tokens, reply.output_tokens
-        if into is None and out is None:  # nothing said of tokens: the most that it may have come to
-            came_to = [self.most] * count
-        else:
-            shares = [(_share(into or 0, count, i), _share(out or 0, count, i)) for i in range(count)]
-            came_to = [real(self.settings, i + o, i, o) for i, o in shares]
+        came_to = real(self.settings, count, reply.input_tokens, reply.output_tokens)
         return [
-            Answer(one.signals, one.malformed, one.raw, tokens=amount.tokens, cost=amount.cost)
+            Answer(one.signals, one.malformed and plain(one.malformed), one.raw, tokens=amount.tokens, cost=amount.cost)
             for one, amount in zip(answers, came_to, strict=True)
         ]
 
@@ -214,23 +246,26 @@ class _Purchase:
         self.stop = self.stop or error
 
     async def _end(self, seconds: float | None) -> None:
-        """Wait for what is under way, at most so long; give back what never left."""
-        under_way = set(self.under_way)
-        if under_way:
-            _, late = await asyncio.wait(under_way, timeout=seconds)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        """Wait for what is under way, at most so long; give back what never left. An interruption shortens the wait, and no more."""
+        cancelled = None
+        for most in (seconds, GRACE_SECONDS, 0) if seconds is None else (seconds, 0):
+            try:
+                if self.under_way:
+                    await asyncio.wait(self.under_way, timeout=most)
+                break
+            except asyncio.CancelledError as error:
+                cancelled = error
+        await to_the_end(self._give_back())
+        if cancelled:
+            raise cancelled
+
+    async def _give_back(self) -> None:
+        late = list(self.under_way)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
         never, self.reserved = list(self.reserved), deque()
         await self.clerk.refund(never, "never sent")
-
-
-MOST_RAW = 1 << 20  # bytes of a malformed answer that are kept
-
-
-def _share(total: int, count: int, i: int) -> int:
-    """The i-th of `count` whole shares of `total`."""
-    return total // count + (i < total % count)
 
 
 def _broken(error: BaseException, number: int) -> UserError:

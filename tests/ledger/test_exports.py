@@ -117,7 +117,7 @@ def tuition(*args):
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
-def test_the_console(exported, tmp_path, monkeypatch):
+def test_the_console(exported, tmp_path, monkeypatch, new_place):
     found = json.loads(tuition("ledger", "status", "--json").stdout)["teachers"]
     assert [(t["fingerprint"], t["name"], t["samples"], t["cost"]) for t in found] == [("ef" * 32, "t", 20, 5.0)]
     assert found[0]["calls"] == {"done": 20, "refunded": 0, "unknown": 0, "reserved": 0}
@@ -129,6 +129,8 @@ def test_the_console(exported, tmp_path, monkeypatch):
     assert json.loads(tuition("ledger", "status", "--json").stdout) == {"teachers": []}
     assert not os.path.exists(tmp_path / "none")  # asking makes no ledger
     assert tuition("ledger", "resolve", "refunded").returncode == 2
+    assert "20 samples taken" in tuition("ledger", "import", exported).stdout
+    monkeypatch.setenv("TUITION_LEDGER", new_place())
     assert "20 samples taken" in tuition("ledger", "import", exported).stdout
 
 

@@ -1,5 +1,7 @@
 """A teacher that changes behind its name is found out by the answers that are asked for again."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -29,7 +31,13 @@ def teach(folder, budget, after=10**6, noise=0.0, every=20, **changes):
     recheck = {"every": every, "samples": 3, "tolerance": 0.01}
     write_params(
         folder,
-        {**PAID, "teacher.function": "turning:answer", "teacher.recheck": recheck, "study.budgets": [budget], **changes},
+        {
+            **PAID,
+            "teacher.function": "turning:answer",
+            "teacher.recheck": recheck,
+            "study.budgets": [budget],
+            **changes,
+        },
     )
     return stage("teach", budget, cwd=folder)
 
@@ -84,7 +92,7 @@ def test_rounds_add_up_to_the_budget(budget, every, data):
     assert listed[-1][1] == bought
     spent = listed[-1][1] + recheck.samples * (len(listed) - 1)
     assert budget - recheck.samples <= spent <= budget
-    assert all(one[1] < other[1] for one, other in zip(listed, listed[1:], strict=False))
+    assert all(one[1] < other[1] for one, other in itertools.pairwise(listed))
 
 
 def test_a_change_is_measured_in_probabilities():
