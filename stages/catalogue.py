@@ -9,7 +9,9 @@ WIDTH = 150  # where there is no terminal to ask
 
 
 def catalogue() -> list[dict[str, Any]]:
-    """One row a method: name, title, source, evidence, signals, views, compares, online, calls (a sample), settings (defaults).
+    """One row a method: name, title, source, evidence, signals, views, compares, online, calls (a sample), price, settings (defaults).
+
+    `calls` are those of `teacher`; `price` says in words how many a sample takes of all teachers together.
 
     Evidence is code (read in the authors' code), abs (only an abstract was readable), mem (common knowledge, unchecked) or ours.
     """
@@ -25,7 +27,8 @@ def catalogue() -> list[dict[str, Any]]:
             {
                 "name": name, "title": _title(name), "source": about.source, "evidence": about.evidence,
                 "signals": list(about.signals), "views": about.views, "compares": about.compares, "online": about.online,
-                "calls": about.calls, "settings": settings,
+                "calls": about.calls, "price": f"{about.calls:g}" + (" + number of teachers" if about.several else ""),
+                "settings": settings,
             }
         )  # fmt: skip
     return rows
@@ -53,7 +56,7 @@ def print_catalogue() -> None:
         compares = ", in comparisons" if row["compares"] else ""
         table.add_row(
             row["name"], row["title"], row["source"], row["evidence"], reads + compares, row["views"],
-            "yes" if row["online"] else "no", f"{row['calls']:g}",
+            "yes" if row["online"] else "no", row["price"].replace("number of ", ""),
         )  # fmt: skip
     shown = Console()
     if not shown.is_terminal:
@@ -62,6 +65,7 @@ def print_catalogue() -> None:
     print(
         "\nEach also with `+kd`, or under a name of your own: `methods.<name>: {method: …, …}`. Evidence: code, read in the authors'\n"
         "code; abs, only an abstract was readable; mem, common knowledge, unchecked; ours. Calls: the teacher's, a sample.\n"
-        "mixkd asks for mixed inputs (teach.mixed), for which a study pays half a budget more.\n"
+        "mixkd asks for mixed inputs (teach.mixed), for which a study pays half a budget more. 1 + teachers: each of `teachers` is asked\n"
+        "for the same samples, too.\n"
         "Settings and their defaults: `tuition methods --json`; formulas: stages/train/methods/<method>.py"
     )

@@ -29,14 +29,16 @@ def study() -> None:
 def check() -> None:
     """Check params.yaml whole, methods' settings too, without running anything."""
     from stages import params as parameters
+    from stages.teach.account import check_price
     from stages.teach.teachers import KINDS
 
     params = parameters.load()
-    from stages.preflight import check_methods
+    from stages.preflight import check_methods, offer
 
-    # What a function gives is known when it is loaded; `teach` checks it before the first call.
-    offered = {"checkpoint": params.teacher.signals, "experts": ("logits", "difficulty", "expert"), "python": None}
-    check_methods(params, offered[params.teacher.kind])
+    # What a function or a format of one's own gives is known when it is loaded; `teach` checks it before the first call.
+    check_methods(params, offer(params.teacher))
+    for teacher in (params.teacher, *params.teachers):
+        check_price(teacher)
     cells = len(params.study.cells())
     typer.echo(
         f"params.yaml is valid: {cells} cells, teacher {params.teacher.name!r} ({params.teacher.kind}; kinds: {', '.join(KINDS)})"

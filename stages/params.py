@@ -6,13 +6,12 @@ What a method's own section may hold is declared by the method (`stages/train/me
 
 import difflib
 import os
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from stages.errors import UserError, unknown
+from stages.errors import UserError
 from stages.sections import Count, NotNegative, Positive, Section, Seed, Share, Teacher
 
 FILE = Path("params.yaml")
@@ -77,6 +76,9 @@ class Teach(Section):
     order: Place | None = None
     watch: Place = "stages/arrays.py"
     mixed: bool = False
+    views: Count = 1
+    crop: Annotated[int, Field(ge=0)] = 2
+    flip: bool = False
 
     @property
     def guide(self) -> str | None:
@@ -104,6 +106,18 @@ class Teach(Section):
                 f"teach.watch: found {self.watch!r}, but strategy {self.strategy!r} reads {key}: {self.guide!r}; name that here too, "
                 "so that `dvc repro` notices when it changes"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _viewed(self) -> "Teach":
+        from stages.views import too_many
+
+        if self.views > 1 and self.mixed:
+            raise ValueError(
+                f"teach.views: {self.views} with teach.mixed: true; mixed inputs are made of clean samples, which are bought with views: 1"
+            )
+        if self.views > 1 and (wrong := too_many(self.views, self.crop, self.flip)):
+            raise ValueError(wrong)
         return self
 
 
@@ -157,6 +171,7 @@ class Params(Section):
     data: Data = Data()
     transfer: Transfer = Transfer()
     teacher: Teacher = Teacher()
+    teachers: list[Teacher] = Field(default=[])
     pretrain: Pretrain
     teach: Teach = Teach()
     compare: Compare = Compare()
@@ -165,13 +180,6 @@ class Params(Section):
     methods: dict[str, dict[str, Any] | None]
     evaluate: Evaluate = Evaluate()
     registry: Register = Field(default=Register(), alias="register")  # BaseModel has a `register` of its own
-
-
-def _check_teaching(params: Params, path: Path) -> None:
-    if params.teacher.kind == "experts" and params.teach.mixed:
-        raise UserError(
-            f"{path}: teach.mixed: true, but teacher.kind 'experts' answers samples of the pool alone, whose difficulty is known"
-        )
 
 
 def comparison_set(params: Params, name: str) -> tuple[str, ComparisonSet] | None:
@@ -196,6 +204,8 @@ def load(path: Path = FILE) -> Params:
     """
     from ruamel.yaml import YAML, YAMLError  # the parser that DVC uses, so that both read `5e-4` as a number
 
+    from stages.param_checks import check
+
     try:
         raw = YAML(typ="safe", pure=True).load(path.read_text())
     except FileNotFoundError:
@@ -209,38 +219,8 @@ def load(path: Path = FILE) -> Params:
     except ValidationError as error:
         lines = "; ".join(_explain(one, raw) for one in error.errors())
         raise UserError(f"{path}: {lines}") from None
-    _check_names(params, path)
-    _check_teaching(params, path)
+    check(params, path)
     return params
-
-
-def _check_names(params: Params, path: Path) -> None:
-    """Names that are listed elsewhere: methods and architectures (both lists are free of torch)."""
-    from stages.models import check_arch
-    from stages.signals import FAMILIES
-    from stages.train.methods import METHODS, resolve
-
-    for method in params.study.methods:
-        resolve(method, params.methods.get(method))
-        if method not in params.methods:
-            raise UserError(
-                f"{path}: methods.{method}: no such section, but study.methods lists it; add `{method}: {{}}`"
-            )
-    for name, section in params.methods.items():
-        if resolve(name, section).method and re.search(r"[^a-zA-Z0-9+_-]", name):
-            raise UserError(f"{path}: methods.{name}: a name is made of letters, digits, +, - and _: it names folders")
-    for name in params.compare.sets:
-        if name not in METHODS and name not in params.methods:
-            raise unknown(f"{path}: compare.sets", name, {*METHODS, *params.methods})
-    for name in params.teacher.signals:
-        if name not in FAMILIES:
-            raise unknown(f"{path}: teacher.signals", name, FAMILIES)
-    check_arch(f"{path}: student.arch", params.student.arch)
-    if params.teacher.kind == "checkpoint":
-        check_arch(f"{path}: teacher.arch", params.teacher.arch)
-    for place, one in enumerate([*params.teacher.experts, *([params.teacher.free] if params.teacher.free else [])]):
-        name = f"experts[{place}]" if place < len(params.teacher.experts) else "free"
-        check_arch(f"{path}: teacher.{name}.arch", one.arch)
 
 
 def _explain(error: Any, raw: dict) -> str:
@@ -255,7 +235,8 @@ def _explain(error: Any, raw: dict) -> str:
     if error["type"] == "missing":
         return f"{key}: missing"
     if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
+        text = str(error["ctx"]["error"])
+        return text if where[:1] != ["teachers"] else f"teachers.{where[1]}: {text}"  # which speaks of `teacher`
     return f"{key}: found {found!r}. {error['msg']}"
 
 
@@ -265,8 +246,12 @@ def _fields(where: list) -> list[str]:
     for part in where:
         if model is Compare and part == "sets":
             return sorted(ComparisonSet.model_fields)
+        if isinstance(part, int):  # an item of a list, whose model is known already
+            continue
         fields = {field.alias or name: field for name, field in model.model_fields.items()}
         annotation = fields[part].annotation
+        if get_origin(annotation) is list:
+            annotation = get_args(annotation)[0]
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             break
         model = annotation

@@ -1,37 +1,83 @@
 """What must hold before the first call is paid: every method of the study exists, is set up rightly, and can have its signals."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from stages.errors import UserError
+from stages.errors import UserError, unknown
+from stages.param_checks import MAIN
 from stages.params import Params, comparison_set
+from stages.sections import REMOTE, Teacher
 
 ROWS = 8  # of the empty answer on which methods are tried
 
 
-def check_methods(params: Params, offered: Collection[str] | None) -> None:
+Offer = Collection[str] | None  # families of signals that a teacher gives; None: not known before it is loaded
+
+
+def offer(teacher: Teacher) -> Offer:
+    """What a teacher's section says of the families of signals that it gives."""
+    if teacher.kind == "checkpoint":
+        return teacher.signals
+    if teacher.kind == "experts":
+        return ("logits", "difficulty", "expert")
+    return ("logits",) if teacher.kind in REMOTE and teacher.kind != "http" else None
+
+
+def check_methods(params: Params, offered: Offer, further: Mapping[str, Offer] | None = None) -> None:
     """Raises UserError where a method of the study has a wrong setting, needs a family of signals that is not in `offered` (the
-    teacher's; None: not known), compares without a comparison set, or reads mixed inputs that are not to be bought."""
+    teacher's), compares without a comparison set, reads mixed inputs that are not to be bought, or several teachers where there is
+    one, or one that does not give what it needs: `further`, those of `teachers` by name (None: as their sections say)."""
     from stages.train.methods import METHODS, build, card, check_settings, resolve
 
+    further = {one.name: offer(one) for one in params.teachers} if further is None else further
     for name, section in params.methods.items():
         check_settings(name, section)
     for name in params.study.methods:
         objective, about = build(name, params.methods[name]), card(resolve(name, params.methods[name]).method)
         missing = set() if offered is None else set(objective.signals) - set(offered)
         if offered is not None and missing:
-            able = [other for other in METHODS if set(card(other).signals) <= set(offered)]
+            cards = {other: card(other) for other in METHODS}
+            able = [other for other, one in cards.items() if set(one.signals) <= set(offered) and not one.several]
             raise UserError(
                 f"study.methods: {name!r} needs {', '.join(sorted(missing))}, but the teacher gives only {', '.join(offered)} "
                 f"(teacher.signals). Methods that would work: {', '.join(able)}"
             )
         if about.compares:
             _check_comparisons(params, name, objective.method, offered)
+        if about.views == "mixed" and params.teach.views > 1:
+            raise UserError(
+                f"study.methods: {name!r} reads clean samples and mixes of them, but teach.views: {params.teach.views} buys augmented "
+                "views instead; set teach.views: 1 and teach.mixed: true, or leave it out of this study"
+            )
         if about.views == "mixed" and not params.teach.mixed:
             raise UserError(
                 f"study.methods: {name!r} reads mixed inputs, each one a call; set teach.mixed: true, and half of a budget "
                 "more is bought: its cells use half of the clean samples and these"
             )
+        if about.several:
+            _check_several(name, objective.method, further)
+
+
+def _check_several(name: str, method: Any, further: Mapping[str, Offer]) -> None:
+    """Raises UserError where a method that reads several teachers has one, lacks a signal of one, or weighs one that is not there."""
+    if not further:
+        raise UserError(
+            f"study.methods: {name!r} reads the answers of several teachers, but teachers is []; list at least one there, with the keys "
+            f"of `{MAIN}`: each is asked for the same samples, and a sample then costs 1 + the number of teachers calls"
+        )
+    for other, given in further.items():
+        missing = set() if given is None else set(method.signals) - set(given)
+        if given is not None and missing:
+            raise UserError(
+                f"study.methods: {name!r} needs {', '.join(sorted(missing))} of every teacher, but {other!r} of teachers gives only "
+                f"{', '.join(given)} (its signals)"
+            )
+    weights, named = getattr(method, "weights", {}), (MAIN, *further)
+    for key in weights:
+        if key not in named:
+            raise unknown(f"methods.{name}.weights", key, named)
+    if not any(weights.get(key, 1.0) for key in named):
+        raise UserError(f"methods.{name}.weights: found {weights}; no teacher is left that weighs more than 0")
 
 
 def _check_comparisons(params: Params, name: str, method: Any, offered: Collection[str] | None) -> None:
@@ -103,6 +149,8 @@ def check_shapes(params: Params, facts: dict[str, Any], teacher: Any) -> None:
                 classes=model["classes"], steps=10, per_epoch=1, seed=0, pixels=half["images"],
                 normalise=lambda images: images.float(), make_student=lambda arch=None: make(of(model, arch)),
                 student_model=student, mixed={**half, "logits": given["logits"]} if "logits" in given else {},
+                others={one.name: {"logits": torch.zeros(ROWS, model["classes"])} for one in params.teachers},
+                present={one.name: torch.ones(ROWS, dtype=torch.bool) for one in params.teachers},
                 constants={key: torch.from_numpy(value) for key, value in teacher.constants().items()},
             )
         )  # fmt: skip

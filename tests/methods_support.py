@@ -13,7 +13,9 @@ def tensors(arrays):
     return {name: torch.as_tensor(array) for name, array in arrays.items()}
 
 
-def batch_of(labels, teacher=None, *, groups=None, rows=None, step=0, images=None, seed=0, extra=None):
+def batch_of(
+    labels, teacher=None, *, groups=None, rows=None, step=0, images=None, seed=0, extra=None, others=None, present=None
+):
     """A Batch of float64 teacher signals (arrays or tensors, (B, …))."""
     labels = torch.as_tensor(labels, dtype=torch.int64)
     count = len(labels)
@@ -26,6 +28,8 @@ def batch_of(labels, teacher=None, *, groups=None, rows=None, step=0, images=Non
         step,
         torch.Generator().manual_seed(seed),
         extra or {},
+        {name: tensors(one) for name, one in (others or {}).items()},
+        tensors(present or {}),
     )
 
 
@@ -61,22 +65,26 @@ def made(name, settings=None, facts=None, dtype=torch.float64, seed=0):
     return objective.to(dtype)
 
 
+def _leaves(arrays):
+    """Tensors that would take a gradient, where they hold numbers that can have one."""
+    return {
+        name: value.clone().requires_grad_() if value.is_floating_point() else value for name, value in arrays.items()
+    }
+
+
 def terms(objective, student, batch):
     """The objective's terms as floats, for student signals given as arrays, and the student's gradients.
 
     Checks what holds for every method: finite gradients, and none that reaches the teacher.
     """
     ours = {name: torch.tensor(array, requires_grad=True) for name, array in student.items()}
-    theirs = {
-        name: value.clone().requires_grad_() if value.is_floating_point() else value
-        for name, value in batch.teacher.items()
-    }
-    given = objective(ours, batch._replace(teacher=theirs))
+    theirs, others = _leaves(batch.teacher), {name: _leaves(one) for name, one in batch.others.items()}
+    given = objective(ours, batch._replace(teacher=theirs, others=others))
     total = sum(given.values())
     total.backward()
     assert torch.isfinite(total)
     for name, value in ours.items():
         assert value.grad is None or torch.isfinite(value.grad).all(), name
-    for name, value in theirs.items():
-        assert value.grad is None or not value.grad.any(), f"a gradient reaches the teacher's {name}"
+    for name, value in [pair for one in (theirs, *others.values()) for pair in one.items()]:
+        assert value.grad is None or not value.grad.any(), f"a gradient reaches a teacher's {name}"
     return {name: value.item() for name, value in given.items()}, {name: value.grad for name, value in ours.items()}

@@ -20,6 +20,7 @@ from stages.evaluate.tables import write_rows
 from stages.models import load_student, signals
 from stages.models.preprocess import to_float
 from stages.params import cell_name, load
+from stages.views import Images, bought
 
 SINGLE_REPEATS = 5  # a handful is enough for a median, and costs milliseconds
 
@@ -33,8 +34,8 @@ def main(argv: list[str]) -> None:
     model, student = load_student(source)
     model = model.to(device).to(memory_format=torch.channels_last)  # a third to a half faster on CPU
 
-    def answer(images: np.ndarray, rows: np.ndarray | None = None) -> tuple[np.ndarray, list[float]]:
-        logits, times = predict(model, images, rows, student["mean"], student["std"], settings.batch_size, device)
+    def answer(images: np.ndarray | Images) -> tuple[np.ndarray, list[float]]:
+        logits, times = predict(model, images, None, student["mean"], student["std"], settings.batch_size, device)
         if not np.isfinite(logits).all():
             raise UserError(f"{source}: its logits are not finite: the training diverged; try a smaller train.lr")
         return logits, times
@@ -56,7 +57,7 @@ def main(argv: list[str]) -> None:
     outputs = Path("outputs") / str(budget)
     if "logits" in read_json(outputs / "meta.json")["signals"]:  # a `python` teacher may give embeddings alone
         taught = read_array(outputs / "logits.npy")
-        own, _ = answer(read_array(Path("data/train/images.npy")), read_array(outputs / "positions.npy"))
+        own, _ = answer(bought(read_array(Path("data/train/images.npy")), outputs))
         figures["agreement_with_teacher"] = metrics.agreement(own, taught)
         figures["top1_recentred"] = metrics.top_k(logits - metrics.offset(own, taught), labels, 1)
     figures |= metrics.retrieval_map(embed(images), labels)
@@ -81,7 +82,7 @@ def main(argv: list[str]) -> None:
 
 def predict(
     model: Callable[[torch.Tensor], torch.Tensor],
-    images: np.ndarray,
+    images: np.ndarray | Images,
     rows: np.ndarray | None,
     mean: list[float],
     std: list[float],

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from stages.errors import UserError, run
+from stages.evaluate.spend import parts, total
 
 
 def print_summary(folder: Path, console: Console | None = None) -> None:
@@ -54,10 +55,11 @@ def _print_spend(console: Console, folder: Path) -> None:
     if not spend:
         return
     bill = max(spend, key=lambda s: s["calls"])  # budgets are nested: the largest holds the others
-    calls, cost = (bill[key] + bill.get(f"mixed_{key}", 0) for key in ("calls", "cost"))
-    new, mixed = sum(s["new_calls"] for s in spend), bill.get("mixed_calls", 0)
+    calls, cost = total(bill)
+    new = sum(s["new_calls"] for s in spend)
+    beside = ", ".join(f"{number} for {what}" for what, (number, _) in parts(bill).items())
     console.print(
-        f"Spent: [bold]{calls}[/bold] teacher calls in all{f' ({mixed} of them for mixed inputs)' if mixed else ''}, "
+        f"Spent: [bold]{calls}[/bold] teacher calls in all{f' ({beside})' if beside else ''}, "
         f"cost {cost:.2f}; [bold]{new}[/bold] new in the last run of teach."
     )
 

@@ -3,6 +3,7 @@
 from math import isnan
 from typing import Any
 
+from stages.evaluate.spend import BESIDE, parts, total
 from stages.evaluate.study import BASELINES
 from stages.params import Params
 
@@ -39,12 +40,19 @@ def _studied(params: Params, study: dict[str, Any]) -> str:
         f"- **Teacher**: {teacher.get('name', params.teacher.name)} ({params.teacher.kind}{known}).",
         f"- **Student**: {params.student.arch}, {_parameters(study)} parameters; {params.train.steps} steps of "
         f"{params.train.batch_size}.",
-        f"- **Budgets**: {_list(study['budgets'])} teacher calls, bought in {params.teach.strategy} order; "
+        f"- **Budgets**: {_list(study['budgets'])} teacher calls, bought in {params.teach.strategy} order{_views(params)}; "
         f"a smaller budget is part of a larger one.",
         f"- **Methods**: {'; '.join(_method(study, m) for m in study['methods'])}.",
         f"- **Seeds**: {_list(study['seeds'])}.",
     ]
     return "\n".join(lines)
+
+
+def _views(params: Params) -> str:
+    """What was bought of a sample, where that is not the sample as it is."""
+    if params.teach.views == 1:
+        return ""
+    return f", each sample in {params.teach.views} augmented views, a call each, which students see as they were bought"
 
 
 def _altered(data: dict[str, Any]) -> str:
@@ -155,20 +163,22 @@ def _needed(study: dict[str, Any], needed: list[Row]) -> str:
 
 def _spent(study: dict[str, Any]) -> str:
     spend = [study["spend"][budget] for budget in study["budgets"]]
-    mixed = any("mixed_calls" in s for s in spend)
-    lines = [
-        "| budget | calls |" + (" for mixed inputs |" if mixed else "") + " cost | usable answers |",
-        "|---:|---:|" + ("---:|" if mixed else "") + "---:|---:|",
-    ]
+    beside = list(dict.fromkeys(what for s in spend for what in parts(s)))  # in the order in which they were bought
+    columns = ["budget", "calls", *beside, "cost", "usable answers"]
+    lines = [f"| {' | '.join(columns)} |", "|" + "---:|" * len(columns)]
     for budget, s in zip(study["budgets"], spend, strict=True):
-        more = f" {s.get('mixed_calls', 0)} |" if mixed else ""
-        lines.append(f"| {budget} | {s['calls']} |{more} {s['cost'] + s.get('mixed_cost', 0):.2f} | {s['usable']} |")
-    used = (
-        "`mixkd` used half of the clean answers of its budget and as many mixed ones; every other method used all clean ones."
-        if mixed
-        else "Every method and seed used the same answers."
-    )
-    return "\n".join(lines) + f"\n\nBudgets are nested, so the largest row is the whole bill. {used}"
+        more = [f" {parts(s).get(what, (0, 0.0))[0]} |" for what in beside]
+        lines.append(f"| {budget} | {s['calls']} |{''.join(more)} {total(s)[1]:.2f} | {s['usable']} |")
+    used = []
+    if BESIDE["mixed"] in beside:
+        used.append("`mixkd` used half of the clean answers of its budget and as many mixed ones.")
+    if any("teachers" in s for s in spend):
+        used.append(
+            "Methods of several teachers (`multi-kd`) used the further teachers' answers, too, and so cost more calls."
+        )
+    others = "Every other method and seed" if used else "Every method and seed"
+    used.append(f"{others} used the same answers.")
+    return "\n".join(lines) + f"\n\nBudgets are nested, so the largest row is the whole bill. {' '.join(used)}"
 
 
 def _reading(study: dict[str, Any], paired: list[Row]) -> str:

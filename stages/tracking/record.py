@@ -165,7 +165,7 @@ def file_digest(path: Path) -> str | None:
 def _datasets(budget: int) -> list[Dataset]:
     """The inputs of a cell with digests of their content."""
     outputs = Path("outputs", str(budget))
-    arrays = sorted(outputs.glob("*.npy"))
+    arrays = sorted(outputs.rglob("*.npy"))
     return [
         Dataset("train", pool_digest("train"), "data/train", "training"),
         Dataset("outputs", digest(*(read_array(path) for path in arrays)), str(outputs), "teacher outputs"),

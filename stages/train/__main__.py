@@ -15,6 +15,8 @@ from stages.train.loop import Progress as Trained
 from stages.train.loop import Row
 from stages.train.methods import build, card, resolve
 from stages.train.run import describe, read_split, train
+from stages.views import FILE as VIEWS
+from stages.views import bought as images_of
 
 
 def main(argv: list[str]) -> None:
@@ -43,24 +45,27 @@ def train_cell(
     about, objective = card(resolve(name, section).method), build(name, section)
     bought, compared = Path(f"outputs/{budget}"), Path(f"comparisons/{budget}/{name}")
     images, labels = read_split("train")
-    positions = read_array(bought / "positions.npy")
+    positions, seen = read_array(bought / "positions.npy"), images_of(images, bought)
     teacher, constants = read_signals(bought, objective.signals)
     mixed = {}
     if about.views == "mixed":  # as many calls as any other cell of this budget: half clean, half mixed
         clean = max(2, len(positions) - budget // 2)
         positions, teacher = positions[:clean], {key: values[:clean] for key, values in teacher.items()}
         mixed = read_mixed(bought, name, positions)
+    others, present = read_others(bought, objective.method.signals, len(positions)) if about.several else ({}, {})
     groups = read_json(compared / "meta.json")
     members, weights = _groups(name, about.compares, compared, groups)
     model = describe(params.student.arch, images, params.student.taps)
     done, speed = train(
         parameters.cell_name(budget, name, seed), model, objective, params.train, seed,
-        images=images[positions], labels=labels[positions], teacher=teacher, members=members, weights=weights,
-        constants=constants, mixed=mixed, identity=[name, section], on_row=on_row,
+        images=seen[: len(positions)], labels=labels[positions], augment=not seen.of_views,
+        teacher=teacher, members=members, weights=weights, constants=constants, mixed=mixed, others=others, present=present,
+        identity=[name, section], on_row=on_row,
     )  # fmt: skip
     best = done.history[[row["step"] for row in done.history].index(done.best_step)]
     meta = {
         "budget": budget, "method": name, "seed": seed, "samples": len(positions), "comparisons": groups,
+        "augmentation": "views as bought" if seen.of_views else "random",
         "settings": {"train": params.train.model_dump(), "student": params.student.model_dump(), name: section or {}},
         "best_step": done.best_step, "val_top1": best["val_top1"], "val_loss": best["val_loss"],
     }  # fmt: skip
@@ -98,6 +103,39 @@ def read_mixed(bought: Path, name: str, positions: np.ndarray) -> dict[str, np.n
     for key in ("first", "second"):
         mixed[key] = np.array([row.get(int(position), -1) for position in mixed[key]], dtype=np.int64)
     return {key: values[kept] for key, values in mixed.items()}
+
+
+def read_others(
+    bought: Path, families: tuple[str, ...], rows: int
+) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, np.ndarray]]:
+    """What the further teachers of outputs/<budget>/teachers/ said, as `Facts` has it: ({name: {signal: (rows, …)}}, {name: (rows,)
+    bool}), row for row as the first `rows` of outputs/<budget>/; zeros where one has no answer that can be used.
+
+    Raises UserError where there are none, or one lacks a family.
+    """
+    folders = sorted(path.parent for path in (bought / "teachers").glob("*/meta.json"))
+    if not folders:
+        raise UserError(f"{bought / 'teachers'}: no further teacher was asked; list them in params.yaml: teachers")
+    wanted = _asked(bought)[:rows]
+    others, present = {}, {}
+    for folder in folders:
+        said, _ = read_signals(folder, families)
+        place = {one: row for row, one in enumerate(_asked(folder))}
+        found = np.array([place.get(one, -1) for one in wanted], dtype=np.int64)
+        there = found >= 0
+        others[folder.name] = {
+            key: np.where(there.reshape(-1, *[1] * (values.ndim - 1)), values[found], np.zeros((), values.dtype))
+            for key, values in said.items()
+        }
+        present[folder.name] = there
+    return others, present
+
+
+def _asked(folder: Path) -> list[tuple[bytes, ...]]:
+    """What each row of an export answers: the sample's content id, and its view where views were bought."""
+    ids = read_array(folder / "ids.npy")
+    views = read_array(folder / VIEWS) if (folder / VIEWS).exists() else np.zeros((len(ids), 0), dtype=np.int32)
+    return [(bytes(id), view.tobytes()) for id, view in zip(ids, views, strict=True)]
 
 
 def _groups(name: str, compares: bool, folder: Path, groups: dict[str, Any]) -> Any:

@@ -15,6 +15,8 @@ class Facts:
     constants: what the teacher has one of: classifier_weight (C, d), classifier_bias (C,).
     mixed: mixed inputs that were bought: images (m, C, H, W) uint8, logits (m, C), first and second (m,) rows of the bought
     samples, lam (m,) the first one's share; empty where none were.
+    others: for a method that reads several teachers, what each of `teachers` said of the same samples, {name: {signal: (n, …)}}, and
+    present: {name: (n,) bool}, false where that one has no answer that can be used, and its values stand for nothing.
     pixels (n, C, H, W) uint8; `normalise` turns such images into what the student sees.
     `make_student()` gives a fresh copy of the student's architecture, `make_student(arch)` one of another.
     """
@@ -32,3 +34,5 @@ class Facts:
     student_model: nn.Module
     constants: dict[str, Tensor] = field(default_factory=dict)
     mixed: dict[str, Tensor] = field(default_factory=dict)
+    others: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    present: dict[str, Tensor] = field(default_factory=dict)

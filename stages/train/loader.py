@@ -15,12 +15,14 @@ class Loader:
 
     images (N, C, H, W) uint8, labels (N,) int64, teacher {signal: (N, …)} on one device; `members` (M, k) int64 makes every
     batch ⌊batch_size / k⌋ whole groups; without them it is `batch_size` samples without replacement (all N where N is less).
-    `weights` (k,) are one group's weights: with `members`, or alone for comparisons within each batch.
+    `weights` (k,) are one group's weights: with `members`, or alone for comparisons within each batch. `others` and `present` as in
+    `Facts`.
     """
 
     def __init__(
         self, images: Tensor, labels: Tensor, teacher: dict[str, Tensor], *, mean: list[float], std: list[float],
         batch_size: int, crop: int, flip: bool, seed: int, members: Tensor | None = None, weights: Tensor | None = None,
+        others: dict[str, dict[str, Tensor]] | None = None, present: dict[str, Tensor] | None = None,
     ):  # fmt: skip
         device = images.device
         self.size = images.shape[-2:]
@@ -29,6 +31,7 @@ class Loader:
             0, 2, 3, 1
         ).contiguous()  # (N, H, W, C): a gathered batch is channels_last as it is
         self.labels, self.teacher, self.members = labels, teacher, members
+        self.others, self.present = others or {}, present or {}
         self.mean = 255 * torch.tensor(mean, device=device)
         self.scale = 1 / (255 * torch.tensor(std, device=device))
         self.crop, self.flip, self.seed = crop, flip, seed
@@ -55,8 +58,12 @@ class Loader:
         if self.members is not None:
             index = self.members[index].flatten()
         self._reseed(2 * step + 1)
-        teacher = {signal: _ready(values[index]) for signal, values in self.teacher.items()}
-        return Batch(self._images(index), self.labels[index], teacher, self.groups, index, step, self.generator, {})
+        others = {name: _taken(one, index) for name, one in self.others.items()}
+        present = {name: one[index] for name, one in self.present.items()}
+        return Batch(
+            self._images(index), self.labels[index], _taken(self.teacher, index), self.groups, index, step, self.generator, {},
+            others, present,
+        )  # fmt: skip
 
     def _reseed(self, number: int) -> None:
         # Odd numbers are steps, even ones epochs; the multiplier keeps seeds apart for any length of training.
@@ -80,6 +87,7 @@ class Loader:
         return ((pixels.float() - self.mean) * self.scale).permute(0, 3, 1, 2)
 
 
-def _ready(values: Tensor) -> Tensor:
-    """Stored halves become float32; packed bits stay what they are."""
-    return values.float() if values.is_floating_point() else values
+def _taken(said: dict[str, Tensor], index: Tensor) -> dict[str, Tensor]:
+    """A teacher's signals of these rows. Stored halves become float32; packed bits stay what they are."""
+    taken = {signal: values[index] for signal, values in said.items()}
+    return {signal: values.float() if values.is_floating_point() else values for signal, values in taken.items()}

@@ -40,15 +40,17 @@ def describe(arch: str, images: np.ndarray, taps: Sequence[str] = ()) -> dict[st
 
 def train(
     name: str, model: dict[str, Any], objective: Objective, settings: Any, seed: int, *,
-    images: np.ndarray, labels: np.ndarray, teacher: dict[str, np.ndarray],
+    images: np.ndarray, labels: np.ndarray, teacher: dict[str, np.ndarray], augment: bool = True,
     members: np.ndarray | None = None, weights: np.ndarray | None = None,
     constants: dict[str, np.ndarray] | None = None, mixed: dict[str, np.ndarray] | None = None,
+    others: dict[str, dict[str, np.ndarray]] | None = None, present: dict[str, np.ndarray] | None = None,
     validation: tuple[np.ndarray, np.ndarray] | None = None, identity: Any = None, on_row: Any = lambda row: None,
 ) -> tuple[Trained, dict[str, Any]]:  # fmt: skip
     """Train the model described by `model` with `objective`; returns what came of it and the run's speed.
 
-    Arrays as in `Loader` and `Facts`; `validation` (images, labels) is data/val where it is None. `identity` joins the arrays and
-    settings in deciding whether a checkpoint is this run's. Where the objective gives the student another head, `model` is told.
+    Arrays as in `Loader` and `Facts`; without `augment` images are seen as they are, neither cropped nor flipped at random.
+    `validation` (images, labels) is data/val where it is None. `identity` joins the arrays and settings in deciding whether a
+    checkpoint is this run's. Where the objective gives the student another head, `model` is told.
     """
     torch.manual_seed(seed)
     student = make(model)
@@ -62,8 +64,10 @@ def train(
 
     loader = Loader(
         place(images), place(labels), place_all(teacher),
-        mean=model["mean"], std=model["std"], batch_size=settings.batch_size, crop=settings.crop, flip=settings.flip, seed=seed,
+        mean=model["mean"], std=model["std"], batch_size=settings.batch_size, seed=seed,
+        crop=settings.crop if augment else 0, flip=settings.flip and augment,
         members=None if members is None else place(members).long(), weights=None if weights is None else torch.from_numpy(weights),
+        others={key: place_all(said) for key, said in (others or {}).items()}, present=place_all(present),
     )  # fmt: skip
     mean, std = (torch.tensor(model[key], device=fabric.device)[:, None, None] for key in ("mean", "std"))
     objective.to(fabric.device).setup(
@@ -72,7 +76,7 @@ def train(
             classes=model["classes"], steps=settings.steps, per_epoch=loader.per_epoch, seed=seed, pixels=place(images),
             normalise=lambda pixels: (pixels.float() / 255 - mean) / std,
             make_student=lambda arch=None: make(of(model, arch)), student_model=student,
-            constants=place_all(constants), mixed=place_all(mixed),
+            constants=place_all(constants), mixed=place_all(mixed), others=loader.others, present=loader.present,
         )
     )  # fmt: skip
     student = objective.wrap(student)
@@ -81,9 +85,10 @@ def train(
     learner = Learner(student, objective, settings.compile)
     validation = validation or read_split("val")
     val_images, val_labels = (place(array) for array in validation)
-    more = [*(constants or {}).values(), *(mixed or {}).values()]
+    more = [*(constants or {}).values(), *(mixed or {}).values(), *(present or {}).values()]
+    more += [values for said in (others or {}).values() for values in said.values()]
     arrays = [images, labels, *validation, *teacher.values(), *(a for a in (members, weights) if a is not None), *more]
-    where = [list(teacher), str(fabric.device), type(fabric.strategy.precision).__name__]
+    where = [list(teacher), list(others or {}), augment, str(fabric.device), type(fabric.strategy.precision).__name__]
     checkpoint = Checkpoint(
         name, run_digest(model, vars(settings), seed, identity, where, digest(*arrays), torch.get_num_threads())
     )

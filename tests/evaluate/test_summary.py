@@ -47,7 +47,7 @@ def test_mixed_inputs_are_on_the_bill(make):
     for path in (root / "spend/100.json", root / "outputs/100/spend.json"):
         write_json(path, read_json(path) | {"mixed_calls": 50, "mixed_cost": 0.5})
     report.main([])
-    assert "Spent: 150 teacher calls in all (50 of them for mixed inputs), cost 1.50" in printed(root)
+    assert "Spent: 150 teacher calls in all (50 for mixed inputs), cost 1.50" in printed(root)
     assert "| 100 | 100 | 50 | 1.50 | 100 |" in (root / "report/report.md").read_text()
 
 

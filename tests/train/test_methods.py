@@ -99,6 +99,13 @@ def bought(widths, scale=1.0):
     return teacher, constants, mixed
 
 
+def of_others(scale=1.0):
+    """What two further teachers said of N samples, one of which said nothing of some."""
+    draw = torch.Generator().manual_seed(4)
+    others = {name: {"logits": scale * torch.randn(N, CLASSES, generator=draw)} for name in ("second", "third")}
+    return others, {"second": torch.ones(N, dtype=torch.bool), "third": torch.arange(N) % 3 > 0}
+
+
 def learner_of(name, scale=1.0, student_scale=1.0):
     """A student and the objective of `name` as one training has them, and its batch of a step."""
     torch.manual_seed(0)
@@ -107,6 +114,7 @@ def learner_of(name, scale=1.0, student_scale=1.0):
     with torch.no_grad():
         student.fc.weight *= student_scale
     teacher, constants, mixed = bought(OURS if base in SAME_WIDTHS else THEIRS, scale)
+    others, present = of_others(scale) if card(base).several else ({}, {})
     pixels = torch.randint(0, 256, (N, 1, SIDE, SIDE), generator=torch.Generator().manual_seed(2), dtype=torch.uint8)
     labels = torch.randint(0, CLASSES, (N,), generator=torch.Generator().manual_seed(3))
     labels[:B:2] = teacher["logits"].argmax(1)[:B:2]  # a teacher that is right at times
@@ -114,7 +122,7 @@ def learner_of(name, scale=1.0, student_scale=1.0):
         shapes = signals(student.eval(), torch.zeros(2, 1, SIDE, SIDE), maps=True)
     facts = facts_of(
         shapes, teacher, labels=labels, classes=CLASSES, steps=STEPS, pixels=pixels, constants=constants, mixed=mixed,
-        make_student=lambda arch=None: Tiny(), student_model=student,
+        make_student=lambda arch=None: Tiny(), student_model=student, others=others, present=present,
     )  # fmt: skip
     objective.setup(facts)
     learner = Learner(objective.wrap(student), objective).train()
@@ -126,7 +134,13 @@ def learner_of(name, scale=1.0, student_scale=1.0):
         }
         groups = listed(B // 2, torch.from_numpy(group_weights(2)).float())
         images = facts.normalise(pixels[:B])
-        return batch_of(labels[:B], theirs, groups=groups, images=images, step=step, seed=step)
+        further = {
+            name: {key: value[:B].requires_grad_() for key, value in one.items()} for name, one in others.items()
+        }
+        answered = {name: one[:B] for name, one in present.items()}
+        return batch_of(
+            labels[:B], theirs, groups=groups, images=images, step=step, seed=step, others=further, present=answered
+        )
 
     return learner, batch
 
@@ -140,6 +154,7 @@ def test_every_method_has_a_file_of_its_name_and_says_what_it_needs():
         assert about.compares == name.startswith("ckd"), name
         assert (about.calls == 0) == (about.signals == ()) == (name in NO_TEACHER), name
         assert about.views == ("mixed" if name == "mixkd" else "clean")
+        assert about.several == (name == "multi-kd")
         assert not about.online
         assert name in load_class(name).__module__
         assert sys.modules[load_class(name).__module__].__doc__.startswith(f"`{name}`: "), name
@@ -160,7 +175,8 @@ def test_steps_of_every_method(name):
         sum(terms.values()).backward()
         for key, one in learner.named_parameters():
             assert one.grad is None or torch.isfinite(one.grad).all(), key
-        for key, value in given.teacher.items():
+        said = [given.teacher, *given.others.values()]
+        for key, value in [pair for one in said for pair in one.items()]:
             assert value.grad is None or not value.grad.any(), f"a gradient reaches the teacher's {key}"
         missing -= {key for key, one in learner.objective.named_parameters() if one.grad is not None}
     assert not missing

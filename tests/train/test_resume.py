@@ -26,6 +26,12 @@ MODEL = {
 QUICK = {"ft": {"pretrain_steps": 5}, "rrd": {"bank": 40}, "crd": {"negatives": 64}}
 
 
+FURTHER = {
+    "others": {"second": {"logits": np.random.default_rng(0).normal(size=(N, 10)).astype(np.float32)}},
+    "present": {"second": np.arange(N) % 5 > 0},
+}
+
+
 class Broken(Exception):
     pass
 
@@ -57,7 +63,8 @@ def train(name, on_row=lambda row: None, objective=None):
         f"resume-{name}", dict(MODEL), objective, SETTINGS, 0, images=images[:N], labels=labels[:N], teacher=teacher,
         weights=group_weights(2).astype("float32") if about.compares else None,
         constants=constants if "classifier" in objective.signals else None,
-        mixed=mixed if about.views == "mixed" else None, validation=(images[N:], labels[N:]), on_row=on_row,
+        mixed=mixed if about.views == "mixed" else None, **(FURTHER if about.several else {}),
+        validation=(images[N:], labels[N:]), on_row=on_row,
     )  # fmt: skip
     return done
 

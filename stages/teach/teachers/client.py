@@ -45,8 +45,8 @@ class HttpTeacher:
         """Raises UserError for an address or a key that cannot be used, and for limits that cannot be kept."""
         if settings.idempotent and settings.batch_size > 1 and not getattr(format, "keyed", False):
             raise UserError(
-                f"teacher.idempotent: true with teacher.batch_size {settings.batch_size}: the key stands for the whole request, and after a "
-                "kill the same images may not come together again, so that they would be charged twice. Set teacher.batch_size: 1, or "
+                f"teacher.idempotent: true with teacher.batch_size {settings.batch_size}: the key is that of the whole request; after a "
+                "kill the same images may not come together again, and would be charged twice. Set teacher.batch_size: 1, or "
                 "teacher.idempotent: false; a format of your own that sends each image's key may say so with `keyed = True`"
             )
         self.format, self.settings = format, settings

@@ -39,6 +39,7 @@ METHODS = {  # name: its class, in the file of that name
     "ofa": "OFA",
     "r2kd": "R2KD",
     "ces-kd": "CESKD",
+    "multi-kd": "MultiKD",
     # comparisons
     "ckd-mse": "CKDMSE",
     "ckd-kl": "CKDKL",
@@ -96,6 +97,7 @@ class Card(NamedTuple):
     views: str = "clean"  # or mixed: it also reads mixed inputs, each one a call
     online: bool = False  # calls the teacher while it trains
     calls: float = 1.0  # teacher calls a sample
+    several: bool = False  # reads the answers of `teachers` too: as many calls more a sample, each
 
 
 def resolve(name: str, section: dict[str, Any] | None) -> Spec:

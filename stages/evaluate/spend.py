@@ -1,0 +1,24 @@
+"""What a budget came to in all: the calls that its methods share, and what was bought beside them for some."""
+
+from typing import Any
+
+BESIDE = {"mixed": "mixed inputs", "recheck": "asking again"}  # keys of spend.json, and their words
+
+
+def parts(spend: dict[str, Any]) -> dict[str, tuple[int, float]]:
+    """{what: (calls, cost)} bought beside a budget's own calls: mixed inputs, answers asked again, further teachers by name."""
+    beside = {
+        words: (spend[f"{key}_calls"], spend.get(f"{key}_cost", 0.0))
+        for key, words in BESIDE.items()
+        if spend.get(f"{key}_calls")
+    }
+    for name, one in spend.get("teachers", {}).items():
+        more = sum(one.get(f"{key}_calls", 0) for key in BESIDE), sum(one.get(f"{key}_cost", 0.0) for key in BESIDE)
+        beside[f"teacher {name}"] = (one["calls"] + more[0], one["cost"] + more[1])
+    return beside
+
+
+def total(spend: dict[str, Any]) -> tuple[int, float]:
+    """(calls, cost) of a budget in all."""
+    beside = parts(spend).values()
+    return spend["calls"] + sum(calls for calls, _ in beside), spend["cost"] + sum(cost for _, cost in beside)
