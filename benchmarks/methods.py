@@ -39,7 +39,7 @@ SETS = {
     **{name: {"strategy": "in-batch", "k": 2} for name in ("ckd-fitnet", "ckd-vid", "ckd-cc")},
 }
 BATCH = 500  # test images at a time
-ELSEWHERE = ("ces-kd",)  # needs several experts: benchmarks/experts.py
+ELSEWHERE = ("ces-kd", "multi-kd")  # need several teachers; benchmarks/experts.py is for the first
 SHIPPED = {"ckd-mse": {"labels": "ce"}}  # where params.yaml departs from a method's own defaults
 
 
