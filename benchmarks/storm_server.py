@@ -84,8 +84,9 @@ class Format:
 class Server:
     """The teacher: `latency` is the mean of the seconds that a request takes, drawn evenly from 0 to twice that."""
 
-    def __init__(self, folder: Path, idempotent: bool, latency: float, stall: float, seed: int):
+    def __init__(self, folder: Path, idempotent: bool, latency: float, stall: float, late: float, seed: int):
         self.folder, self.idempotent, self.latency, self.stall = folder, idempotent, latency, stall
+        self.weights = {**WEIGHTS, "twice, late": late}
         self.random = random.Random(seed)
         self.stored: dict[str, dict] = {}  # by key; {} stands for the error body
 
@@ -99,7 +100,7 @@ class Server:
         try:
             while True:
                 items = json.loads((await read_request(reader))[1])["items"]
-                fate = self.random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+                fate = self.random.choices(list(self.weights), list(self.weights.values()))[0]
                 self._note("requests", [f"{time.time():.6f}\t{fate}\t{len(items)}"])
                 await self._answer(fate, items, reader, writer, spoilt)
                 spoilt = spoilt or fate == "twice, late"
@@ -214,10 +215,13 @@ def main() -> None:
     parser.add_argument("--idempotent", action="store_true")
     parser.add_argument("--latency", type=float, default=0.2, help="mean seconds a request")
     parser.add_argument("--stall", type=float, default=4.0, help="seconds that a stalled answer comes later")
+    parser.add_argument(
+        "--late", type=float, default=WEIGHTS["twice, late"], help="weight of a second answer that comes late"
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
-    asyncio.run(Server(args.folder, args.idempotent, args.latency, args.stall, args.seed).serve())
+    asyncio.run(Server(args.folder, args.idempotent, args.latency, args.stall, args.late, args.seed).serve())
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ def merge(ledger: Ledger, other: Ledger) -> dict[str, int]:
     """Take all of `other` into `ledger`; `other` stays as it is, and merging twice changes nothing.
 
     Returns {taken: samples that brought something, held: samples owned here already, spent: further calls that are charged or
-    unknown, damaged: outputs there that do not match their checksums and were left out}. Raises LedgerError where calls are under way
-    in `other`, or both are one.
+    unknown, damaged: outputs there that do not match their checksums and were left out}. A call of whose outputs none is whole counts
+    as one that was charged for nothing. Raises LedgerError where calls are under way in `other`, or both are one.
     """
     if _same(ledger, other):
         raise LedgerError(f"ledger {ledger.place}: cannot be merged with itself")

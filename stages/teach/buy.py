@@ -114,6 +114,9 @@ def buy(
             except CapReached as reached:
                 if not reached.waits:
                     raise
+                if not waiting:
+                    say_waiting(account, f"room ({reached}): some is held")
+                    waiting = True
                 time.sleep(POLL_SECONDS)  # calls of another process may be given back
                 calls.settle(ledger, account.id)
                 break
@@ -132,7 +135,10 @@ def buy(
                     settings.scores if tally.canary else None,
                 )
                 # Such a teacher says nothing of tokens: a call comes to the most that it may come to.
-                answers = [replace(one, tokens=most.tokens, cost=most.cost) for one in answers]
+                answers = [
+                    replace(one, malformed=one.malformed and plain(one.malformed), tokens=most.tokens, cost=most.cost)
+                    for one in answers
+                ]
                 own(ledger, run, made, answers)
             tally.measure(answers)
             bad = [answer.malformed for answer in answers if answer.malformed]
@@ -161,13 +167,13 @@ def _ask(ledger: Ledger, run: int, teacher: Teacher, made: list[Call], images: n
     try:
         return teacher.answer(images, [call.key for call in made])
     except Refused as error:
-        calls.refund(ledger, run, made, f"refused: {error}")
+        calls.refund(ledger, run, made, plain(f"refused: {error}"[:500]))
         raise UserError(
             f"teacher refused {len(made)} calls ({error}); they are refunded, but for those that were sent before and whose fate "
             "is unknown. Run again later"
         ) from error
     except Exception as error:
-        calls.abandon(ledger, run, made, f"{type(error).__name__}: {error}"[:500])
+        calls.abandon(ledger, run, made, plain(f"{type(error).__name__}: {error}"[:500]))
         raise UserError(
             f"teacher failed on {len(made)} calls with {type(error).__name__}: {error}. Whether they were charged is not known: "
             "they count as spent until `tuition ledger resolve`"

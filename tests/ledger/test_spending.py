@@ -149,6 +149,7 @@ step = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     caps=st.builds(Caps, bound, bound, st.sampled_from(["day", "week", "month"])),

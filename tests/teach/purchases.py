@@ -9,7 +9,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from stages.ledger.database import open_ledger
 from stages.ledger.spending import DAY
 from stages.teach import account, purchase, remote
 from stages.teach.teachers.client import HttpTeacher
+from stages.teach.teachers.python import FunctionTeacher
 
 
 class Shop:
@@ -42,6 +44,12 @@ class Shop:
         teacher = HttpTeacher(format or Plain(), self.settings)
         most = budget or 2 * count
         self.account = account.open_account(self.ledger, teacher, self.settings, 10, most)
+
+    def asks(self, function: Callable) -> None:
+        """From now on it is a function that is asked, as kind `python` does, and no server."""
+        self.settings = self.settings.model_copy(update={"kind": "python", "function": "mine:answer"})
+        teacher = FunctionTeacher(function, self.settings)
+        self.account = replace(self.account, teacher=teacher, settings=self.settings)
 
     def images_of(self, ids: Sequence[str]) -> np.ndarray:
         return np.stack([self.image[one] for one in ids])
@@ -99,7 +107,7 @@ def process(server: Server, grace: float = 10.0, **more) -> subprocess.Popen:
     """A process that buys as `Shop(server, **more).buy()` does, on the same ledger."""
     path = os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "tests/teach")))
     command = [sys.executable, str(Path(__file__)), server.url, str(grace), json.dumps(more)]
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONASYNCIODEBUG": "1"}  # which tells of what was never awaited
+    environment = {**os.environ, "PYTHONPATH": path}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

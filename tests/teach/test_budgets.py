@@ -228,6 +228,7 @@ def test_a_call_that_was_lost_when_it_was_cheap_is_held_back_at_the_new_price(se
 
 
 @pytest.mark.parametrize("more", [{"cap": 30}, {"cap": {"money": 1.2}, **TOKENS}], ids=["calls", "money"])
+@pytest.mark.usefixtures("new_place")
 def test_two_processes_share_what_is_left_and_use_it_up(server, more):
     """They want other samples each; the one that finds no room waits for what the other holds."""
     server.script.extend([lo.slowly(0.02)] * 1000)

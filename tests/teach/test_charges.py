@@ -10,7 +10,6 @@ from stages.errors import UserError
 from stages.ledger.spending import CapReached
 from stages.teach import purchase
 from stages.teach.account import real, worst
-from stages.teach.teachers.python import FunctionTeacher
 from stages.teach.teachers.replies import Reply
 
 
@@ -116,13 +115,7 @@ def test_a_call_that_takes_more_tokens_than_any_may_stops_the_run_where_a_bound_
 def test_a_function_says_nothing_of_tokens_and_is_charged_at_the_most(server):
     """The bounds of a teacher that is no server are kept too."""
     shop = Shop(server, 40, cap={"tokens": 100}, price={"call": 0.5, "input": 10.0}, max_tokens_per_call=20)
-    settings = shop.settings.model_copy(update={"kind": "python", "function": "mine:answer"})
-
-    def answer(images):
-        return np.arange(10.0 * len(images)).reshape(len(images), 10)
-
-    object.__setattr__(shop.account, "teacher", FunctionTeacher(answer, settings))
-    object.__setattr__(shop.account, "settings", settings)
+    shop.asks(lambda images: np.arange(10.0 * len(images)).reshape(len(images), 10))
     with pytest.raises(CapReached, match=r"teacher.cap.tokens: 100 tokens spent of 100"):
         shop.buy()
     assert shop.spent() == (5, 100, 5 * 500_200)

@@ -7,6 +7,7 @@ from loopback import Server, says
 from plain import Plain
 from purchases import Shop
 
+from stages.errors import UserError
 from stages.ledger import accounts
 from stages.teach.teachers.replies import Reply
 
@@ -92,4 +93,26 @@ def test_a_format_that_returns_nonsense_loses_no_other_answer(server, strange, s
     shop.buy()
     assert len(shop.owned()) == 39
     assert sorted(set(shop.states().values())) == ["owned", state]
+    shop.check()
+
+
+class Refuses:
+    """No array, and its words are half a character."""
+
+    def __array__(self, *args, **options):
+        raise ValueError("no \ud800")
+
+
+@pytest.mark.parametrize("state", ["unknown", "done"])
+def test_words_of_a_function_that_no_database_takes(server, state):
+    def answer(images):
+        if state == "unknown":
+            raise RuntimeError("said \ud800")
+        return Refuses()
+
+    shop = Shop(server, 20)
+    shop.asks(answer)
+    with pytest.raises(UserError):
+        shop.buy()
+    assert shop.calls == {state: 1}
     shop.check()

@@ -31,6 +31,7 @@ class Own:
         self.named, self.own, self.settings = named, own, settings
         self.signals = _signals(named, own)
         self.authorization = _authorization(named, own)
+        self.keyed = getattr(own, "keyed", False) is True
 
     def options(self) -> dict[str, Any]:
         """What the class says of itself, and which class it is: by its name, so that an edited comment costs nothing."""
