@@ -44,9 +44,10 @@ def until(condition) -> None:
 
 
 def ended(one) -> tuple[int, str]:
-    """(exit status, what it said on stderr) of a process, when it has ended."""
+    """(exit status, what it said on stderr) of a process, when it has ended; that a busy machine was slow is nothing said."""
     try:
-        return one.wait(60), one.communicate()[1]
+        status, said = one.wait(60), one.communicate()[1]
+        return status, "".join(line for line in said.splitlines(True) if not line.startswith("Executing <"))
     finally:
         one.kill()
         one.communicate()
