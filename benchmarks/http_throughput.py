@@ -176,29 +176,34 @@ def throughput(latency: float, concurrency: int, repeats: int, seconds: float, m
     }  # fmt: skip
 
 
-def limited(per_window: int, window: float, windows: float, latency: float) -> dict[str, Any]:
-    """Buy under a limit of `per_window` requests in `window` seconds for so many windows; the first one is start-up."""
-    count = int(per_window * windows)
+def limited(per_window: int, window: float, windows: int, latency: float) -> dict[str, Any]:
+    """Buy under a limit of `per_window` requests in `window` seconds for so many windows, two at least.
+
+    The share of the rate that was reached is taken between requests that are a whole number of limits apart, so that neither a burst nor
+    the pause behind it counts more than once: the median and the least over all of them.
+    """
+    count = per_window * windows
     with server(latency) as url:
         report(url)
         buy(url, count, 8, per_window, window)
         came = report(url)["came"]
     assert len(came) == count
-    steady = [at for at in came if at >= came[0] + window]
+    apart = per_window * (windows - 1)
+    shares = [apart / (came[i + apart] - came[i]) / (per_window / window) for i in range(count - apart)]
     first, most = 0, 0
     for last, at in enumerate(came):
         while at - came[first] > window:
             first += 1
         most = max(most, last - first + 1)
     return {
-        "limit": per_window, "window_s": window, "calls": count, "seconds": came[-1] - came[0],
-        "share": (len(steady) - 1) / (steady[-1] - steady[0]) / (per_window / window), "most_in_any_window": most,
+        "limit": per_window, "window_s": window, "calls": count, "seconds": round(came[-1] - came[0], 2),
+        "share": round(statistics.median(shares), 4), "least_share": round(min(shares), 4), "most_in_any_window": most,
     }  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--latencies", type=float, nargs="+", default=[0.01, 0.1], help="seconds")
+    parser.add_argument("--latencies", type=float, nargs="*", default=[0.01, 0.1], help="seconds")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=2.0, help="of a run, where the aim is reached")
@@ -216,7 +221,7 @@ def main() -> None:
     limits = []
     for text in args.limits:
         per_window, window, windows = text.split(":")
-        limits.append(limited(int(per_window), float(window), float(windows), 0.01))
+        limits.append(limited(int(per_window), float(window), int(windows), 0.01))
         print(json.dumps(limits[-1]), flush=True)
     _show(cells, limits)
     shown = {key: value for key, value in vars(args).items() if key != "serve"}
