@@ -208,7 +208,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=2.0, help="of a run, where the aim is reached")
     parser.add_argument("--most", type=int, default=3000, help="calls in a run")
-    parser.add_argument("--limits", nargs="*", default=["100:2:5"], help="requests:seconds of a window:windows to run")
+    parser.add_argument("--limits", nargs="*", default=["250:5:2"], help="requests:seconds of a window:windows to run")
     parser.add_argument("--serve", type=float, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.serve is not None:
