@@ -5,7 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.append(os.environ["SITE_PACKAGES"])  # the back-end sets PYTHONPATH itself
+# Embedded, this Python finds the packages of whichever python3 is first on the PATH; the back-end sets PYTHONPATH itself.
+sys.path.insert(0, os.environ["SITE_PACKAGES"])
 
 import numpy as np
 import triton_python_backend_utils as triton
