@@ -18,8 +18,16 @@ FILE = Path("params.yaml")
 Place = Annotated[str, Field(min_length=1)]  # of a file or folder
 
 
+class Additions(Section):
+    """Samples that `refresh` took from its inbox, beside those of `data.source`: training samples, all of them."""
+
+    folder: Place
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # of their content ids and classes
+
+
 class Data(Section):
     source: str = "mnist5k"
+    additions: Additions | None = None
     root: str | None = None
     resize: Annotated[int, Field(ge=8)] | None = None
     channels: Literal[1, 3] | None = None
@@ -56,6 +64,7 @@ class Training(Section):
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     compile: bool = False
+    devices: Count = 1
     validate_every: Count = 100
     checkpoint_every: Count = 200
 
@@ -143,9 +152,33 @@ class Evaluate(Section):
     bins: Annotated[int, Field(ge=2)] = 15
 
 
+class Guard(Section):
+    """What a champion must keep, whatever its accuracy; null: not asked for."""
+
+    max_ece: Positive | None = None
+    min_class_recall: Share | None = None
+    max_latency_ms: Positive | None = None
+    max_bytes: Count | None = None
+
+
 class Register(Section):
     name: Annotated[str, Field(min_length=1, pattern=r"^[^/:]+$")] = "tuition"
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    guard: Guard = Guard()
+
+
+class Flows(Section):
+    runner: Literal["threads", "dask", "ray"] = "threads"
+    address: Place | None = None
+    parallel: Count = 1
+    retries: Annotated[int, Field(ge=0)] = 3
+
+
+class Refresh(Section):
+    inbox: Place | None = None
+    allowance: Count = 100
+    every: Literal["day", "week", "month"] = "day"
+    strategy: Literal["uncertain", "random", "balanced", "kcenter"] = "uncertain"
 
 
 class Study(Section):
@@ -180,6 +213,8 @@ class Params(Section):
     methods: dict[str, dict[str, Any] | None]
     evaluate: Evaluate = Evaluate()
     registry: Register = Field(default=Register(), alias="register")  # BaseModel has a `register` of its own
+    flows: Flows = Flows()
+    refresh: Refresh = Refresh()
 
 
 def comparison_set(params: Params, name: str) -> tuple[str, ComparisonSet] | None:

@@ -53,7 +53,9 @@ def prepare(data: Data, out: Path, expected: tuple[int, ...] | None = None) -> d
         "splits": {name: len(rows.ids) for name, rows in found.items()},
         "rejected": len(raw.rejected),
         "duplicates": duplicates,
-        "data": data.model_dump(exclude={"watch", *(() if altered else ALTERING)}),
+        "data": data.model_dump(
+            exclude={"watch", *(() if altered else ALTERING), *(() if data.additions else ("additions",))}
+        ),
     } | ({"altered": altered} if altered else {})
     write_json(out / "meta.json", meta)
     return meta

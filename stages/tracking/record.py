@@ -16,7 +16,7 @@ Points = dict[tuple[str, int], float]  # (metric, step) -> value
 
 # no part of what makes two studies two: the lists of cells, which may grow, what belongs to one method's cells alone,
 # and what only says how the teacher is paid and fed
-_OF_A_CELL = {"study", "methods", "registry"}
+_OF_A_CELL = {"study", "methods", "registry", "flows", "refresh"}
 _OF_PAYMENT = {"batch_size", "precision", "canary", "max_malformed", "price", "cap"}
 
 
