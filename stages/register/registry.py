@@ -46,7 +46,8 @@ def add_version(store: Store, name: str, run: str, cell: str, tags: dict[str, st
     mlflow.set_tracking_uri(store.uri)
     with mlflow.start_run(run_id=run, log_system_metrics=False):
         uri = log_student(Path("students", cell), read_array(Path("data/test/images.npy"))[:EXAMPLES])
-    return mlflow.register_model(uri, name, await_registration_for=0, tags=tags)
+    model = uri.removeprefix("models:/")
+    return store.client.create_model_version(name, uri, run, tags=tags, await_creation_for=0, model_id=model)
 
 
 def model_of(store: Store, name: str) -> Any | None:

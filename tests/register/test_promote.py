@@ -5,7 +5,11 @@ from scipy.stats import binomtest
 from stages.register.promote import compare, guards, judge
 
 LABELS = np.arange(200) % 10
-METRICS, RECALLS, LATENCY = {"ece": 0.04, "size_bytes": 320_000}, {"cat": 0.9, "dog": 0.7}, {"single_ms": 1.5, "device": "cpu"}
+METRICS, RECALLS, LATENCY = (
+    {"ece": 0.04, "size_bytes": 320_000},
+    {"cat": 0.9, "dog": 0.7},
+    {"single_ms": 1.5, "device": "cpu"},
+)
 
 
 def right_on(rows: range) -> np.ndarray:
