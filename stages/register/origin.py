@@ -1,6 +1,7 @@
 """What made the study's best student: the calls, what they cost, and under which names their answers are kept."""
 
 import platform
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,6 @@ def bought(winner: dict[str, Any], outputs_digest: str | None) -> dict[str, Any]
 
 def tags(winner: dict[str, Any], bought: dict[str, Any], study: str, weights: str, test_digest: str) -> dict[str, str]:
     """The tags of a version: what made this student, and what it cost."""
-    import torch
-
     cell, hashes, commit = winner["cell"], lineage.dvc_hashes(), lineage.git()
     paths = {"student": f"students/{cell}", "outputs": bought["outputs"]["path"], "data": "data"}
     values = {
@@ -46,7 +45,13 @@ def tags(winner: dict[str, Any], bought: dict[str, Any], study: str, weights: st
         "budget": bought["budget"], "calls": bought["calls"], "cost": bought["cost"],
         "total_calls": bought["total_calls"], "total_cost": bought["total_cost"],
         "git_commit": commit.get("mlflow.source.git.commit"), "git_dirty": commit.get("git.dirty"),
-        "made_with": f"torch {torch.__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+        "made_with": made_with(),
         **{f"dvc_{what}": hashes.get(path) for what, path in paths.items()},
     }  # fmt: skip
     return {key: str(value) for key, value in values.items() if value is not None}
+
+
+def made_with() -> str:
+    """What else decides how a training rounds, in words."""
+    torch = version("torch")  # which takes seconds to import
+    return f"torch {torch}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"

@@ -20,6 +20,7 @@ import numpy as np
 
 from stages.errors import UserError
 from stages.register import evidence
+from stages.register.origin import made_with
 from stages.tracking import record
 from stages.tracking.store import Store
 
@@ -64,11 +65,9 @@ def reproduce(store: Store, version: Any, folder: Path | None, say: Callable[[st
 def _says(equal: bool, difference: float | None, device: str, tags: dict[str, str]) -> str:
     if equal:
         return "equal: the same weights, bit for bit"
-    import torch
-
     apart = "" if difference is None else f", by at most {difference:.3g} in a weight"
     where = "" if device == "cpu" else f" It was trained on {device}, where trainings repeat only nearly."
-    made = f" Made with {tags['made_with']}; here torch {torch.__version__}." if "made_with" in tags else ""
+    made = f" Made with {tags['made_with']}; here {made_with()}." if "made_with" in tags else ""
     return f"NOT equal: the weights differ{apart}.{where}{made} Another CPU or number of threads (OMP_NUM_THREADS) rounds otherwise."
 
 
