@@ -1,11 +1,13 @@
 """A registered student trained again from what the registry keeps: the same code, parameters and inputs, compared to the bit.
 
-No teacher is asked and no ledger is opened: what was bought comes out of DVC's cache or remote.
+No teacher is asked and no ledger is opened: what was bought comes out of DVC's cache or remote. The commands that are run are those of
+the recorded dvc.yaml: as with a model itself, whoever may write to the registry says what is run here.
 """
 
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.arrays import read_json
 from stages.errors import UserError
 from stages.register import evidence
 from stages.register.origin import made_with
@@ -126,6 +129,8 @@ def _restore(
 
 def _extract(commit: str, work: Path) -> bool:
     """Put the tracked files of a commit into `work`; touches nothing in the repository."""
+    if not re.fullmatch(r"[0-9a-f]{40,64}", commit):  # whoever may write to the registry wrote it
+        return False
     done = subprocess.run(["git", "archive", "--format=tar", commit], capture_output=True)
     if done.returncode:
         return False
@@ -175,18 +180,27 @@ def _share_cache(work: Path) -> None:
     written.write()
 
 
-def _inputs(lock: Path, stage: str) -> list[str]:
-    """The outputs of other stages that `stage` depends on, by what dvc.lock says."""
-    from ruamel.yaml import YAML
-
-    stages = YAML(typ="safe", pure=True).load(lock.read_text())["stages"]
+def _needed(lock: Path, stage: str) -> list[str]:
+    """The paths that `stage` depends on, by what dvc.lock says."""
+    stages = _stages(lock)
     if stage not in stages:
         raise UserError(
             f"lineage/dvc.lock has no {stage}: this student was not made by `dvc repro`, so nothing says what of"
         )
-    needed = [dep["path"] for dep in stages[stage].get("deps", [])]
-    outs = [out["path"] for name, one in stages.items() if name != stage for out in one.get("outs", [])]
+    return [dep["path"] for dep in stages[stage].get("deps", [])]
+
+
+def _inputs(lock: Path, stage: str) -> list[str]:
+    """The outputs of other stages that `stage` depends on, or on a part of."""
+    needed = _needed(lock, stage)
+    outs = [out["path"] for name, one in _stages(lock).items() if name != stage for out in one.get("outs", [])]
     return sorted({out for out in outs for path in needed if path == out or path.startswith(f"{out}/")})
+
+
+def _stages(lock: Path) -> dict[str, Any]:
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe", pure=True).load(lock.read_text())["stages"]
 
 
 def _get(inputs: list[str], work: Path, environment: dict[str, str], say: Callable[[str], object]) -> None:
@@ -203,17 +217,22 @@ def _get(inputs: list[str], work: Path, environment: dict[str, str], say: Callab
 
 
 def _changed(stage: str, work: Path, environment: dict[str, str]) -> list[str]:
-    """The dependencies of `stage` in `work` that are not as dvc.lock records them."""
-    heard: list[str] = []
+    """The dependencies of `stage` in `work`, and the method's file, that are not as recorded."""
     done = subprocess.run(
         [*_dvc(), "status", "--json", stage], cwd=work, env=environment, capture_output=True, text=True
     )
     if done.returncode:
         raise UserError(f"dvc status {stage} in {work}: {done.stderr.strip()}")
-    for entry in json.loads(done.stdout).get(stage, []):
-        if isinstance(entry, dict):
-            heard += entry.get("changed deps", {})
-    return sorted(heard)
+    entries = [entry for entry in json.loads(done.stdout).get(stage, []) if isinstance(entry, dict)]
+    changed = {path for entry in entries for path in entry.get("changed deps", {})}
+    for path in _needed(work / "dvc.lock", stage):
+        meta = work / path / "meta.json"
+        about = read_json(meta) if meta.is_file() else {}
+        if {"method", "code"} <= about.keys():  # comparisons/: through it a cell depends on its own method's file
+            file = f"stages/train/methods/{about['method']}.py"
+            if record.file_digest(work / file) != about["code"]:
+                changed.add(file)
+    return sorted(changed)
 
 
 def _dvc() -> list[str]:
