@@ -1,6 +1,8 @@
 """Promotions and demotions as a person makes them, in a real registry."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -158,3 +160,9 @@ def test_without_a_store(tmp_path: Path, workspace: Path, monkeypatch: pytest.Mo
         ran = tuition(*command)
         assert (ran.exit_code, "no MLflow store at sqlite:///elsewhere.db" in ran.output) == (2, True)
     assert not Path("elsewhere.db").exists()
+
+
+def test_the_console_script_imports_no_heavy_library_before_a_command_needs_it() -> None:
+    heavy = ("mlflow", "torch", "scipy", "pandas", "dvc", "onnx")
+    code = f"import sys, stages.cli; sys.exit(any(name in sys.modules for name in {heavy}))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
