@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from stages.errors import UserError
+from stages.errors import Unreachable, UserError
 
 TIMEOUT = 10.0
 
@@ -24,7 +24,7 @@ def answers(url: str, timeout: float = 5.0) -> bool:
 def ask(api: str, method: str, path: str, body: Any = None) -> Any:
     """The JSON that Prefect's API at `api` answers; None where there is no such thing (404).
 
-    Raises UserError where no server answers in time or it refuses.
+    Raises Unreachable where no server answers in time, UserError where it refuses.
     """
     data = None if body is None else json.dumps(body).encode()
     headers = {"Content-Type": "application/json", **_headers()}
@@ -39,7 +39,7 @@ def ask(api: str, method: str, path: str, body: Any = None) -> Any:
         raise UserError(f"PREFECT_API_URL: {api} refused {method} {path} ({error.code}): {told}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        raise UserError(f"PREFECT_API_URL: no Prefect server answers at {api} ({reason})") from None
+        raise Unreachable(f"PREFECT_API_URL: no Prefect server answers at {api} ({reason})") from None
     return json.loads(text) if text else None
 
 

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from flows import api, deployments, servers, services
 from stages import params as parameters
 from stages.arrays import read_json, write_json
-from stages.errors import UserError, run
+from stages.errors import Unreachable, UserError, run
 
 HOME = Path(".tuition")
 RECORD = HOME / "serve.json"
@@ -181,7 +181,7 @@ def _named_prefect() -> str | None:
 
 def _check_answers(variable: str, url: str, path: str) -> None:
     if not api.answers(url.rstrip("/") + path):
-        raise UserError(
+        raise Unreachable(
             f"{variable}: no server answers at {url}; start it, or unset {variable} and one is started here"
         )
 

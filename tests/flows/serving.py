@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from typing import Any
 import psutil
 import yaml
 from support import ROOT
-from test_distill import make_workspace
+from workspaces import make_workspace
 
 MARK = "TUITION_TEST_MARK"
 
@@ -88,12 +87,6 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float = 240) -> A
             return found
         time.sleep(0.2)
     raise AssertionError(f"in {seconds:.0f} s: {what}")
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def elsewhere(folder: Path) -> dict[str, str]:

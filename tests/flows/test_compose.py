@@ -18,8 +18,9 @@ import postgres
 import psycopg
 import pytest
 import yaml
-from serving import Workspace, free_port, wait_for
+from serving import Workspace, wait_for
 from support import ROOT, bill
+from workspaces import free_port
 
 from flows import services as processes
 

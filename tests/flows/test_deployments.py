@@ -98,3 +98,21 @@ def test_a_file_that_is_none(tmp_path, text):
         deployments.read(tmp_path / "prefect.yaml")
     with pytest.raises(UserError, match=r"no such file here"):
         deployments.read(tmp_path / "other.yaml")
+
+
+@pytest.mark.parametrize("entrypoint", [one["entrypoint"] for one in PLAN["deployments"]])
+def test_every_field_of_the_form_is_explained(entrypoint, monkeypatch):
+    """Prefect takes the descriptions from the docstring's `Args:`; those of Annotated[…, Field(description=…)] it drops."""
+    from prefect.flows import load_flow_from_entrypoint
+    from prefect.utilities.callables import parameter_schema
+
+    monkeypatch.chdir(ROOT)
+    fields = parameter_schema(load_flow_from_entrypoint(entrypoint)).model_dump_for_openapi()["properties"]
+    assert fields
+    for name, field in fields.items():
+        assert field.get("title"), name
+        assert field.get("description"), name
+        assert "type" in field or "anyOf" in field, name
+    for name in {"runner", "strategy", "every"} & set(fields):
+        choices = [kind["enum"] for kind in fields[name]["anyOf"] if "enum" in kind]
+        assert len(choices) == 1, name

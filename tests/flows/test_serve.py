@@ -11,8 +11,11 @@ import urllib.request
 
 import psutil
 import pytest
-from serving import Workspace, elsewhere, free_port, wait_for
+from serving import Workspace, elsewhere, wait_for
 from support import bill
+from workspaces import free_port
+
+from stages.errors import Unreachable
 
 SERVICES = {"prefect", "mlflow", "worker"}
 
@@ -199,7 +202,7 @@ def test_a_server_that_does_not_answer_is_told_at_once(workspace):
         begun = time.monotonic()
         done = workspace.serve("start", **{variable: value})
         assert time.monotonic() - begun < 60
-        assert done.returncode == 2
+        assert done.returncode == Unreachable.status
         last = done.stderr.strip().splitlines()[-1]
         assert last.startswith(f"error: {variable}: no server answers at {value}")
     assert workspace.serve("deploy").stderr.startswith("error: PREFECT_API_URL: not set")
