@@ -47,43 +47,29 @@ def start(ports: dict[str, int]) -> None:
             _start(state, ports, params, plan)
         except BaseException:
             with _deaf():
-                new = [record for name, record in state["services"].items() if name not in ours]
+                new = _new(state, ours)
                 if new:
                     print("ending what was started", file=sys.stderr)
-                services.end(new)
-                _keep({**state, "services": ours})
+                services.end([state["services"].pop(name) for name in new])
+                _keep(state)
             raise
-    _tell(state, started=[name for name in state["services"] if name not in ours])
+    _tell(state, started=_new(state, ours))
+
+
+def _new(state: State, ours: State) -> list[str]:
+    return [name for name, record in state["services"].items() if record is not ours.get(name)]
 
 
 def _start(state: State, ports: dict[str, int], params: parameters.Params, plan: list[deployments.Deployment]) -> None:
-    environment = servers.environment()
-    own = {name: state[name] for name in servers.PORTS if state.get(name)}  # a shell may still name a server of ours
-    prefect, tracking = _named_prefect(), os.environ.get("MLFLOW_TRACKING_URI") or ""
-    outside = {
-        "prefect": prefect if prefect and prefect != own.get("prefect") else None,
-        "mlflow": tracking if tracking.startswith("http") and tracking != own.get("mlflow") else None,
-    }
-    if outside["prefect"]:
-        _check_answers("PREFECT_API_URL", outside["prefect"], "/health")
-        deployments.check_free(outside["prefect"], plan, Path.cwd())
-    if outside["mlflow"]:
-        _check_answers("MLFLOW_TRACKING_URI", outside["mlflow"], "/health")
-    missing = [name for name in servers.PORTS if not outside[name] and name not in state["services"]]
-    chosen = {name: servers.free_port(name, ports.get(name)) for name in missing}
-    for name in servers.PORTS:
-        if outside[name]:
-            state[name] = outside[name]
-        elif name in missing:
-            address = f"http://{servers.HOST}:{chosen[name]}"
-            state[name] = f"{address}/api" if name == "prefect" else address
+    environment, chosen = servers.environment(), _addresses(state, ports, plan)
+    tracking = os.environ.get("MLFLOW_TRACKING_URI") or ""
     database = tracking if tracking and not tracking.startswith("http") else f"sqlite:///{Path('mlflow.db').absolute()}"
-    if "mlflow" in missing:
+    if "mlflow" in chosen:
         _command([sys.executable, "-m", "stages.tracking"], {**environment, "MLFLOW_TRACKING_URI": database})
     commands = {"prefect": servers.prefect_server, "mlflow": lambda port: servers.mlflow_server(port, database)}
-    for name in missing:
+    for name in chosen:
         _launch(state, name, commands[name](chosen[name]), environment)
-    for name in missing:
+    for name in chosen:
         _wait(name, state, lambda name=name: api.answers(f"{state[name]}/health"))  # type: ignore[misc]
     environment |= {"PREFECT_API_URL": state["prefect"], "MLFLOW_TRACKING_URI": state["mlflow"]}
     deployments.make_pool(state["prefect"])
@@ -97,6 +83,32 @@ def _start(state: State, ports: dict[str, int], params: parameters.Params, plan:
         _launch(state, "worker", servers.worker(state["worker"]), environment)
         _wait("worker", state, lambda: deployments.online(state["prefect"], state["worker"], since))
     _keep(state)
+
+
+def _addresses(state: State, ports: dict[str, int], plan: list[deployments.Deployment]) -> dict[str, int]:
+    """Write into the state where each server is or will be. Returns the ports of those to start here.
+
+    Raises Unreachable where a named server does not answer, UserError where a port is taken or a deployment another workspace's.
+    """
+    own = state.setdefault("own", {})
+    prefect, tracking = _named_prefect(), os.environ.get("MLFLOW_TRACKING_URI") or ""
+    named = {"prefect": prefect, "mlflow": tracking if tracking.startswith("http") else None}
+    outside = {name: url for name, url in named.items() if url and url != own.get(name)}  # a shell may still name ours
+    for name, variable in (("prefect", "PREFECT_API_URL"), ("mlflow", "MLFLOW_TRACKING_URI")):
+        if name in outside:
+            _check_answers(variable, outside[name])
+    if "prefect" in outside:
+        deployments.check_free(outside["prefect"], plan, Path.cwd())
+    missing = [name for name in servers.PORTS if name not in outside and name not in state["services"]]
+    # A server that died comes back where it was: what still runs looks for it there.
+    last = {name: urlsplit(own[name]).port for name in missing if name in own and state["services"]}
+    chosen = {name: servers.free_port(name, ports.get(name, last.get(name))) for name in missing}
+    before = {name: state.get(name) for name in servers.PORTS}
+    own |= {name: f"http://{servers.HOST}:{port}{'/api' * (name == 'prefect')}" for name, port in chosen.items()}
+    state |= {name: outside.get(name, own.get(name)) for name in servers.PORTS}
+    if "worker" in state["services"] and before != {name: state[name] for name in servers.PORTS}:
+        services.end([state["services"].pop("worker")])  # it knows the servers of before
+    return chosen
 
 
 def stop() -> None:
@@ -142,7 +154,7 @@ def check() -> None:
     parameters.load()
     plan = deployments.read()
     if url := _named_prefect():
-        _check_answers("PREFECT_API_URL", url, "/health")
+        _check_answers("PREFECT_API_URL", url)
         deployments.check_free(url, plan, Path.cwd())
     print(deployments.describe(plan))
 
@@ -153,7 +165,7 @@ def deploy() -> None:
     url = _named_prefect()
     if not url:
         raise UserError("PREFECT_API_URL: not set; it names the server to deploy to (`start` starts one here)")
-    _check_answers("PREFECT_API_URL", url, "/health")
+    _check_answers("PREFECT_API_URL", url)
     for note in deployments.deploy(url, servers.environment(), params):
         print(note)
     print(deployments.describe(deployments.read()))
@@ -179,8 +191,8 @@ def _named_prefect() -> str | None:
     return url.rstrip("/") if url else None
 
 
-def _check_answers(variable: str, url: str, path: str) -> None:
-    if not api.answers(url.rstrip("/") + path):
+def _check_answers(variable: str, url: str) -> None:
+    if not api.answers(f"{url.rstrip('/')}/health"):
         raise Unreachable(
             f"{variable}: no server answers at {url}; start it, or unset {variable} and one is started here"
         )
