@@ -64,15 +64,16 @@ class Workspace:
                 continue
         return found
 
-    def running(self, words: str) -> bool:
-        """Whether one of these processes has the words in its command."""
+    def having(self, words: str) -> list[psutil.Process]:
+        """Those of these processes that have the words in their command."""
+        found = []
         for process in self.processes():
             try:
                 if words in " ".join(process.cmdline()):
-                    return True
+                    found.append(process)
             except psutil.Error:
                 continue
-        return False
+        return found
 
     def clean(self) -> None:
         for _ in range(5):

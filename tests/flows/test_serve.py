@@ -132,21 +132,24 @@ def test_a_killed_worker_leaves_nothing(serving, tmp_path):
         params.write_text(params.read_text().replace("steps: 4", "steps: 100000"))
         asked_for = prefect(tmp_path, exported, "deployment", "run", "distill/study")
         assert asked_for.returncode == 0, asked_for.stdout + asked_for.stderr
-        wait_for(lambda: made.running("stages.train 40"), "a student trains")
+        wait_for(lambda: made.having("stages.train 40"), "a student trains")
         worker = psutil.Process(made.state()["services"]["worker"]["pid"])
         others = [process for process in made.processes() if process.pid != worker.pid]
-        worker.kill()
-        psutil.wait_procs([worker], 10)
+        victims = [worker, *(made.having("prefect.engine") if action == "start" else [])]  # nobody to tell the server
+        for victim in victims:
+            victim.kill()
+        psutil.wait_procs(victims, 10)
         assert any(process.is_running() for process in others)
         status = made.serve("status")
         assert status.returncode == 1
         assert "has ended; `make serve` starts it again" in status.stdout
         done = made.serve(action)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert not made.running("stages.")
-        assert not made.running("prefect.engine")
+        assert not made.having("stages.")
+        assert not made.having("prefect.engine")
         if action == "start":
             assert (done.stdout.count("runs already"), done.stdout.count("started")) == (2, 1)
+            assert "had ended with its worker; it is marked as crashed" in done.stdout
             assert sorted(set(runs(exported).values())) == ["COMPLETED", "CRASHED"]
             assert made.serve("status").returncode == 0
     assert made.processes() == []
