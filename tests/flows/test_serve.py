@@ -125,9 +125,6 @@ def test_a_killed_worker_leaves_nothing(serving, tmp_path):
     """First with `start`, which brings back what died, then with `stop`."""
     made, _, exported = serving
     for action in ("start", "stop"):
-        (made.folder / "data").exists() and subprocess.run(
-            ["rm", "-r", "data", "dvc.lock"], cwd=made.folder, check=True
-        )
         params = made.folder / "params.yaml"
         params.write_text(params.read_text().replace("steps: 4", "steps: 100000"))
         asked_for = prefect(tmp_path, exported, "deployment", "run", "distill/study")
@@ -150,7 +147,9 @@ def test_a_killed_worker_leaves_nothing(serving, tmp_path):
         if action == "start":
             assert (done.stdout.count("runs already"), done.stdout.count("started")) == (2, 1)
             assert "had ended with its worker; it is marked as crashed" in done.stdout
-            assert sorted(set(runs(exported).values())) == ["COMPLETED", "CRASHED"]
+            states = set(runs(exported).values())
+            assert "CRASHED" in states
+            assert states <= {"COMPLETED", "CRASHED"}
             assert made.serve("status").returncode == 0
     assert made.processes() == []
     assert made.state()["services"] == {}
