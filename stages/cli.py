@@ -1,4 +1,4 @@
-"""The console script `tuition`: the ledger (`ledger_commands`), the last study's figures, and a check of the parameters."""
+"""The console script `tuition`: the ledger and the registry (`commands.py` of each), the last study, a check of the parameters."""
 
 import json
 from pathlib import Path
@@ -8,11 +8,14 @@ import typer
 
 from stages.console import AsJson, explained
 from stages.ledger.commands import ledger_app
+from stages.register.commands import COMMANDS
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Pay for every teacher call once."
 )
 app.add_typer(ledger_app, name="ledger")
+for command in COMMANDS:
+    app.command()(command)
 
 
 @app.command()

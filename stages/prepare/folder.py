@@ -38,7 +38,7 @@ def load(place: str, data: Data) -> Raw:
         for folder in _folders(top):
             if folder.name not in classes:
                 raise UserError(f"{where}: class {folder.name!r} is in {split} but not in train")
-            found = _files(folder)
+            found = files_below(folder)
             if not found:
                 raise UserError(
                     f"{where}: class folder {folder.relative_to(root).as_posix()!r} is empty; fill or remove it"
@@ -75,8 +75,8 @@ def _folders(top: Path) -> list[Path]:
     return sorted(entry for entry in top.iterdir() if entry.is_dir() and not _hidden(entry))
 
 
-def _files(folder: Path) -> list[Path]:
-    """All files below a class folder, however deep, in the order of their paths."""
+def files_below(folder: Path) -> list[Path]:
+    """All files below a folder, however deep, in the order of their paths; neither hidden ones nor those that desktops leave."""
     return sorted(
         entry
         for entry in folder.rglob("*")

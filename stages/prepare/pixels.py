@@ -13,17 +13,18 @@ CHUNK = 4096  # images converted at a time, so that the wide intermediate stays 
 LUMA = (19595, 38470, 7471)  # ITU-R 601-2 in 1/65536, as Pillow computes it
 
 
-def decode(image: Image.Image, channels: int | None, resize: int | None) -> np.ndarray:
+def decode(image: Image.Image, channels: int | None, resize: int | tuple[int, int] | None) -> np.ndarray:
     """One Pillow image -> uint8 (1 or 3, H, W), upright as its EXIF data says.
 
     Transparent pixels are laid on white, as viewers show them; 16-bit values are scaled to 8 bits; a palette is colour.
-    `resize` is pixels a side. Raises ValueError for pixels that have no defined range (float, 32-bit).
+    `resize` is pixels a side, or (width, height). Raises ValueError for pixels that have no defined range (float, 32-bit).
     """
     image = _flat(ImageOps.exif_transpose(image))
     if channels is not None:
         image = image.convert("L" if channels == 1 else "RGB")
-    if resize is not None and image.size != (resize, resize):
-        image = image.resize((resize, resize), Image.Resampling.BICUBIC)
+    size = (resize, resize) if isinstance(resize, int) else resize
+    if size is not None and image.size != size:
+        image = image.resize(size, Image.Resampling.BICUBIC)
     array = np.asarray(image)
     return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
 
@@ -48,7 +49,7 @@ def read(
     names: Sequence[str],
     open_one: Callable[[int], Image.Image],
     channels: int | None,
-    resize: int | None,
+    resize: int | tuple[int, int] | None,
     where: str,
     threads: int = 1,
 ) -> tuple[np.ndarray, np.ndarray, list[tuple[str, str]]]:

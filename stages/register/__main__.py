@@ -1,28 +1,40 @@
-"""`python -m stages.register`: MLflow in line with the study's files, and its best student in the model registry."""
+"""`python -m stages.register`: MLflow in line with the study's files, and its best student in the model registry.
+
+`python -m stages.register check` only looks whether it could be: whether the name is ours and the champion fits the data.
+"""
 
 from pathlib import Path
 from typing import Any
 
 from stages import params as parameters
-from stages.arrays import write_json
+from stages.arrays import read_json, write_json
 from stages.errors import UserError, run
 from stages.params import Params
-from stages.register import choose, registry
-from stages.tracking import lineage, reconcile, record, store
+from stages.register import choose, evidence, history, origin, registry
+from stages.register.check import check, check_name, claim
+from stages.register.decide import decide
+from stages.tracking import reconcile, record, store
 
 TARGET = Path("report/registered.json")
 
 
 def main(argv: list[str]) -> None:
-    """Register the study's best student and write `report/registered.json`.
+    """Register the study's best student and write `report/registered.json`; or only `check`.
 
-    Raises UserError for arguments, cells without results, damaged files, and a store that does not answer.
+    Raises UserError for arguments, cells without results, damaged files, a store that does not answer, a name that is another
+    project's, and a champion of other images or classes.
     """
-    if argv:
-        raise UserError(f"found {' '.join(argv)!r}; `python -m stages.register` takes no arguments")
+    if argv not in ([], ["check"]):
+        raise UserError(f"found {' '.join(argv)!r}; `python -m stages.register` takes no arguments, or `check`")
     params = parameters.load()
+    if argv:
+        print(check(params.registry.name))
+        return
     winner = choose.best(params)
     opened = store.connect(params.registry.name)
+    student = read_json(Path("students", winner["cell"], "student.json"))
+    shape = (student["channels"], student["height"], student["width"])
+    check_name(opened, params.registry.name, shape, student["class_names"], f"students/{winner['cell']}")
     done = reconcile(params, opened)
     registered = register(params, opened, winner, done)
     write_json(TARGET, registered)
@@ -37,40 +49,32 @@ def register(params: Params, opened: store.Store, winner: dict[str, Any], done: 
     if weights is None:
         raise UserError(f"students/{cell}/weights.safetensors: no such file; `dvc repro` makes it")
     test_digest = record.pool_digest("test")
-    found = registry.find_version(opened, name, weights)
-    tags = _lineage(winner, done, weights, test_digest)
-    version = found or registry.add_version(opened, name, done["cells"][cell], cell, tags, Path("data/test"))
+    claim(opened, name)
+    found = registry.find_version(opened, name, weights, test_digest)
+    run_id = found.run_id if found else done["cells"][cell]
+    made = opened.client.get_run(done["cells"][cell]).data.tags
+    bought = origin.bought(winner, made.get("digest.outputs"))
+    evidence.keep(opened, run_id, cell, bought)
+    tags = origin.tags(winner, bought, done["study"], weights, test_digest)
+    version = found or registry.add_version(opened, name, run_id, cell, tags)
     champion = registry.champion_of(opened, name)
-    verdict = registry.decide(opened, champion, version, cell, test_digest, params.registry.alpha)
-    aliases = ["champion", "challenger"] if verdict.promoted else ["challenger"]
-    for alias in aliases:
-        opened.client.set_registered_model_alias(name, alias, version.version)
+    verdict = decide(opened, champion, version, params.registry)
+    opened.client.set_registered_model_alias(name, registry.CHALLENGER, version.version)
+    is_champion = champion is not None and str(champion.version) == str(version.version)
+    if verdict["promoted"] and not is_champion:
+        history.promote(opened, name, version, verdict, by=history.somebody("register"), reason=verdict["reason"])
+    aliases = [registry.CHALLENGER]
+    if verdict["promoted"] or is_champion:
+        aliases = [registry.CHAMPION, registry.CHALLENGER]
     known = f"the same student is version {version.version} already, not registered again; " if found else ""
     metrics = winner["metrics"]
     return {
         "name": name, "version": str(version.version), "alias": aliases[0], "aliases": aliases, "cell": cell,
-        "weights_sha256": weights, "reason": f"{known}{aliases[0]}: {verdict.reason}",
+        "weights_sha256": weights, "reason": f"{known}{aliases[0]}: {verdict['reason']}", "verdict": verdict,
         "val_top1": metrics["val_top1"], "test_top1": metrics["top1"],
-        "calls": winner["calls"], "cost": winner["cost"], "run_id": version.run_id,
-    }  # fmt: skip
-
-
-def _lineage(winner: dict[str, Any], done: dict[str, Any], weights: str, test_digest: str) -> dict[str, str]:
-    """The tags of a version: what made this student, and what it cost."""
-    cell, outputs = winner["cell"], Path("outputs", str(winner["budget"]))
-    hashes = lineage.dvc_hashes()
-    paths = {"student": f"students/{cell}", "outputs": str(outputs), "data": "data"}
-    teacher = record.read_json(outputs / "meta.json")["teacher"]
-    commit = lineage.git()
-    values = {
-        "cell": cell, "study": done["study"], "weights_sha256": weights, "test_digest": test_digest,
-        "val_top1": winner["metrics"]["val_top1"], "test_top1": winner["metrics"]["top1"],
-        "teacher": teacher.get("name"), "teacher_fingerprint": teacher.get("fingerprint"),
         "calls": winner["calls"], "cost": winner["cost"],
-        "git_commit": commit.get("mlflow.source.git.commit"), "git_dirty": commit.get("git.dirty"),
-        **{f"dvc_{what}": hashes.get(path) for what, path in paths.items()},
+        "run_id": version.run_id, "study_run_id": done["parent"], "experiment_id": opened.experiment,
     }  # fmt: skip
-    return {key: str(value) for key, value in values.items() if value is not None}
 
 
 if __name__ == "__main__":

@@ -44,17 +44,32 @@ class Store(NamedTuple):
     experiment: str  # its id
     uri: str
 
+    @property
+    def shown(self) -> str:
+        """The store's address without a user's name and password."""
+        parts = urlsplit(self.uri)
+        return self.uri.replace(f"{parts.netloc.rpartition('@')[0]}@", "") if "@" in parts.netloc else self.uri
+
 
 def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT
 
 
-def connect(name: str) -> Store:
-    """Open the store, with an experiment of that name; makes both where there are none.
+def missing() -> bool:
+    """Whether the store is a SQLite file that is not there yet, so that nothing can be in it."""
+    database = _database(tracking_uri())
+    return database is not None and not (database.is_file() and database.stat().st_size)
 
-    Raises UserError where a server does not answer, and where the experiment of that name was deleted.
+
+def connect(name: str, create: bool = True) -> Store:
+    """Open the store, with an experiment of that name; makes both where there are none, unless `create` is false.
+
+    Raises UserError where a server does not answer, where the experiment of that name was deleted, and where nothing is to be
+    made and there is no store.
     """
     uri = tracking_uri()
+    if not create and missing():
+        raise UserError(f"MLFLOW_TRACKING_URI: no MLflow store at {uri}; `dvc repro` makes one")
     _check_reachable(uri)
     for key, value in _SETTINGS.items():
         os.environ.setdefault(key, value)
@@ -67,13 +82,13 @@ def connect(name: str) -> Store:
     database = _database(uri)
     if database is None:
         client = MlflowClient(uri)
-        return Store(client, _experiment(client, name, None), uri)
+        return Store(client, _experiment(client, name, None, create), uri)
     uri = f"{uri.partition(':///')[0]}:///{database}"  # MLflow keeps stores open by their URI: the same in any folder
     with locked(uri):
         if not database.is_file() or database.stat().st_size == 0:
             _create(database)
         client = MlflowClient(uri)
-        return Store(client, _experiment(client, name, database), uri)
+        return Store(client, _experiment(client, name, database, create), uri)
 
 
 @contextmanager
@@ -169,12 +184,15 @@ def _create(database: Path) -> None:
     os.replace(fresh, database)
 
 
-def _experiment(client: "MlflowClient", name: str, database: Path | None) -> str:
+def _experiment(client: "MlflowClient", name: str, database: Path | None, create: bool) -> str:
+    """The id of the experiment of that name; "" where there is none and none is to be made."""
     from mlflow.exceptions import MlflowException
 
     # beside the database, wherever the process stands; a server chooses for itself
     place = database.parent / "mlruns" / quote(name) if database else None
     found = client.get_experiment_by_name(name)
+    if found is None and not create:
+        return ""
     if found is None:
         try:
             return client.create_experiment(name, artifact_location=str(place) if place else None)

@@ -1,28 +1,19 @@
 """End to end: a study's files → a version in the registry → a process that knows nothing of this project."""
 
 import json
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from registry_support import NAME, free_port, server, tuition
 from small_study import TEST, digits, logits_of, make_study, run_python, student, write_cell
 
-from stages.arrays import read_json
+from stages.arrays import digest, read_json
 from stages.errors import UserError
 from stages.register.__main__ import main
 from stages.tracking import store
 
-NAME = "tuition-mnist5k"
 # the project is installed in this environment: a process that must not know it may not import it
 WITHOUT_PROJECT = """
 import sys
@@ -47,27 +38,6 @@ print(model.metadata.metadata["classes"], model.metadata.signature, list(model.i
 def softmax(logits: np.ndarray) -> np.ndarray:
     powers = np.exp(logits - logits.max(1, keepdims=True))
     return powers / powers.sum(1, keepdims=True)
-
-
-@pytest.fixture(scope="module")
-def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace whose best student was registered by the command, in a database that did not exist."""
-    root = tmp_path_factory.mktemp("registered")
-    make_study(root, methods=("ce", "kd"))
-    write_cell(root, 100, "ce", 0, steps=2)
-    write_cell(root, 100, "kd", 0, steps=20)
-    done = run_python("-m", "stages.register", cwd=root, MLFLOW_TRACKING_URI="")
-    assert done.wait(120) == 0, done.communicate()[0]
-    return root
-
-
-@pytest.fixture
-def workspace(registered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it to go on in."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
-    shutil.copytree(registered, tmp_path / "copy")
-    monkeypatch.chdir(tmp_path / "copy")
-    return tmp_path / "copy"
 
 
 def test_the_registered_student_runs_where_this_project_is_not(registered: Path, tmp_path: Path) -> None:
@@ -166,13 +136,13 @@ def test_arguments_are_refused(workspace: Path) -> None:
 @pytest.mark.slow
 def test_mlflow_serves_the_student(registered: Path, tmp_path: Path) -> None:
     port = free_port()
-    command = ["models", "serve", "-m", f"models:/{NAME}@challenger", "--env-manager", "local"]
+    command = ["models", "serve", "-m", f"models:/{NAME}@champion", "--env-manager", "local"]
     with server(
         [*command, "-h", "127.0.0.1", "-p", str(port)], port, "ping", tmp_path, f"sqlite:///{registered}/mlflow.db"
     ):
         images = digits()[0][TEST]
         expected = softmax(logits_of(student(20, 0)[0], images))
-        for n in (1, 7):
+        for n in (1, 3, 64):
             body = json.dumps({"inputs": images[:n].tolist()}).encode()
             request = urllib.request.Request(
                 f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"}
@@ -183,7 +153,7 @@ def test_mlflow_serves_the_student(registered: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_tracking_server_is_used(tmp_path: Path) -> None:
+def test_a_tracking_server_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     home, work = tmp_path / "server", tmp_path / "work"
     home.mkdir()
@@ -221,44 +191,32 @@ def test_a_tracking_server_is_used(tmp_path: Path) -> None:
         with np.load(tmp_path / "out.npz") as answers:
             expected = softmax(logits_of(student(12, 0)[0], digits()[0][:7]))
             np.testing.assert_allclose(answers["7"], expected, atol=1e-5)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        monkeypatch.chdir(work)
+        _history_on_a_server(work, uri)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextmanager
-def server(arguments: list[str], port: int, ready: str, cwd: Path, uri: str) -> Iterator[None]:
-    """A real `mlflow ...` server, from the moment it answers; its whole process group ends with the block."""
-    log = (cwd / "server.log").open("w")
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-    environment["PATH"] = (
-        f"{Path(sys.executable).parent}:{environment['PATH']}"  # `mlflow models serve` looks for uvicorn
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", *arguments],
-        cwd=cwd,
-        env=environment,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-    )
-    try:
-        deadline = time.monotonic() + 180
-        while True:
-            assert process.poll() is None, (cwd / "server.log").read_text()
-            assert time.monotonic() < deadline, (cwd / "server.log").read_text()
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/{ready}", timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.3)
-        yield
-    finally:
-        for sign in (signal.SIGTERM, signal.SIGKILL):
-            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
-                os.killpg(process.pid, sign)
-                process.wait(15)
-        log.close()
+def _history_on_a_server(work: Path, uri: str) -> None:
+    """A second champion, the way back, and what there is to read of it; a name that is taken there."""
+    write_cell(work, 100, "ce", 0, steps=40)
+    main([])
+    client = store.connect(NAME).client
+    assert read_json(work / "report/registered.json")["aliases"] == ["champion", "challenger"]
+    assert str(client.get_model_version_by_alias(NAME, "champion").version) == "2"
+    assert tuition("promote", "1").exit_code == 1
+    assert tuition("demote", "--reason", "to see").exit_code == 0
+    assert str(client.get_model_version_by_alias(NAME, "champion").version) == "1"
+    told = json.loads(tuition("history", "--json").stdout)
+    assert [(event["event"], event["version"]) for event in told["events"]] == [
+        ("promoted", "1"), ("promoted", "2"), ("demoted", "2"),
+    ]  # fmt: skip
+    made = json.loads(tuition("lineage", "2", "--json").stdout)["made_of"]
+    assert (made["calls"], made["outputs"]["ids"]) == (100, digest(np.load(work / "outputs/100/ids.npy")))
+    assert tuition("export", "champion", "student.onnx").exit_code == 0
+    client.create_registered_model("digits")
+    client.create_model_version("digits", f"mlflow-artifacts:/{told['name']}", tags={"cell": "B4"})
+    params = (work / "params.yaml").read_text()
+    (work / "params.yaml").write_text(params.replace(f"name: {NAME}", "name: digits"))
+    with pytest.raises(UserError, match=f"register.name: 'digits' is taken by another project in {uri}"):
+        main(["check"])
+    assert client.get_experiment_by_name("digits") is None

@@ -91,9 +91,11 @@ def make_study(
         write_array(folder / "ids.npy", ids)
         stated = {"n": len(ids), "digest": digest(ids, labels[part])}
         write_json(folder / "meta.json", {"classes": NAMES, "mean": mean, "std": std} if split == "train" else stated)
+    write_json(root / "data/meta.json", {"classes": NAMES, "channels": 1, "height": 28, "width": 28})
     for budget in budgets:
         folder = root / "outputs" / str(budget)
         write_array(folder / "positions.npy", np.arange(budget))
+        write_array(folder / "ids.npy", np.array([content_id(image) for image in images[:budget]], dtype="S64"))
         write_array(folder / "logits.npy", logits_of(student(3, 99)[0], images[:budget]))
         teacher = {"name": "digits-resnet14", "kind": "checkpoint", "fingerprint": "f" * 64}
         write_json(folder / "meta.json", {"teacher": teacher, "budget": budget, "signals": ["logits"]})

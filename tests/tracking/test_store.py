@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from small_study import content, make_study, run_python, write_cell
 
+from stages.errors import UserError
 from stages.tracking import lineage, store
 
 
@@ -59,3 +60,25 @@ def test_outside_a_repository_there_is_no_commit(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert lineage.git() == {}
+
+
+def test_looking_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_database: Path) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    monkeypatch.chdir(tmp_path)
+    assert store.missing()
+    with pytest.raises(UserError, match=r"no MLflow store at sqlite:///mlflow\.db"):
+        store.connect("study", create=False)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "mlflow.db").write_bytes(fresh_database.read_bytes())
+    assert not store.missing()
+    opened = store.connect("study", create=False)
+    assert opened.experiment == ""
+    assert opened.client.get_experiment_by_name("study") is None
+    made = store.connect("study").experiment
+    assert store.connect("study", create=False).experiment == made
+
+
+def test_an_address_is_shown_without_its_password() -> None:
+    assert store.Store(None, "", "https://me:secret@host:5000/x").shown == "https://host:5000/x"
+    assert store.Store(None, "", "postgresql://me:s@host/db").shown == "postgresql://host/db"
+    assert store.Store(None, "", "sqlite:////tmp/a@b/mlflow.db").shown == "sqlite:////tmp/a@b/mlflow.db"
