@@ -126,7 +126,8 @@ def main(folder: Path) -> None:
     deployment = ask(f"{api}/deployments/name/distill/study")["id"]
     done = {"state": {"type": {"any_": ["COMPLETED"]}}}
     run = ask(f"{api}/flow_runs/filter", {"flow_runs": done, "sort": "END_TIME_DESC", "limit": 1})[0]
-    artifact = ask(f"{api}/artifacts/study/latest")["id"]
+    newest = {"sort": "CREATED_DESC", "limit": 1, "artifacts": {"key": {"any_": ["study"]}}}
+    artifact = ask(f"{api}/artifacts/filter", newest)[0]["id"]
     with browser() as page:
         page.call("Emulation.setDeviceMetricsOverride", width=SIZE[0], height=1000, deviceScaleFactor=1, mobile=False)
         page.show(f"{prefect}/runs/flow-run/{run['id']}", [run["name"]], settle=8)
