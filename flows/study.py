@@ -5,6 +5,7 @@ Whether a stage must run is DVC's to say (`pipeline`); this module decides when,
 
 import queue
 import re
+import sys
 from collections import deque
 from collections.abc import Callable
 from graphlib import TopologicalSorter
@@ -25,6 +26,7 @@ KEPT = 15  # lines of a failed stage that the end of the flow repeats
 DELAYS = (10, 60, 180)  # seconds before a stage is tried again; the last one stays
 HINTS = re.compile(r"(To track the changes with git|\s*git add |To enable auto staging|\s*dvc config |Use `dvc push`)")
 USERS = "exited with 2"  # what DVC says of a stage that ended with a user's error, which no retry mends
+CHECK = [sys.executable, "-m", "stages.register", "check"]
 Lines = dict[str, list[str]]
 
 
@@ -66,6 +68,12 @@ def run_study(commands: Commands, params: parameters.Params, cells: list[str] | 
         due &= set(upstream)
     graph = {name: upstream[name] & due for name in upstream if name in due}
     steps = {name: [*pipeline.DVC, "repro", "--single-item", name] for name in graph}
+    paying = [name for name in graph if name.startswith("teach@")]
+    if paying and not cells:  # what would stop the study's end is found before anything is paid
+        steps["check"] = CHECK
+        graph["check"] = {name for name in ("prepare",) if name in graph}
+        for name in paying:
+            graph[name] = graph[name] | {"check"}
     failures: Lines = {}
     done = _in_order(graph, steps, params.flows, commands, failures)
     waiting = [name for name in graph if name not in done and name not in failures]
