@@ -24,28 +24,29 @@ from stages.errors import UserError, run
 
 @flow(name="distill", persist_result=False)
 def distill(
-    budgets: Annotated[
-        list[int] | None, Field(description="Teacher calls, such as 100 and 400: `study.budgets`.")
-    ] = None,
-    methods: Annotated[list[str] | None, Field(description="Names of `tuition methods`: `study.methods`.")] = None,
-    seeds: Annotated[list[int] | None, Field(description="Of the students: `study.seeds`.")] = None,
-    overrides: Annotated[
-        list[str] | None, Field(description="Further parameters, each as section.key=value, such as train.steps=300.")
-    ] = None,
-    cells: Annotated[
-        list[str] | None, Field(description="Only these cells and what they need, such as 400-kd-0; no report then.")
-    ] = None,
-    runner: Annotated[
-        Literal["threads", "dask", "ray"] | None,
-        Field(description="Where cells are trained and evaluated: `flows.runner`."),
-    ] = None,
-    parallel: Annotated[int | None, Field(ge=1, description="Stages at a time: `flows.parallel`.")] = None,
-    retries: Annotated[int | None, Field(ge=0, description="Of a stage that was killed or reached no server.")] = None,
+    budgets: list[int] | None = None,
+    methods: list[str] | None = None,
+    seeds: list[int] | None = None,
+    overrides: list[str] | None = None,
+    cells: list[str] | None = None,
+    runner: Literal["threads", "dask", "ray"] | None = None,
+    parallel: Annotated[int, Field(ge=1)] | None = None,
+    retries: Annotated[int, Field(ge=0)] | None = None,
 ) -> Any:
     """Bring the study up to date: what is owned is not paid again, what is up to date is not run again.
 
     Whatever is left empty stays as params.yaml has it; what is given is written there first. Leaves the artifact `study`: the table,
     the picture and the spend, or what failed.
+
+    Args:
+        budgets: Teacher calls, such as 100 and 400 (`study.budgets`).
+        methods: Names that `tuition methods` lists (`study.methods`).
+        seeds: Of the students (`study.seeds`).
+        overrides: Further parameters, each as section.key=value, such as train.steps=300.
+        cells: Only these cells and what they need, such as 400-kd-0; there is no report then.
+        runner: Where cells are trained and evaluated (`flows.runner`).
+        parallel: Stages at a time (`flows.parallel`).
+        retries: Of a stage that was killed or reached no server (`flows.retries`).
     """
     commands = Commands()
     runs.end_with_worker()
