@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import contextmanager
+from contextvars import Context
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ class Driver:
     commands: Commands
     submit: Callable[[Any, dict[str, Any]], Any]  # to the cluster; a future
     cancel: Callable[[Any], object]
+    context: Context  # of the flow
     given: dict[str, Any]  # what every cell is given
     entries: dict[str, Entry] = field(default_factory=dict)  # of the stages whose outs are in the remote
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -63,7 +65,9 @@ def reproduce(driver: Driver, name: str, needs: list[str], line: Callable[[str],
                 return status
             driver.entries |= told
     entries = {one: driver.entries[one] for one in needs}
-    future = driver.submit(work, {"name": name, "job": {**driver.given, "name": name, "entries": entries}})
+    job = {**driver.given, "name": name, "entries": entries}
+    # As the flow itself: a task's context goes along with what it submits, and this thread's task has locks among its parameters.
+    future = driver.context.copy().run(driver.submit, work, {"name": name, "job": job})
     status, lines, made = _wait(driver, future)
     if status:
         for text in lines:

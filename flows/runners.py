@@ -4,6 +4,7 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Any
 
 from prefect.settings import PREFECT_API_URL
@@ -46,7 +47,7 @@ def opened(settings: parameters.Flows, commands: Commands) -> Iterator[elsewhere
         text = lines[-1].removeprefix("error: ") if lines else "dvc could not be started"
         raise (Unreachable if status == LATER else UserError)(f"flows.runner: {settings.runner}: {text}")
     with _dask(settings) if settings.runner == "dask" else _ray(settings) as (runner, cancel):
-        yield elsewhere.Driver(commands, runner.submit, cancel, elsewhere.facts())
+        yield elsewhere.Driver(commands, runner.submit, cancel, copy_context(), elsewhere.facts())
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -33,10 +33,8 @@ def end(process: psutil.Popen) -> None:
     except psutil.NoSuchProcess:
         return
     for one in everyone:
-        try:
+        with suppress(psutil.NoSuchProcess):
             one.terminate()
-        except psutil.NoSuchProcess:
-            pass
     for one in psutil.wait_procs(everyone, timeout=10)[1]:
         one.kill()
 
