@@ -198,7 +198,9 @@ def _restore(learner: Learner, optimizer: Any, state: dict[str, Any], fabric: Fa
     fabric.strategy.precision.load_state_dict(state["precision"])
     random = state["random"]
     if fabric.world_size > 1:
-        random = {key: states[fabric.global_rank].clone() for key, states in random.items()}  # PyTorch takes no row of a tensor
+        random = {
+            key: states[fabric.global_rank].clone() for key, states in random.items()
+        }  # PyTorch takes no row of a tensor
     torch.set_rng_state(random["cpu"])
     if "cuda" in random and torch.cuda.is_available():
         torch.cuda.set_rng_state(random["cuda"])

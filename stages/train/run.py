@@ -99,7 +99,14 @@ def train(
     more = [*(constants or {}).values(), *(mixed or {}).values(), *(present or {}).values()]
     more += [values for said in (others or {}).values() for values in said.values()]
     arrays = [images, labels, *validation, *teacher.values(), *(a for a in (members, weights) if a is not None), *more]
-    where = [list(teacher), list(others or {}), augment, str(fabric.device), type(fabric.strategy.precision).__name__, world]
+    where = [
+        list(teacher),
+        list(others or {}),
+        augment,
+        str(fabric.device),
+        type(fabric.strategy.precision).__name__,
+        world,
+    ]
     checkpoint = Checkpoint(
         name, run_digest(model, vars(settings), seed, identity, where, digest(*arrays), torch.get_num_threads())
     )

@@ -279,7 +279,10 @@ def test_what_a_user_can_mend_is_said_once_and_before_training(bought):
 def test_more_devices_than_gpus(monkeypatch):
     settings = Training(steps=1, devices=4, batch_size=64)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(UserError, match=r"train.devices: found 4, but this machine has 2 GPUs; valid: 1 to 2, or train.accelerator: cpu"):
+    with pytest.raises(
+        UserError,
+        match=r"train.devices: found 4, but this machine has 2 GPUs; valid: 1 to 2, or train.accelerator: cpu",
+    ):
         processes.check(settings, "train")
     processes.check(settings.model_copy(update={"devices": 2}), "train")
     processes.check(settings.model_copy(update={"accelerator": "cpu"}), "train")
