@@ -32,12 +32,9 @@ class Inbox:
             ask = "; `uv sync --extra s3` installs what S3 needs" if place.startswith("s3:") else ""
             raise UserError(f"refresh.inbox: {place}: {error}{ask}") from None
         self.root = root.rstrip("/")
-        self.bucket = self.root.split("/")[0] if "://" in place and not place.startswith(("file:", "local:")) else None
-        with _explained(place):
-            there = self.files.isdir(self.root) if self.bucket is None else self.files.exists(self.bucket)
-            file = self.files.isfile(self.root)
-        if not there or file:
-            what = "not a folder" if file else "no such folder" if self.bucket is None else "no such bucket"
+        local = "://" not in place or place.startswith(("file:", "local:"))
+        if local and not self.files.isdir(self.root):  # elsewhere there is nothing to find in an empty prefix
+            what = "not a folder" if self.files.exists(self.root) else "no such folder"
             raise UserError(f"refresh.inbox: {place}: {what}; expected class folders of images. Nothing was taken")
 
     def entries(self) -> list[Entry]:
