@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from stages.errors import UserError
+from stages.errors import Unreachable, UserError
 from stages.prepare import pixels
 from stages.prepare.folder import NOT_MEANT
 
@@ -77,7 +77,7 @@ class Inbox:
 
 
 class _explained:
-    """Errors of a store in the user's words. One that may pass ends the process with 1, so that a flow tries again."""
+    """Errors of a store in the user's words; one that may pass is Unreachable, so that a flow tries again."""
 
     def __init__(self, place: str):
         self.place = place
@@ -92,7 +92,7 @@ class _explained:
         if isinstance(error, PermissionError | FileNotFoundError | NotADirectoryError) or "redential" in str(error):
             raise UserError(f"{said}. Nothing was taken") from error
         if _lost(error):
-            raise SystemExit(f"error: {said}. Nothing was taken; try again later") from error
+            raise Unreachable(f"{said}. Nothing was taken") from error
 
 
 def _lost(error: Exception) -> bool:

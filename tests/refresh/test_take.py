@@ -15,7 +15,7 @@ from support import stage, write_params
 
 from stages import params as parameters
 from stages.arrays import content_id, read_array, read_json
-from stages.errors import UserError
+from stages.errors import Unreachable, UserError
 from stages.prepare.additions import digest, listed
 from stages.refresh.take import sort, take
 
@@ -292,6 +292,6 @@ def test_a_store_that_does_not_answer_is_tried_again_by_the_flow(inbox, s3, monk
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     done = stage("refresh", "take", "--inbox", "s3://inbox/new", cwd=Path(), env={**os.environ})
-    assert done.returncode not in (0, 2)
+    assert done.returncode == Unreachable.status
     assert "refresh.inbox: s3://inbox/new: " in done.stderr
     assert "Traceback" not in done.stderr
