@@ -146,7 +146,7 @@ def skip_missed() -> list[str]:
     passed = filters.FlowRunFilter(
         deployment_id=filters.FlowRunFilterDeploymentId(any_=[deployment]),
         state=filters.FlowRunFilterState(name=filters.FlowRunFilterStateName(any_=WAITING)),
-        expected_start_time=filters.FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
+        expected_start_time=filters.FlowRunFilterExpectedStartTime(before_=cast(Any, datetime.now(UTC))),
     )
     names: list[str] = []
     with get_client(sync_client=True) as client:

@@ -63,7 +63,7 @@ def plan(params: Params, allowance: int, strategy: str) -> dict[str, Any]:
     ours = params.teach.strategy == "file" and params.teach.order == str(ORDER)
     run = bool(chosen.order) and (bool(chosen.new) or ours)
     if run:
-        _write(params, chosen)
+        _write(params, chosen, names)
     told = {
         "run": run, "new": len(chosen.new), "candidates": len(rows), "later": len(rows) - len(chosen.new),
         "paid_before": len(now.paid), "budget": chosen.budget, "calls": chosen.calls if run else 0, "allowance": allowance,
@@ -107,8 +107,11 @@ def _previous() -> Sequence[str]:
     return ORDER.read_text().split() if ORDER.is_file() else []
 
 
-def _write(params: Params, chosen: Choice) -> None:
-    text = "".join(f"{one}\n" for one in chosen.order).encode()
+def _write(params: Params, chosen: Choice, names: list[str]) -> None:
+    """Write the order and name it. A budget in which some are asked again buys fewer than it lists: others fill up the list."""
+    listed = set(chosen.order)
+    more = [one for one in names if one not in listed][: chosen.budget - len(chosen.order)]
+    text = "".join(f"{one}\n" for one in [*chosen.order, *more]).encode()
     if not ORDER.is_file() or ORDER.read_bytes() != text:
         with atomic(ORDER) as file:
             file.write(text)
