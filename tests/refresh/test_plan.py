@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from refreshes import days_pass, fill, ids
+from refreshes import days_pass, dies, fill, ids
 from ruamel.yaml import YAML
 from support import bill
 
@@ -140,6 +140,17 @@ def test_killed_in_the_middle_of_a_purchase_it_spends_as_undisturbed(refreshing,
     assert refreshing.plan()["new"] == 0
     refreshing.teach()
     assert len(bill(refreshing.folder)) == again
+
+
+def test_killed_in_a_plan_the_next_one_writes_the_same(refreshing):
+    refreshing.take()
+    killed = [dies(at, "refresh", "plan") for at in (1, 2)]  # at the order, at params.yaml
+    assert killed == [True, True]
+    assert parameters.load().teach.strategy == "random"
+    order = Path("refresh/order.txt").read_text()
+    assert refreshing.plan()["new"] == 20
+    assert Path("refresh/order.txt").read_text() == order
+    assert bill(refreshing.folder) == []
 
 
 def test_the_ledgers_own_bounds_hold_beside_it(refreshing):

@@ -2,15 +2,12 @@
 
 import csv
 import os
-import signal
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from refreshes import dies
 from support import stage, write_params
 
 from stages import params as parameters
@@ -189,29 +186,8 @@ def test_a_folder_that_someone_changed_is_refused(inbox):
 def test_killed_anywhere_it_goes_on(inbox):
     """kill -9 after each step that writes; the next take ends as if nothing had been."""
     ids = {put(inbox, image, str(i % 3), f"{i}.png") for i, image in enumerate(drawn(4))}
-    killer = textwrap.dedent(
-        """
-        import os, signal, sys
-        at, count = int(sys.argv[1]), 0
-        real = os.replace
-        def replace(*arguments):
-            global count
-            count += 1
-            if count == at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            real(*arguments)
-        os.replace = replace
-        from stages.refresh.__main__ import main
-        main(["take", "--inbox", "inbox"])
-        """
-    )
-    killed, at = 0, 0
-    while True:
-        at += 1
-        done = subprocess.run([sys.executable, "-c", killer, str(at)], capture_output=True, text=True, timeout=120)
-        if done.returncode == 0:
-            break
-        assert done.returncode == -signal.SIGKILL, done.stderr
+    killed = 0
+    while dies(killed + 1, "refresh", "take", "--inbox", "inbox"):
         killed += 1
         taken()
         samples = listed(Path("additions"))
