@@ -51,6 +51,13 @@ def test_refused_until_patience_is_over(server, idempotent):
     assert server.processed == []
 
 
+def test_a_retry_after_beyond_patience_is_said_and_not_waited_for(server):
+    server.script.append(status(429, b"slow down", {"Retry-After": "86400"}))
+    with pytest.raises(Refused, match=r"429: slow down; it asks to be left alone for 86400 s; 1 attempts"):
+        ask(teacher(server, patience=20.0), 1)
+    assert len(server.received) == 1
+
+
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_after_retry_after_nobody_asks_before_it_is_over(server, form):
     """The others wait too: they were told by the one that was refused."""
