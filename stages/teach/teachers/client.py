@@ -194,9 +194,9 @@ class HttpTeacher:
         )
 
     def _settle(self, turn: Sent, reply: Reply) -> None:
-        both = [one for one in (reply.input_tokens, reply.output_tokens) if isinstance(one, Integral) and one >= 0]
-        if len(both) == 2:  # where one is missing, or no number of tokens, the most stands
-            self.limit.settle(turn, sum(map(int, both)))
+        said: tuple[Any, Any] = (reply.input_tokens, reply.output_tokens)
+        if all(isinstance(one, Integral) and int(one) >= 0 for one in said):  # else the most that was reserved stands
+            self.limit.settle(turn, int(sum(said)))
 
     def _count(self, verdict: Verdict, attempt: int) -> None:
         self.seen["requests"] += 1
