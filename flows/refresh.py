@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -38,22 +39,19 @@ class Broken(Exception):
 
 @flow(name="refresh", persist_result=False)
 def refresh(
-    inbox: Annotated[
-        str | None,
-        Field(description="A folder or s3://bucket/prefix of class folders with new images: `refresh.inbox`."),
-    ] = None,
-    allowance: Annotated[int | None, Field(ge=1, description="Teacher calls a period: `refresh.allowance`.")] = None,
-    strategy: Annotated[
-        Literal["uncertain", "random", "balanced", "kcenter"] | None,
-        Field(
-            description="Which new samples first; uncertain: those the champion is least sure of: `refresh.strategy`."
-        ),
-    ] = None,
+    inbox: str | None = None,
+    allowance: Annotated[int | None, Field(ge=1)] = None,
+    strategy: Literal["uncertain", "random", "balanced", "kcenter"] | None = None,
 ) -> Any:
     """Take what is new in the inbox, buy the most useful of it within the period's allowance, train, and promote who wins.
 
     With nothing new, nothing is spent and nothing is run. Leaves the artifact `refresh`: what was taken, bought and spent, the champion
-    before and after, and the study.
+    before and after, and the study. A field that is left empty is as in params.yaml.
+
+    Args:
+        inbox: A folder or s3://bucket/prefix of class folders with new images (refresh.inbox).
+        allowance: Teacher calls a period, at most (refresh.allowance).
+        strategy: Which new samples first; uncertain: those the champion is least sure of (refresh.strategy).
     """
     commands = Commands()
     runs.end_with_worker()
@@ -80,7 +78,7 @@ def _refresh(
 
     def step(name: str, command: list[str]) -> None:
         failures: dict[str, list[str]] = {}
-        state = reproduce(name, command, retries, commands, failures, return_state=True)
+        state = reproduce(name, partial(commands.run, command), retries, commands, failures, return_state=True)
         if not state.is_completed():
             raise Broken(f"{name} failed: " + "\n".join(failures.get(name, [state.message or ""])))
 

@@ -67,8 +67,9 @@ def make_fabric(settings: Any) -> Fabric:
     from lightning_fabric.strategies import DDPStrategy
 
     # A method need not reach every weight in every step; buffers are the same in all processes, as they see the same batch.
-    buffers = "forward_sync_buffers" if "forward_sync_buffers" in signature(DDP).parameters else "broadcast_buffers"
-    strategy = DDPStrategy(find_unused_parameters=True, **{buffers: False})
+    setting = "forward_sync_buffers" if "forward_sync_buffers" in signature(DDP).parameters else "broadcast_buffers"
+    buffers: dict[str, Any] = {setting: False}  # the newer name
+    strategy = DDPStrategy(find_unused_parameters=True, **buffers)
     kind = "cuda" if settings.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
     fabric = Fabric(
         accelerator=kind, strategy=strategy, devices=settings.devices, num_nodes=processes.nodes(), precision=precision,
@@ -198,9 +199,8 @@ def _restore(learner: Learner, optimizer: Any, state: dict[str, Any], fabric: Fa
     fabric.strategy.precision.load_state_dict(state["precision"])
     random = state["random"]
     if fabric.world_size > 1:
-        random = {
-            key: states[fabric.global_rank].clone() for key, states in random.items()
-        }  # PyTorch takes no row of a tensor
+        # Copies, as PyTorch would take a row of a tensor for the whole.
+        random = {key: states[fabric.global_rank].clone() for key, states in random.items()}
     torch.set_rng_state(random["cpu"])
     if "cuda" in random and torch.cuda.is_available():
         torch.cuda.set_rng_state(random["cuda"])

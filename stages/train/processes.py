@@ -118,7 +118,8 @@ def _launch(module: str, argv: list[str], count: int) -> None:
         code = failure.exitcode
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"failed with status {code}"
         print(
-            f"error: process {first} of {count} (from 0) {how}, and the others with it; run it again, and it goes on from its last checkpoint",
+            f"error: process {first} of {count}, counted from 0, {how}, and the others with it; run it again, and it goes on from its last "
+            "checkpoint",
             file=sys.stderr,
         )
         sys.exit(1)

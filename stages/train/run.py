@@ -84,8 +84,8 @@ def train(
     world, first_one = fabric.world_size, fabric.is_global_zero
     if loader.batch_size < world:
         raise UserError(
-            f"params.yaml: devices: found {world} processes, but a batch has {loader.batch_size} samples, as there are no more: each takes a "
-            f"share of every batch; valid: 1 to {loader.batch_size}"
+            f"params.yaml: devices: found {world} processes, but a batch has {loader.batch_size} samples, as there are no more: each takes "
+            f"a share of every batch; valid: 1 to {loader.batch_size}"
         )
     if world > 1:
         from stages.train.batchnorm import synchronised
@@ -99,14 +99,8 @@ def train(
     more = [*(constants or {}).values(), *(mixed or {}).values(), *(present or {}).values()]
     more += [values for said in (others or {}).values() for values in said.values()]
     arrays = [images, labels, *validation, *teacher.values(), *(a for a in (members, weights) if a is not None), *more]
-    where = [
-        list(teacher),
-        list(others or {}),
-        augment,
-        str(fabric.device),
-        type(fabric.strategy.precision).__name__,
-        world,
-    ]
+    precision = type(fabric.strategy.precision).__name__
+    where = [list(teacher), list(others or {}), augment, str(fabric.device), precision, world]
     checkpoint = Checkpoint(
         name, run_digest(model, vars(settings), seed, identity, where, digest(*arrays), torch.get_num_threads())
     )

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -171,7 +172,7 @@ def test_killed_whole_or_in_part_it_resumes_to_the_same_student(bought):
             one.kill()
         said, errors = process.communicate(timeout=120)
         resumed += "resuming at step" in said
-        wait_for(lambda: gone(both), f"the processes' end after the kill of {victim}")
+        wait_for(partial(gone, both), f"the processes' end after the kill of {victim}")
         if victim in ("first", "second"):
             assert process.returncode == 1
             assert "was ended by SIGKILL" in errors or "failed with status" in errors
@@ -280,8 +281,7 @@ def test_more_devices_than_gpus(monkeypatch):
     settings = Training(steps=1, devices=4, batch_size=64)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(
-        UserError,
-        match=r"train.devices: found 4, but this machine has 2 GPUs; valid: 1 to 2, or train.accelerator: cpu",
+        UserError, match=r"found 4, but this machine has 2 GPUs; valid: 1 to 2, or train.accelerator: cpu"
     ):
         processes.check(settings, "train")
     processes.check(settings.model_copy(update={"devices": 2}), "train")
