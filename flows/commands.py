@@ -30,8 +30,8 @@ class Commands:
         """Wait so long, or until `stop`."""
         self._stop.wait(seconds)
 
-    def run(self, command: list[str], line: Callable[[str], object]) -> int:
-        """Run `command` here, give each line of its stdout and stderr to `line` as it comes, return its exit status.
+    def run(self, command: list[str], line: Callable[[str], object], folder: Path | None = None) -> int:
+        """Run `command` here or in `folder`, give each line of its stdout and stderr to `line` as it comes, return its exit status.
 
         After `stop` nothing is started any more, and the status is -15.
         """
@@ -47,7 +47,7 @@ class Commands:
             process = subprocess.Popen(
                 [sys.executable, guard.__file__, str(GRACE), *command],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                env=environment, process_group=0,
+                env=environment, process_group=0, cwd=folder,
             )  # fmt: skip
             self._running.add(process)
         try:

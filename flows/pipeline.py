@@ -11,6 +11,7 @@ from stages.errors import UserError
 
 DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]
 CELLS = "evaluate@"  # the last stage of each cell bears its name
+HINTS = re.compile(r"(To track the changes with git|\s*git add |To enable auto staging|\s*dvc config |Use `dvc push`)")
 Upstream = dict[str, set[str]]  # a stage, and the stages that it needs
 
 

@@ -4,9 +4,11 @@ Whether a stage must run is DVC's to say (`pipeline`); this module decides when,
 """
 
 import queue
-import re
+import sys
 from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from graphlib import TopologicalSorter
 from typing import Any
 
@@ -16,31 +18,32 @@ from prefect.futures import PrefectFuture
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import artifact, pipeline
+from flows import artifact, elsewhere, pipeline, runners
 from flows.commands import Commands
 from stages import params as parameters
 from stages.errors import UserError
 
 KEPT = 15  # lines of a failed stage that the end of the flow repeats
 DELAYS = (10, 60, 180)  # seconds before a stage is tried again; the last one stays
-HINTS = re.compile(r"(To track the changes with git|\s*git add |To enable auto staging|\s*dvc config |Use `dvc push`)")
 USERS = "exited with 2"  # what DVC says of a stage that ended with a user's error, which no retry mends
+CHECK = [sys.executable, "-m", "stages.register", "check"]
 Lines = dict[str, list[str]]
+Step = Callable[[Callable[[str], object]], int]  # runs a stage, gives what it prints line by line; its exit status
 
 
 @task(task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
-def reproduce(name: str, command: list[str], retries: int, commands: Commands, failures: Lines) -> Any:
-    """Run one stage's command, again where that may help; a failed stage's last lines go to `failures`."""
+def reproduce(name: str, step: Step, retries: int, commands: Commands, failures: Lines) -> Any:
+    """Run one stage's step, again where that may help; a failed stage's last lines go to `failures`."""
     logger = get_run_logger()
     for attempt in range(retries + 1):
         last = deque[str](maxlen=KEPT)
 
         def line(text: str, last: deque[str] = last) -> None:
-            if not HINTS.match(text):
+            if not pipeline.HINTS.match(text):
                 last.append(text)
                 logger.info(text)
 
-        status = commands.run(command, line)
+        status = step(line)
         if not status:
             return Completed(message="reproduced")
         if attempt == retries or status == UserError.status or any(USERS in text for text in last):
@@ -65,9 +68,15 @@ def run_study(commands: Commands, params: parameters.Params, cells: list[str] | 
         upstream = pipeline.only(upstream, cells)
         due &= set(upstream)
     graph = {name: upstream[name] & due for name in upstream if name in due}
-    steps = {name: [*pipeline.DVC, "repro", "--single-item", name] for name in graph}
+    paying = [name for name in graph if name.startswith("teach@")]
+    if paying and not cells:  # what would stop the study's end is found before anything is paid
+        graph["check"] = {name for name in ("prepare",) if name in graph}
+        for name in paying:
+            graph[name] = graph[name] | {"check"}
     failures: Lines = {}
-    done = _in_order(graph, steps, params.flows, commands, failures)
+    with runners.opened(params.flows, commands) if graph else nullcontext() as driver:
+        steps = {name: _step(name, upstream.get(name, set()), commands, driver) for name in graph}
+        done = _in_order(graph, steps, params.flows, commands, failures)
     waiting = [name for name in graph if name not in done and name not in failures]
     if failures or waiting:
         line = f"{len(failures)} of {len(upstream)} stages failed: {', '.join(failures)}"
@@ -76,9 +85,16 @@ def run_study(commands: Commands, params: parameters.Params, cells: list[str] | 
     return line, f"# {line}: {', '.join(cells)}\n" if cells else artifact.study(), True
 
 
+def _step(name: str, needs: set[str], commands: Commands, driver: elsewhere.Driver | None) -> Step:
+    """Here, or on another machine where there is one and the stage is a cell's."""
+    if driver is not None and name.startswith(elsewhere.CELLS):
+        return partial(elsewhere.reproduce, driver, name, sorted(needs))
+    return partial(commands.run, CHECK if name == "check" else [*pipeline.DVC, "repro", "--single-item", name])
+
+
 def _in_order(
     graph: pipeline.Upstream,
-    steps: dict[str, list[str]],
+    steps: dict[str, Step],
     settings: parameters.Flows,
     commands: Commands,
     failures: Lines,
@@ -95,7 +111,7 @@ def _in_order(
                 for name in sorter.get_ready():
                     given = {
                         "name": name,
-                        "command": steps[name],
+                        "step": steps[name],
                         "retries": settings.retries,
                         "commands": commands,
                         "failures": failures,

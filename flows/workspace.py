@@ -39,7 +39,7 @@ def locked(name: str) -> Iterator[None]:
         file.flush()
         _held.add(place)
         try:
-            _mend()
+            mend(Path())
             yield
         finally:
             _held.discard(place)
@@ -53,11 +53,11 @@ def _holder(text: str) -> str:
         return "another flow works here"
 
 
-def _mend() -> None:
+def mend(folder: Path) -> None:
     """DVC writes its list of locks in place: a kill in the middle leaves half of it, which no DVC command reads again."""
     try:
-        json.loads(RWLOCK.read_text())
+        json.loads((folder / RWLOCK).read_text())
     except FileNotFoundError:
         pass
     except ValueError:
-        RWLOCK.unlink(missing_ok=True)
+        (folder / RWLOCK).unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """Teachers' accounts: opening one, the status of all, their calls, settling the unknown ones, and whether the books are right."""
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -160,6 +161,8 @@ def resolve(
     `charged`: they were processed and the answers are lost; they stay spent, at `cost` each, where that is None at the most that they may
     have come to. Otherwise they are refunded, and the samples may be bought again.
     """
+    if cost is not None and not (math.isfinite(cost) and cost >= 0):
+        raise UserError(f"--cost: found {cost}, expected money a call")
     where = [calls.c.teacher_id == teacher_id, calls.c.state == "unknown"]
     if ids is not None:
         where.append(calls.c.id.in_(ids))

@@ -21,6 +21,7 @@ from stages.views import FILE, to_text
 
 UNDER_WAY = ("reserved", "sent")
 BLOCK = 256  # calls whose outputs lie together
+DEAREST = 10**15  # millionths: the largest price of a call that params.yaml takes
 
 
 def import_folder(ledger: Ledger, folder: Path) -> tuple[int, int]:
@@ -43,6 +44,10 @@ def import_folder(ledger: Ledger, folder: Path) -> tuple[int, int]:
     for name, values in signals.items():
         _check_values(folder / f"{name}.npy", values, n, "fu")
     _check_values(folder / "costs.npy", costs, n, "iu")
+    if n and int(costs.max()) > DEAREST:
+        raise UserError(
+            f"{folder / 'costs.npy'}: found {int(costs.max())}, expected millionths of money, {DEAREST} at most"
+        )
     teacher = meta["teacher"]
     id = open_account(ledger, teacher["fingerprint"], teacher["name"], teacher["description"], None)
     with ledger.write() as db:

@@ -20,7 +20,6 @@ from stages.ledger.schema import calls, runs, spending, teachers
 
 DAY = 86_400
 SKEW = 300  # seconds by which the clocks of machines that share a ledger may differ
-SKEW_SECONDS = 600  # by which machines' clocks may differ
 EPOCH = date(1970, 1, 1)
 
 

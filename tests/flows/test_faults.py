@@ -77,6 +77,21 @@ def test_a_users_error_is_not_tried_again(tmp_path, prepared):
     assert bill(tmp_path) == []
 
 
+@pytest.mark.slow
+def test_a_registry_name_of_another_project_stops_the_study_before_a_call(tmp_path, prepared):
+    environment = make_workspace(tmp_path, prepared)
+    code = "import mlflow; mlflow.MlflowClient('sqlite:///mlflow.db').create_registered_model('tuition-mnist5k', description='theirs')"
+    code += (
+        "; run = mlflow.MlflowClient('sqlite:///mlflow.db').create_run('0').info.run_id"
+        "; mlflow.MlflowClient('sqlite:///mlflow.db').create_model_version('tuition-mnist5k', 'file:/nowhere', run)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    done = distill(tmp_path, environment)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "register.name: 'tuition-mnist5k'" in done.stdout
+    assert bill(tmp_path) == []
+
+
 def test_one_flow_at_a_time_works_in_a_workspace(tmp_path, prepared):
     """The second one says who holds it, and has no Prefect database made."""
     environment = make_workspace(tmp_path, prepared)

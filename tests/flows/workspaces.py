@@ -42,9 +42,11 @@ def make_workspace(folder: Path, prepared: Path, changes: dict | None = None) ->
     }  # fmt: skip
 
 
-def distill(folder: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess:
+def distill(
+    folder: Path, environment: dict[str, str], *arguments: str, patience: float = 300
+) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "flows.distill", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=patience)
 
 
 def free_port() -> int:

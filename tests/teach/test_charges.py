@@ -87,6 +87,15 @@ def test_what_the_server_does_not_say_is_charged_at_the_most(server, said, price
     shop.check()
 
 
+@pytest.mark.parametrize("scope", [{"tokens": 1000}, {"run": {"tokens": 1000}}, {"period": {"tokens": 1000}}])
+@pytest.mark.parametrize("said", ["input_tokens", "output_tokens"])
+def test_where_tokens_have_a_bound_those_that_the_server_does_not_say_count_whatever_their_price(server, said, scope):
+    shop = Shop(server, 20, format=Silent(**{said: 10}), cap=scope, price={"output": 1000.0}, max_tokens_per_call=50)
+    shop.buy()
+    assert shop.spent()[:2] == (20, 20 * 50)
+    shop.check()
+
+
 def test_a_request_is_shared_out_over_its_calls_to_the_token(server):
     shop = Shop(server, 20, batch_size=3, price={"output": 3.0}, max_tokens_per_call=20)  # 7 tokens a request
     shop.buy()
