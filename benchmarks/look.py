@@ -169,10 +169,7 @@ def _mlflow(page: Page, mlflow: str, folder: Path) -> None:
     best = f"searchFilter={quote('metrics.top1 > 0')}&orderByKey={quote('metrics.`top1`')}&orderByAsc=false"
     page.show(f"{mlflow}/#/experiments/{experiment}/runs?compareRunsMode=CHART&{best}", ["matching runs", *names])
     page.type("Search metric charts", "top1")
-    page.picture(folder / "mlflow_charts.png", 800)
-    ids = json.dumps([run["run_id"] for run in nested[:12]])
-    page.show(f'{mlflow}/#/compare-runs?runs={ids}&experiments=["{experiment}"]', names, settle=5)
-    page.picture(folder / "mlflow_compare.png", 1100)
+    page.picture(folder / "mlflow_compare.png", 1250)
 
 
 if __name__ == "__main__":
