@@ -87,11 +87,11 @@ class Page:
         self.call("Input.insertText", text=text)
         time.sleep(2)
 
-    def picture(self, path: Path, height: int = SIZE[1]) -> None:
+    def picture(self, path: Path, height: int = SIZE[1], settle: float = 1.5) -> None:
         """The page as a PNG of at most `LIMIT` bytes."""
         size = {"width": SIZE[0], "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", **size)
-        time.sleep(1.5)
+        time.sleep(settle)  # what is drawn only where it is seen
         shot = base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
         image = Image.open(io.BytesIO(shot)).convert("RGB")
         for colours in (128, 64, 32, 16):
@@ -169,7 +169,7 @@ def _mlflow(page: Page, mlflow: str, folder: Path) -> None:
     best = f"searchFilter={quote('metrics.top1 > 0')}&orderByKey={quote('metrics.`top1`')}&orderByAsc=false"
     page.show(f"{mlflow}/#/experiments/{experiment}/runs?compareRunsMode=CHART&{best}", ["matching runs", *names])
     page.type("Search metric charts", "top1")
-    page.picture(folder / "mlflow_compare.png", 1250)
+    page.picture(folder / "mlflow_compare.png", 1250, settle=12)
 
 
 if __name__ == "__main__":
