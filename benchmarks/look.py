@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from PIL import Image
 from websockets.sync.client import ClientConnection, connect
@@ -72,6 +73,19 @@ class Page:
             if missing and time.monotonic() > end:
                 raise RuntimeError(f"the page does not show {missing}; it shows: {text[:1500]}")
             time.sleep(0.3)
+
+    def click(self, name: str) -> None:
+        """Press the first button of this text or label, where there is one."""
+        found = (
+            f"[...document.querySelectorAll('button')].find(b => [b.innerText.trim(), b.ariaLabel].includes({name!r}))"
+        )
+        self.value(f"{found}?.click()")
+        time.sleep(1)
+
+    def type(self, placeholder: str, text: str) -> None:
+        self.value(f"document.querySelector('input[placeholder=\"{placeholder}\"]').focus()")
+        self.call("Input.insertText", text=text)
+        time.sleep(2)
 
     def picture(self, path: Path, height: int = SIZE[1]) -> None:
         """The page as a PNG of at most `LIMIT` bytes."""
@@ -126,7 +140,8 @@ def main(folder: Path) -> None:
     deployment = ask(f"{api}/deployments/name/distill/study")["id"]
     done = {"state": {"type": {"any_": ["COMPLETED"]}}}
     run = ask(f"{api}/flow_runs/filter", {"flow_runs": done, "sort": "END_TIME_DESC", "limit": 1})[0]
-    artifact = ask(f"{api}/artifacts/study/latest")["id"]
+    newest = {"sort": "CREATED_DESC", "limit": 1, "artifacts": {"key": {"any_": ["study"]}}}
+    artifact = ask(f"{api}/artifacts/filter", newest)[0]["id"]
     with browser() as page:
         page.call("Emulation.setDeviceMetricsOverride", width=SIZE[0], height=1000, deviceScaleFactor=1, mobile=False)
         page.show(f"{prefect}/runs/flow-run/{run['id']}", [run["name"]], settle=8)
@@ -134,6 +149,7 @@ def main(folder: Path) -> None:
         page.show(f"{prefect}/artifacts/artifact/{artifact}", ["What was spent"])
         page.picture(folder / "prefect_artifact.png", 1500)
         page.show(f"{prefect}/deployments/deployment/{deployment}/run", ["Parameters"])
+        page.click("str")  # of `runner`: its choices
         page.picture(folder / "prefect_form.png", 1700)
         _mlflow(page, mlflow, folder)
 
@@ -147,11 +163,16 @@ def _mlflow(page: Page, mlflow: str, folder: Path) -> None:
     nested = [
         run["info"] for run in runs if any(tag["key"] == "mlflow.parentRunId" for tag in run["data"].get("tags", []))
     ]
-    page.show(f"{mlflow}/#/experiments/{experiment}/runs", [nested[0]["run_name"]], settle=4)
-    page.picture(folder / "mlflow_runs.png")
-    ids = json.dumps([run["run_id"] for run in nested[:6]])
-    page.show(f'{mlflow}/#/compare-runs?runs={ids}&experiments=["{experiment}"]', [nested[0]["run_name"]], settle=5)
-    page.picture(folder / "mlflow_compare.png", 1400)
+    names = [run["run_name"] for run in nested[:3]]
+    page.show(f"{mlflow}/#/experiments/{experiment}/runs", ["matching runs"])
+    page.click("Close")  # MLflow's assistant
+    best = f"searchFilter={quote('metrics.top1 > 0')}&orderByKey={quote('metrics.`top1`')}&orderByAsc=false"
+    page.show(f"{mlflow}/#/experiments/{experiment}/runs?compareRunsMode=CHART&{best}", ["matching runs", *names])
+    page.type("Search metric charts", "top1")
+    page.picture(folder / "mlflow_charts.png", 800)
+    ids = json.dumps([run["run_id"] for run in nested[:12]])
+    page.show(f'{mlflow}/#/compare-runs?runs={ids}&experiments=["{experiment}"]', names, settle=5)
+    page.picture(folder / "mlflow_compare.png", 1100)
 
 
 if __name__ == "__main__":

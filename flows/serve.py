@@ -68,7 +68,9 @@ def _start(state: State, ports: dict[str, int], params: parameters.Params, plan:
         _command([sys.executable, "-m", "stages.tracking"], {**environment, "MLFLOW_TRACKING_URI": database})
     commands = {"prefect": servers.prefect_server, "mlflow": lambda port: servers.mlflow_server(port, database)}
     for name in chosen:
-        _launch(state, name, commands[name](chosen[name]), environment)
+        _launch(
+            state, name, commands[name](chosen[name]), environment | {"PREFECT_SERVER_UI_API_URL": state["prefect"]}
+        )
     for name in chosen:
         _wait(name, state, lambda name=name: api.answers(f"{state[name]}/health"))  # type: ignore[misc]
     environment |= {"PREFECT_API_URL": state["prefect"], "MLFLOW_TRACKING_URI": state["mlflow"]}

@@ -17,6 +17,7 @@ QUIET = {
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its own queue of jobs, which nothing here uses
+    "MLFLOW_ENABLE_AI_GATEWAY": "false",
     "PYTHONUNBUFFERED": "1",
 }
 

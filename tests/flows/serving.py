@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import yaml
 from support import ROOT
 from workspaces import make_workspace
 
@@ -25,9 +25,7 @@ class Workspace:
         self.folder = folder
         self.environment = make_workspace(folder, prepared) | {MARK: uuid.uuid4().hex}
         del self.environment["PREFECT_HOME"]
-        plan = yaml.safe_load((ROOT / "prefect.yaml").read_text())
-        there = [one for one in plan["deployments"] if (folder / one["entrypoint"].partition(":")[0]).exists()]
-        (folder / "prefect.yaml").write_text(yaml.safe_dump({**plan, "deployments": there}))
+        shutil.copy(ROOT / "prefect.yaml", folder)
 
     def command(self, *arguments: str, **environment: str) -> list[Any]:
         return [[sys.executable, "-m", *arguments], self.environment | environment]

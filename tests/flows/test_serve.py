@@ -69,11 +69,16 @@ def test_start_says_where_everything_is(serving, tmp_path):
     for url in (f"{exported['PREFECT_API_URL']}/health", f"{exported['MLFLOW_TRACKING_URI']}/health"):
         with urllib.request.urlopen(url, timeout=60) as answer:
             assert answer.status == 200
+    with urllib.request.urlopen(exported["PREFECT_API_URL"].removesuffix("api") + "ui-settings", timeout=60) as answer:
+        assert json.loads(answer.read())["api_url"] == exported["PREFECT_API_URL"]  # where the pages ask
     status = made.serve("status")
     assert status.returncode == 0, status.stdout + status.stderr
     assert status.stdout.count("runs as process") == 3
     found = prefect(tmp_path, exported, "deployment", "ls")
-    assert "distill/study" in found.stdout
+    assert all(name in found.stdout for name in ("distill/study", "refresh/nightly", "score/folder")), found.stdout
+    assert "refresh/nightly: its schedule is paused, for refresh.inbox in params.yaml is null" in told
+    (schedule,) = asked(exported, "GET", "/deployments/name/refresh/nightly")["schedules"]
+    assert (schedule["active"], schedule["schedule"]["cron"]) == (False, "0 3 * * *")
 
 
 @pytest.mark.slow
