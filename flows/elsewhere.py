@@ -67,6 +67,7 @@ def reproduce(driver: Driver, name: str, needs: list[str], line: Callable[[str],
     entries = {one: driver.entries[one] for one in needs}
     job = {**driver.given, "name": name, "entries": entries}
     # As the flow itself: a task's context goes along with what it submits, and this thread's task has locks among its parameters.
+    line(f"{name} is sent elsewhere")
     future = driver.context.copy().run(driver.submit, work, {"name": name, "job": job})
     status, lines, made = _wait(driver, future)
     if status:

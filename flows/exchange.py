@@ -77,7 +77,7 @@ def work(given: dict[str, Any]) -> Entry:
         Path("params.yaml").write_text(given["params"])
         Path("dvc.yaml").write_text(given["pipeline"])
         dump_yaml("dvc.lock", {"schema": "2.0", "stages": given["entries"]})
-        print(f"{name} runs in {clones.place()}", flush=True)
+        print(f"{name} in {clones.place()}", flush=True)
         for command in (["pull", "--force", *_made(name)], ["repro", "--single-item", name]):
             if dvc(command):
                 sys.exit(1)
@@ -180,8 +180,13 @@ DOES: dict[str, Callable[[dict[str, Any]], Any]] = {"check": check, "share": sha
 
 
 def main(argv: list[str]) -> None:
+    from dvc.exceptions import DvcException
+
     what, path = argv[0], Path(argv[1]).absolute()
-    answer = DOES[what](json.loads(path.read_text()))
+    try:
+        answer = DOES[what](json.loads(path.read_text()))
+    except DvcException as error:  # such as a remote that went away, which the next attempt may find
+        sys.exit(f"error: DVC: {error}")
     path.write_text(json.dumps(answer))
 
 

@@ -112,7 +112,7 @@ def told(result: dict[str, Any], ran: bool) -> tuple[str, str]:
         why = f"{result['later']} wait for another {every}" if result["later"] else "nothing new"
         line = f"{why}: nothing was spent and nothing was run"
     elif result["bought"]:
-        line = f"{result['bought']} calls bought of {result['taken']} new samples"
+        line = f"{result['taken']} new samples taken, {result['bought']} calls bought"
     else:
         line = "the last refresh was brought to its end; nothing was spent"
     before, after = result["champion_before"], result["champion"]

@@ -77,7 +77,7 @@ def _ray(settings: parameters.Flows) -> Iterator[Any]:
 
     local = {"num_cpus": settings.parallel, "include_dashboard": False, "object_store_memory": STORE}
     runner = RayTaskRunner(
-        address=settings.address, init_kwargs={"log_to_driver": False, **({} if settings.address else local)}
+        address=settings.address or "local", init_kwargs={"log_to_driver": False, **({} if settings.address else local)}
     )
     try:
         runner.__enter__()

@@ -15,7 +15,7 @@ from stages.ledger.accounts import open_account
 from stages.ledger.asks import CLEAN, Key
 from stages.ledger.database import Ledger
 from stages.ledger.owned import further
-from stages.ledger.schema import LIVE, calls, rejected
+from stages.ledger.schema import calls, is_live, rejected
 from stages.ledger.spending import Amount, book, day_of
 from stages.views import FILE, to_text
 
@@ -70,7 +70,7 @@ class Books:
 
     def __init__(self, db: sa.Connection, teacher_id: int):
         self.db, self.teacher_id = db, teacher_id
-        where = (calls.c.teacher_id == teacher_id, calls.c.state.in_(LIVE))
+        where = (calls.c.teacher_id == teacher_id, is_live)
         held = db.execute(sa.select(calls).where(*where)).all()
         self.held: dict[Key, Any] = {(row.sample, row.view): row for row in held}
         self.whole: dict[Key, set[str]] = {}  # by sample and view: signals whose output is here and not damaged

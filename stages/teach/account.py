@@ -1,7 +1,7 @@
 """A teacher's account in the ledger: who is asked, at what price, within which bounds."""
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from numbers import Integral
 from typing import Any
 
@@ -50,7 +50,9 @@ def caps_of(settings: Teacher) -> Caps:
 
 
 def bound_of(amounts: Amounts) -> Bound:
-    return Bound(amounts.calls, amounts.tokens, None if amounts.money is None else to_micros(amounts.money))
+    return Bound(
+        amounts.calls, amounts.tokens, None if amounts.money is None else to_micros(amounts.money, ROUND_FLOOR)
+    )
 
 
 def worst(settings: Teacher) -> Amount:

@@ -12,7 +12,7 @@ from workspaces import answers, free_port, wait_for
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 NOTES = """\
 import pathlib, sys, time
-with open("trained.txt", "a") as notes: notes.write(" ".join(sys.argv[1:]) + "\\\\n")
+with open("trained.txt", "a") as notes: notes.write(" ".join(sys.argv[1:]) + "\\n")
 while pathlib.Path("stuck").exists(): time.sleep(0.1)
 """
 

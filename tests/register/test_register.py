@@ -214,7 +214,9 @@ def _history_on_a_server(work: Path, uri: str) -> None:
     assert (made["calls"], made["outputs"]["ids"]) == (100, digest(np.load(work / "outputs/100/ids.npy")))
     assert tuition("export", "champion", "student.onnx").exit_code == 0
     client.create_registered_model("digits")
-    client.create_model_version("digits", f"mlflow-artifacts:/{told['name']}", tags={"cell": "B4"})
+    one = client.get_model_version(NAME, "1")
+    model = one.source.removeprefix("models:/")
+    client.create_model_version("digits", one.source, one.run_id, tags={"cell": "B4"}, model_id=model)
     params = (work / "params.yaml").read_text()
     (work / "params.yaml").write_text(params.replace(f"name: {NAME}", "name: digits"))
     with pytest.raises(UserError, match=f"register.name: 'digits' is taken by another project in {uri}"):

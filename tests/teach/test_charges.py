@@ -53,6 +53,15 @@ def test_what_cannot_fit_is_refused_before_anything_is_sent(server, more, words)
     purchase.check(shop.account, shop.ids[:39])
 
 
+def test_a_cap_is_rounded_down_where_a_price_is_rounded_up(server):
+    """A tenth of a millionth a call counts as a millionth; 2.9 millionths hold two of these, not three."""
+    shop = Shop(server, 40, cap={"money": 0.0000029}, price=0.0000001)
+    with pytest.raises(CapReached, match=r"teacher\.cap\.money"):
+        shop.buy()
+    assert len(server.processed) == 2
+    shop.check()
+
+
 class Silent(Plain):
     """Says this of tokens, or nothing."""
 

@@ -255,7 +255,7 @@ def test_batches_that_do_not_divide(bought):
 
 @pytest.mark.slow
 def test_what_a_user_can_mend_is_said_once_and_before_training(bought):
-    write_params(bought, {**STUDY, "train.devices": 17})
+    write_params(bought, {**STUDY, "train.devices": 17}, check=False)
     ran = train(bought, 40, "ce", 0)
     assert ran.returncode == 2
     assert "train.devices: found 17, but train.batch_size is 16" in ran.stderr
@@ -299,3 +299,20 @@ def test_a_norm_whose_statistics_cannot_be_shared_is_refused():
 
     with pytest.raises(UserError, match=r"its module 0 is a Odd"):
         synchronised(nn.Sequential(Odd(3)), torch.device("cpu"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_dvc_repro_trains_with_two_processes(tmp_path):
+    from test_pipeline import Workspace
+
+    (tmp_path / "one").mkdir()
+    study = Workspace(tmp_path / "one", tmp_path / "bill.txt")
+    study.change(train__devices=2, train__accelerator="cpu", study__methods=["kd"])
+    assert "train@40-kd-0" in study.repro()
+    assert read_json(study.folder / "speed/40-kd-0.json")["processes"] == 2
+    assert read_json(study.folder / "results/40-kd-0/metrics.json")
+    assert study.repro() == []
+    study.change(train__devices=1)
+    assert "train@40-kd-0" in study.repro()
+    assert "processes" not in read_json(study.folder / "speed/40-kd-0.json")
