@@ -256,11 +256,11 @@ def test_a_server_of_ones_own_is_used_and_left(serving, workspace):
     assert f"has this deployment for the workspace {made.folder}" in refused.stderr
     assert workspace.processes() == []
     plan = workspace.folder / "prefect.yaml"
-    plan.write_text(plan.read_text().replace("name: study", "name: other"))
+    plan.write_text(plan.read_text().replace("  - name: ", "  - name: other-"))
     done = workspace.serve("start", **exported)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("not ours") == 2
     assert set(workspace.state()["services"]) == {"worker"}
     assert workspace.serve("stop").returncode == 0
     assert workspace.processes() == []
-    assert asked(exported, "GET", "/deployments/name/distill/other")["name"] == "other"
+    assert asked(exported, "GET", "/deployments/name/distill/other-study")["name"] == "other-study"
