@@ -12,14 +12,20 @@ import json
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from flows import clones
 from stages.errors import UserError, run
 
 Entry = dict[str, Any]  # of a stage in dvc.lock
+POLL = 1.0  # seconds
 MADE_OF = ("cmd", "deps", "params")  # what of an entry decides what comes out
 
 
@@ -72,15 +78,20 @@ def work(given: dict[str, Any]) -> Entry:
     with clones.taken(given["clones"], given["driver"]) as clone:
         # The guard ends all processes below it: the clone stays locked until the stage is gone.
         signal.signal(signal.SIGTERM, lambda *_: None)
+        _end_with_guard()
         os.chdir(clone)
         clones.compare(given["code"], given["commit"])
         Path("params.yaml").write_text(given["params"])
         Path("dvc.yaml").write_text(given["pipeline"])
         dump_yaml("dvc.lock", {"schema": "2.0", "stages": given["entries"]})
         print(f"{name} in {clones.place()}", flush=True)
-        for command in (["pull", "--force", *_made(name)], ["repro", "--single-item", name]):
-            if dvc(command):
-                sys.exit(1)
+        repo = _repo()
+        needs = [_stage(repo, one) for one in given["entries"]]
+        _pull(repo, {one for stage in needs for one in _objects(stage, metrics=False)})
+        for stage in needs:
+            _check_out(stage)
+        if dvc(["repro", "--single-item", name]):
+            sys.exit(1)
         repo = _repo()
         stage = _stage(repo, name)
         entry = to_single_stage_lockfile(stage)
@@ -101,8 +112,7 @@ def restore(given: dict[str, Any]) -> None:
     with lock_repo(repo):
         stage = _stage(repo, name)
     StageLoader.fill_from_lock(stage, entry)
-    if failed := repo.cloud.pull(_objects(stage)).failed:
-        raise UserError(f"{name}: {len(failed)} of its files could not be taken from DVC's remote")
+    _pull(repo, _objects(stage))
     with lock_repo(repo):
         stage = _stage(repo, name)
         stage.save_deps()
@@ -111,12 +121,27 @@ def restore(given: dict[str, Any]) -> None:
         StageLoader.fill_from_lock(stage, entry)
         cached = [out.use_cache for out in stage.outs]
         _objects(stage)
-        stage.checkout(force=True)
+        _check_out(stage)
         repo.stage_cache.save(stage)
         for out, was in zip(stage.outs, cached, strict=True):
             out.use_cache = was
         stage.dump(update_pipeline=False)
     print(f"{name} is restored from DVC's remote", flush=True)
+
+
+def _end_with_guard() -> None:
+    """Ray kills a worker's children, and so the guard, by kill −9: then this process ends the stage."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(POLL)
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="end with the guard").start()
 
 
 def _repo() -> Any:
@@ -142,21 +167,17 @@ def _objects(stage: Any, metrics: bool = True) -> set[Any]:
 
 def _push(repo: Any, objects: Iterable[Any]) -> None:
     if failed := repo.cloud.push(objects).failed:
-        raise UserError(f"{len(failed)} files could not be sent to DVC's remote")
+        sys.exit(f"error: {len(failed)} files could not be sent to DVC's remote")
 
 
-def _made(name: str) -> list[str]:
-    """Those paths that the stage depends on and other stages make."""
-    from dvc.exceptions import OutputNotFoundError
+def _pull(repo: Any, objects: Iterable[Any]) -> None:
+    if failed := repo.cloud.pull(objects).failed:
+        sys.exit(f"error: {len(failed)} files could not be taken from DVC's remote")
 
-    repo, paths = _repo(), []
-    for dep in _stage(repo, name).deps:
-        try:
-            repo.find_outs_by_path(dep.fs_path, strict=False)
-            paths.append(dep.def_path)
-        except OutputNotFoundError:  # a file of the repository
-            pass
-    return paths
+
+def _check_out(stage: Any) -> None:
+    if failed := stage.checkout(force=True).get("failed"):
+        sys.exit(f"error: {', '.join(failed)}: not whole in DVC's remote")
 
 
 def _differences(here: Entry, there: Entry) -> list[str]:

@@ -122,7 +122,8 @@ def test_ray_workers_train_too(shared, tmp_path):
     folder, environment, _ = shared
     clones = [clone(folder, tmp_path / name) for name in ("a", "b")]
     environment = {**environment, "TUITION_CLONE": ":".join(map(str, clones))}
-    done = distill(folder, environment, "--runner", "ray", "-S", "study.seeds=[2]", patience=PATIENCE)
+    changes = ["-S", "flows.address=null", "-S", "study.seeds=[2]"]
+    done = distill(folder, environment, "--runner", "ray", *changes, patience=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     assert trained(folder) == []
     assert sorted(cell for place in clones for cell in trained(place)) == ["40 ce 2", "40 kd 2"]
