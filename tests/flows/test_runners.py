@@ -21,6 +21,7 @@ def shared(tmp_path_factory, prepared):
     """A committed workspace whose remote is an S3 server, an environment that names a Prefect server, and a folder for logs."""
     folder, logs = tmp_path_factory.mktemp("driver"), tmp_path_factory.mktemp("logs")
     environment = make_workspace(folder, prepared, {"flows.parallel": 2}) | KEYS | ONE_THREAD
+    environment["PREFECT_HOME"] = str(logs / "prefect")  # not in the repository that is cloned
     with s3(logs, environment) as url, prefect_server(logs, environment) as api:
         share(folder, url)
         yield folder, {**environment, "PREFECT_API_URL": api}, logs
@@ -61,6 +62,7 @@ def test_dask_workers_train_what_the_driver_would(cluster, tmp_path):
     folder, environment, address, workers = cluster
     done = distill(folder, environment, "--runner", "dask", "-S", f"flows.address={address}", patience=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "attempt" not in done.stdout + done.stderr
     assert trained(folder) == []
     assert sorted(cell for place in workers for cell in trained(place)) == ["40 ce 0", "40 kd 0"]
     assert [len(trained(place)) for place in workers] == [1, 1]
@@ -87,6 +89,7 @@ def test_a_cell_whose_worker_is_killed_is_trained_by_another(cluster):
         workers[first].kill()
         (second / "stuck").unlink()
         assert flow.wait(PATIENCE) == 0, log.read_text()
+        assert "attempt" not in log.read_text()  # it was Dask that gave the cell to the other one
         assert psutil.wait_procs(stages, timeout=20)[1] == []
     finally:
         end(flow)
@@ -125,6 +128,7 @@ def test_ray_workers_train_too(shared, tmp_path):
     changes = ["-S", "flows.address=null", "-S", "study.seeds=[2]"]
     done = distill(folder, environment, "--runner", "ray", *changes, patience=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "attempt" not in done.stdout + done.stderr
     assert trained(folder) == []
     assert sorted(cell for place in clones for cell in trained(place)) == ["40 ce 2", "40 kd 2"]
     assert [len(trained(place)) for place in clones] == [1, 1]
