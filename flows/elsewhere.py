@@ -66,10 +66,8 @@ def reproduce(driver: Driver, name: str, needs: list[str], line: Callable[[str],
             driver.entries |= told
     entries = {one: driver.entries[one] for one in needs}
     job = {**driver.given, "name": name, "entries": entries}
-    # As the flow itself: a task's context goes along with what it submits, and this thread's task has locks among its parameters.
     line(f"{name} is sent elsewhere")
-    future = driver.context.copy().run(driver.submit, work, {"name": name, "job": job})
-    status, lines, made = _wait(driver, future)
+    status, lines, made = _sent(driver, {"name": name, "job": job})
     if status:
         for text in lines:
             line(text)
@@ -112,17 +110,20 @@ def exchange(commands: Commands, what: str, given: dict[str, Any], line: Callabl
         return status, json.loads(file.read_text()) if status == 0 else {}
 
 
-def _wait(driver: Driver, future: Any) -> Answer:
+def _sent(driver: Driver, parameters: dict[str, Any]) -> Answer:
     """What `work` gives. A cluster tries again by itself where a worker dies; what it cannot mend is an exit status of 1."""
-    while True:
-        try:
-            return future.result(timeout=POLL)
-        except TimeoutError:
-            if driver.commands.stopped:
-                driver.cancel(future)
-                return -signal.SIGTERM, [], {}
-        except Exception as error:  # of Dask, Ray or Prefect
-            return 1, [f"{type(error).__name__}: {error}"], {}
+    try:
+        # As the flow itself: a task's context goes along with what it submits, and this thread's task has locks among its parameters.
+        future = driver.context.copy().run(driver.submit, work, parameters)
+        while True:
+            try:
+                return future.result(timeout=POLL)
+            except TimeoutError:
+                if driver.commands.stopped:
+                    driver.cancel(future)
+                    return -signal.SIGTERM, [], {}
+    except Exception as error:  # of Dask, Ray or Prefect
+        return 1, [f"{type(error).__name__}: {error}"], {}
 
 
 @contextmanager
