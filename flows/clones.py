@@ -84,5 +84,5 @@ def compare(driver: dict[str, str], its_commit: str) -> None:
         more = f" and {len(differ) - SHOWN} more" if len(differ) > SHOWN else ""
         raise UserError(
             f"{place()}: its code (commit {commit()}) is not the driver's (commit {its_commit}): {', '.join(differ[:SHOWN])}{more}; "
-            "commit there, and `git pull` here"
+            "commit there, and `git checkout . && git pull` here"
         )

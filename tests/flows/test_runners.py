@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -99,19 +100,20 @@ def test_a_cell_whose_worker_is_killed_is_trained_by_another(cluster):
 
 
 @pytest.mark.slow
-def test_cells_end_with_a_driver_that_is_killed(cluster):
+@pytest.mark.parametrize(("number", "seed"), [(signal.SIGTERM, 3), (signal.SIGKILL, 4)])
+def test_cells_end_with_a_driver_that_is_ended(cluster, number, seed):
     """Dask's workers go on, but not with what nobody waits for."""
     folder, environment, address, workers = cluster
     place = list(workers)[-1]  # the other one was killed by the test above, where that ran
     before = len(trained(place))
     (place / "stuck").touch()
     flow = start_flow(
-        folder, environment, "--runner", "dask", "-S", f"flows.address={address}", "-S", "study.seeds=[3]"
+        folder, environment, "--runner", "dask", "-S", f"flows.address={address}", "-S", f"study.seeds=[{seed}]"
     )
     try:
         wait_for(lambda: len(trained(place)) > before, flow, folder / "out.txt", PATIENCE)
         stages = workers[place].children(recursive=True)
-        flow.kill()
+        flow.send_signal(number)
         assert psutil.wait_procs(stages, timeout=60)[1] == []
         assert workers[place].is_running()
     finally:
