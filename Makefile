@@ -1,5 +1,5 @@
-# make repro: set up and run the study.  make test: set up and run all tests.  Needs git, make and Python 3.11 to 3.13.
-.PHONY: repro test lint setup clean help
+# make repro: set up and run the study.  make test: set up and run all tests.  make serve, make stop: servers, worker, deployments.  Needs git, make and Python 3.11 to 3.13.
+.PHONY: repro test lint serve stop setup clean help
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -31,6 +31,12 @@ lint: .venv/.ready
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) mypy
+
+serve: .venv/.ready
+	@$(RUN) python -m flows.serve start
+
+stop: .venv/.ready
+	@$(RUN) python -m flows.serve stop
 
 setup: .venv/.ready
 

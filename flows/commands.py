@@ -1,13 +1,15 @@
-"""Commands that end with the flow: each is a process group of its own, so that ending it ends its children's children too."""
+"""Commands that end with the flow, however it ends: each runs below a guard (`guard.py`), which ends its children's children too."""
 
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+from flows import guard
 
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 
@@ -16,12 +18,20 @@ class Commands:
     """The commands of one flow run. `run` is called from many threads, `stop` from the one that ends the flow."""
 
     def __init__(self) -> None:
-        self.stopped = False
+        self._stop = threading.Event()
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[str]] = set()
 
-    def run(self, command: list[str], line: Callable[[str], object]) -> int:
-        """Run `command` here, give each line of its stdout and stderr to `line` as it comes, return its exit status.
+    @property
+    def stopped(self) -> bool:
+        return self._stop.is_set()
+
+    def pause(self, seconds: float) -> None:
+        """Wait so long, or until `stop`."""
+        self._stop.wait(seconds)
+
+    def run(self, command: list[str], line: Callable[[str], object], folder: Path | None = None) -> int:
+        """Run `command` here or in `folder`, give each line of its stdout and stderr to `line` as it comes, return its exit status.
 
         After `stop` nothing is started any more, and the status is -15.
         """
@@ -35,17 +45,20 @@ class Commands:
             if self.stopped:
                 return -signal.SIGTERM
             process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                env=environment, process_group=0,
+                [sys.executable, guard.__file__, str(GRACE), *command],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                env=environment, process_group=0, cwd=folder,
             )  # fmt: skip
             self._running.add(process)
         try:
+            assert process.stdin is not None
             assert process.stdout is not None
-            with process.stdout:
+            with process.stdin, process.stdout:
                 for text in process.stdout:
                     if text.strip():
                         line(text.rstrip())
-            return process.wait()
+                status = process.wait()
+            return -signal.SIGTERM if self.stopped else status
         finally:
             with self._lock:
                 self._running.discard(process)
@@ -53,23 +66,14 @@ class Commands:
     def stop(self) -> None:
         """End every running command and all its children: SIGTERM, and SIGKILL for what is left after `GRACE`."""
         with self._lock:
-            self.stopped = True
-            groups = [process.pid for process in self._running]
+            self._stop.set()
+            guards = list(self._running)
         try:
-            groups = [group for group in groups if _send(group, signal.SIGTERM)]
-            end = time.monotonic() + GRACE
-            while groups and time.monotonic() < end:
-                time.sleep(0.05)
-                groups = [group for group in groups if _send(group, 0)]
-        finally:  # a second Ctrl-C does not spare them
-            for group in groups:
-                _send(group, signal.SIGKILL)
-
-
-def _send(group: int, number: int) -> bool:
-    """Whether the group had a process to send the signal to."""
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        return False
-    return True
+            for one in guards:
+                one.terminate()
+            for one in guards:
+                one.wait(2 * GRACE + 5)
+        finally:  # a guard that was killed itself, and a second Ctrl-C, spare none of a group
+            for one in guards:
+                with suppress(ProcessLookupError):
+                    os.killpg(one.pid, signal.SIGKILL)

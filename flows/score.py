@@ -5,7 +5,6 @@ python -m flows.score FOLDER [--model models:/<name>@champion] [--out prediction
 
 import argparse
 import csv
-import signal
 import sys
 from collections import Counter
 from pathlib import Path
@@ -17,6 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
+from flows import runs
 from flows.commands import Commands
 from stages import params as parameters
 from stages.errors import run
@@ -50,6 +50,7 @@ def score(folder: str, model: str | None = None, out: str = "predictions.csv") -
     """
     model = model or f"models:/{parameters.load().registry.name}@champion"
     commands = Commands()
+    runs.end_with_worker()
     try:
         state = classify(folder, model, out, commands, return_state=True)
     finally:  # on Ctrl-C, SIGTERM and cancellation too
@@ -89,7 +90,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--model", help="models:/<name>@champion; by default of register.name in params.yaml")
     parser.add_argument("--out", default="predictions.csv")
     options = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    runs.start_server()
     state = cast("State[Any]", score(options.folder, options.model, options.out, return_state=True))
     if not state.is_completed():
         print(f"error: {state.message}", file=sys.stderr)

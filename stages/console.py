@@ -12,7 +12,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def explained(command: Callable) -> Callable:
-    """A UserError becomes one line and exit status 2."""
+    """A UserError becomes one line and its exit status."""
 
     @functools.wraps(command)
     def wrapped(*args: object, **options: object) -> None:
@@ -20,6 +20,6 @@ def explained(command: Callable) -> Callable:
             command(*args, **options)
         except UserError as error:
             typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(2) from None
+            raise typer.Exit(error.status) from None
 
     return wrapped

@@ -16,6 +16,12 @@ def check(params: Params, path: Path) -> None:
     _check_methods(params, path)
     _check_teacher(params.teacher, f"{path}: teacher")
     _check_further(params, path)
+    for key, section in (("pretrain", params.pretrain), ("train", params.train)):
+        if section.devices > section.batch_size:
+            raise UserError(
+                f"{path}: {key}.devices: found {section.devices}, but {key}.batch_size is {section.batch_size}: each process takes a "
+                f"share of every batch; valid: 1 to {section.batch_size}"
+            )
     for key, other in (("mixed", params.teach.mixed), ("views", params.teach.views > 1)):
         if other and any(one.kind == "experts" for one in (params.teacher, *params.teachers)):
             raise UserError(

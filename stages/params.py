@@ -171,7 +171,7 @@ class Flows(Section):
     runner: Literal["threads", "dask", "ray"] = "threads"
     address: Place | None = None
     parallel: Count = 1
-    retries: Annotated[int, Field(ge=0)] = 3
+    retries: Annotated[int, Field(ge=0)] = 2
 
 
 class Refresh(Section):

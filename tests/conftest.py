@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,9 @@ import numpy as np
 import postgres
 import pytest
 from support import COUNTING_TEACHER, PAID, digits, write_params
+
+# A shell's background jobs ignore Ctrl-C, and so would the processes whose Ctrl-C is tested.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

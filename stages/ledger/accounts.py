@@ -1,6 +1,7 @@
 """Teachers' accounts: opening one, the status of all, their calls, settling the unknown ones, and whether the books are right."""
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ from stages.errors import UserError
 from stages.ledger import blocks
 from stages.ledger.calls import CLEAN, REFUNDED, key_of
 from stages.ledger.database import Ledger
-from stages.ledger.schema import LIVE, calls, parts, rejected, runs, teachers
+from stages.ledger.schema import LIVE, OPEN, calls, is_live, is_open, parts, rejected, runs, teachers
 from stages.ledger.spending import (
     Amount,
     Caps,
@@ -25,8 +26,6 @@ from stages.ledger.spending import (
     today,
     unbook,
 )
-
-OF_LIVE = calls.c.state.in_(LIVE)
 
 
 def open_account(ledger: Ledger, fingerprint: str, name: str, description: dict[str, Any], caps: Caps | None) -> int:
@@ -122,6 +121,8 @@ def listed(
     Of these `states` alone, where any are given; `usable` False: those that are done without a usable answer.
     """
     where = [calls.c.teacher_id == teacher_id, *([calls.c.state.in_(states)] if states else [])]
+    if states and set(states) <= set(OPEN):
+        where.append(is_open)
     if usable is False:
         where += [calls.c.state == "done", calls.c.detail.is_not(None)]
     columns = [column for column in calls.c if column.name not in ("teacher_id", "block_id", "place", "run_id")]
@@ -160,7 +161,9 @@ def resolve(
     `charged`: they were processed and the answers are lost; they stay spent, at `cost` each, where that is None at the most that they may
     have come to. Otherwise they are refunded, and the samples may be bought again.
     """
-    where = [calls.c.teacher_id == teacher_id, calls.c.state == "unknown"]
+    if cost is not None and not (math.isfinite(cost) and cost >= 0):
+        raise UserError(f"--cost: found {cost}, expected money a call")
+    where = [calls.c.teacher_id == teacher_id, is_open, calls.c.state == "unknown"]
     if ids is not None:
         where.append(calls.c.id.in_(ids))
     now = int(time.time())
@@ -187,7 +190,7 @@ def verify(ledger: Ledger) -> list[str]:
         sums = (sa.func.count(), sa.func.sum(calls.c.tokens), sa.func.sum(calls.c.cost))
         live = {
             row[0]: row[1:]
-            for row in db.execute(sa.select(calls.c.teacher_id, *sums).where(OF_LIVE).group_by(calls.c.teacher_id))
+            for row in db.execute(sa.select(calls.c.teacher_id, *sums).where(is_live).group_by(calls.c.teacher_id))
         }
         for teacher in db.execute(sa.select(teachers)).all():
             found = tuple(int(value or 0) for value in live.get(teacher.id, (0, 0, 0)))

@@ -20,12 +20,13 @@ from stages.errors import UserError
 from stages.ledger import blocks
 from stages.ledger.asks import CLEAN, Key, find, key_of, keyed
 from stages.ledger.database import Ledger
-from stages.ledger.schema import LIVE, calls, rejected, runs, teachers
+from stages.ledger.schema import calls, is_live, is_open, rejected, runs, teachers
 from stages.ledger.spending import Amount, Bound, CapReached, Caps, book, day_of, rebook, room, to_micros, unbook
 
 SILENT_SECONDS = 900  # a run on another machine that has not been heard of for so long is taken for dead
 AGAIN = "sent again"
 REFUNDED = {"state": "refunded", "tokens": 0, "cost": 0}
+UNDER_WAY = (is_open, calls.c.state.in_(("reserved", "sent")))
 
 
 @dataclass(frozen=True)
@@ -198,15 +199,13 @@ def settle(ledger: Ledger, teacher_id: int) -> None:
 
 def _settle_dead(db: sa.Connection, teacher_id: int) -> None:
     open_runs = sa.select(runs).where(
-        runs.c.id.in_(
-            sa.select(calls.c.run_id).where(calls.c.teacher_id == teacher_id, calls.c.state.in_(("reserved", "sent")))
-        )
+        runs.c.id.in_(sa.select(calls.c.run_id).where(calls.c.teacher_id == teacher_id, *UNDER_WAY))
     )
     now = time.time()
     for run in db.execute(open_runs).all():
         if _alive(run, now):
             continue
-        mine = (calls.c.run_id == run.id,)
+        mine = (calls.c.teacher_id == teacher_id, calls.c.run_id == run.id, is_open)
         never = (*mine, calls.c.state == "reserved", calls.c.sent_at.is_(None))
         if unbook(db, never):
             why = {"ended_at": int(now), "detail": "never sent: its process died"}
@@ -219,8 +218,7 @@ def _settle_dead(db: sa.Connection, teacher_id: int) -> None:
 
 def _under_way(db: sa.Connection, teacher_id: int) -> bool:
     """Whether calls are in somebody's hands, whose end may make room."""
-    open_ones = calls.c.state.in_(("reserved", "sent"))
-    return db.scalar(sa.select(sa.exists().where(calls.c.teacher_id == teacher_id, open_ones))) or False
+    return db.scalar(sa.select(sa.exists().where(calls.c.teacher_id == teacher_id, *UNDER_WAY))) or False
 
 
 def _alive(run: sa.Row, now: float) -> bool:
@@ -257,7 +255,7 @@ def holders(ledger: Ledger, teacher_id: int) -> list[str]:
         rows = db.execute(
             sa.select(runs.c.host, runs.c.pid, sa.func.count())
             .join(calls, calls.c.run_id == runs.c.id)
-            .where(calls.c.teacher_id == teacher_id, calls.c.state.in_(("reserved", "sent")))
+            .where(calls.c.teacher_id == teacher_id, *UNDER_WAY)
             .group_by(runs.c.host, runs.c.pid)
         ).all()
     return [f"process {pid} on {host.split('/')[0]} ({count} calls)" for host, pid, count in rows]
@@ -265,7 +263,7 @@ def holders(ledger: Ledger, teacher_id: int) -> list[str]:
 
 def _live(db: sa.Connection, teacher_id: int, wanted: Mapping[Key, str]) -> dict[str, sa.Row]:
     """The live calls (id, sample, view, state) by ask."""
-    return dict(find(db, teacher_id, wanted, (calls.c.id, calls.c.state), calls.c.state.in_(LIVE)))
+    return dict(find(db, teacher_id, wanted, (calls.c.id, calls.c.state), is_live))
 
 
 def _move(db: sa.Connection, ids: Sequence[int], before: Sequence[str], run: int, **values: object) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from stages.errors import UserError
+from stages.errors import LATER, UserError
 from stages.ledger import migrations, postgres, schema
 
 BUSY_SECONDS = postgres.BUSY_SECONDS
@@ -24,6 +24,8 @@ class LedgerError(UserError):
 
 class LedgerWaits(LedgerError):
     """The ledger cannot be used just now (disk full, held by another process, server away): trying again later may help."""
+
+    status = LATER
 
 
 class Ledger:

@@ -15,12 +15,13 @@ from stages.ledger.accounts import open_account
 from stages.ledger.asks import CLEAN, Key
 from stages.ledger.database import Ledger
 from stages.ledger.owned import further
-from stages.ledger.schema import LIVE, calls, rejected
+from stages.ledger.schema import calls, is_live, rejected
 from stages.ledger.spending import Amount, book, day_of
 from stages.views import FILE, to_text
 
 UNDER_WAY = ("reserved", "sent")
 BLOCK = 256  # calls whose outputs lie together
+DEAREST = 10**15  # millionths: the largest price of a call that params.yaml takes
 
 
 def import_folder(ledger: Ledger, folder: Path) -> tuple[int, int]:
@@ -43,6 +44,10 @@ def import_folder(ledger: Ledger, folder: Path) -> tuple[int, int]:
     for name, values in signals.items():
         _check_values(folder / f"{name}.npy", values, n, "fu")
     _check_values(folder / "costs.npy", costs, n, "iu")
+    if n and int(costs.max()) > DEAREST:
+        raise UserError(
+            f"{folder / 'costs.npy'}: found {int(costs.max())}, expected millionths of money, {DEAREST} at most"
+        )
     teacher = meta["teacher"]
     id = open_account(ledger, teacher["fingerprint"], teacher["name"], teacher["description"], None)
     with ledger.write() as db:
@@ -65,7 +70,7 @@ class Books:
 
     def __init__(self, db: sa.Connection, teacher_id: int):
         self.db, self.teacher_id = db, teacher_id
-        where = (calls.c.teacher_id == teacher_id, calls.c.state.in_(LIVE))
+        where = (calls.c.teacher_id == teacher_id, is_live)
         held = db.execute(sa.select(calls).where(*where)).all()
         self.held: dict[Key, Any] = {(row.sample, row.view): row for row in held}
         self.whole: dict[Key, set[str]] = {}  # by sample and view: signals whose output is here and not damaged

@@ -12,10 +12,10 @@ from stages.ledger.accounts import open_account
 from stages.ledger.asks import Key, parts
 from stages.ledger.database import Ledger, LedgerError
 from stages.ledger.imports import Books
-from stages.ledger.schema import LIVE, calls, rejected, teachers
+from stages.ledger.schema import calls, is_live, is_open, rejected, teachers
 from stages.ledger.spending import Amount, book, from_json
 
-USABLE = (calls.c.state == "done", calls.c.block_id.is_not(None))
+USABLE = (is_live, calls.c.state == "done", calls.c.block_id.is_not(None))
 
 
 def merge(ledger: Ledger, other: Ledger) -> dict[str, int]:
@@ -29,7 +29,7 @@ def merge(ledger: Ledger, other: Ledger) -> dict[str, int]:
         raise LedgerError(f"ledger {ledger.place}: cannot be merged with itself")
     counts = {"taken": 0, "held": 0, "spent": 0, "damaged": 0}
     with other.read() as theirs:  # one moment of it
-        under_way = theirs.scalar(sa.select(sa.func.count()).where(calls.c.state.in_(("reserved", "sent"))))
+        under_way = theirs.scalar(sa.select(sa.func.count()).where(is_open, calls.c.state.in_(("reserved", "sent"))))
         if under_way:
             raise LedgerError(
                 f"ledger {other.place}: {under_way} calls are under way there. Wait until they end, or settle those of a killed process "
@@ -109,7 +109,7 @@ def _spent(theirs: sa.Connection, ours: sa.Connection, there: int, here: int, ru
     rows = [dict(row._mapping) for row in theirs.execute(chosen.where(calls.c.teacher_id == there, bare))]
     lost = {"detail": "charged; its output was damaged in the ledger that was merged", "reason": None}
     rows += [{**row._mapping, **lost} for row in ruined]
-    live = sa.select(calls.c.sample, calls.c.view).where(calls.c.teacher_id == here, calls.c.state.in_(LIVE))
+    live = sa.select(calls.c.sample, calls.c.view).where(calls.c.teacher_id == here, is_live)
     held = {tuple(row) for row in ours.execute(live)}
     copied = Amount()
     for row in rows:

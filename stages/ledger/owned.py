@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from stages.ledger import blocks
 from stages.ledger.asks import CHUNK, CLEAN, find, keyed
 from stages.ledger.database import Ledger, LedgerError
-from stages.ledger.schema import LIVE, calls
+from stages.ledger.schema import calls, is_live
 from stages.ledger.schema import parts as block_parts
 
 
@@ -28,8 +28,8 @@ def states(ledger: Ledger, teacher_id: int, samples: Sequence[str], view: str = 
     """
     found = {}
     with ledger.read() as db:
-        columns, live = (calls.c.state, calls.c.detail), calls.c.state.in_(LIVE)
-        for ask, row in find(db, teacher_id, keyed(samples, view), columns, live):
+        columns = (calls.c.state, calls.c.detail)
+        for ask, row in find(db, teacher_id, keyed(samples, view), columns, is_live):
             done = "unusable" if row.detail else "owned"
             found[ask] = done if row.state == "done" else row.state
     return found
@@ -40,7 +40,7 @@ def signals(ledger: Ledger, teacher_id: int, samples: Sequence[str], view: str =
     of_block: dict[int, set[str]] = {}
     found: dict[str, set[str]] = {}
     with ledger.read() as db:
-        done = (calls.c.state == "done", calls.c.block_id.is_not(None))
+        done = (is_live, calls.c.state == "done", calls.c.block_id.is_not(None))
         held = list(find(db, teacher_id, keyed(samples, view), (calls.c.block_id,), *done, further=True))
         blocks_of = sorted({row.block_id for _, row in held})
         for start in range(0, len(blocks_of), CHUNK):
@@ -65,7 +65,7 @@ def read(
     values: dict[str, dict[int, np.ndarray]] = {signal: {} for signal in signals or ()}
     cost: dict[int, dict[int, int]] = {}  # by sample and call
     columns = (calls.c.id, calls.c.cost, calls.c.block_id, calls.c.place)
-    done = (calls.c.state == "done", calls.c.block_id.is_not(None))
+    done = (is_live, calls.c.state == "done", calls.c.block_id.is_not(None))
     with ledger.read() as db:
         held: dict[int, list[tuple[str, sa.Row]]] = {}  # by block
         for ask, row in find(db, teacher_id, keyed(samples, view), columns, *done, further=True):
@@ -90,13 +90,12 @@ def read(
 def cost(ledger: Ledger, teacher_id: int, samples: Sequence[str], view: str = CLEAN) -> float:
     """What the live calls for `samples` cost together, those whose answers cannot be used among them."""
     with ledger.read() as db:
-        live = calls.c.state.in_(LIVE)
-        found = find(db, teacher_id, keyed(samples, view), (calls.c.cost,), live, further=True)
+        found = find(db, teacher_id, keyed(samples, view), (calls.c.cost,), is_live, further=True)
         return int(sum(row.cost for _, row in found)) / 1_000_000
 
 
 def further_calls(ledger: Ledger, teacher_id: int, samples: Sequence[str], view: str = CLEAN) -> int:
     """How many live calls there are for further signals of `samples`."""
     with ledger.read() as db:
-        found = find(db, teacher_id, keyed(samples, view), (), calls.c.state.in_(LIVE), further=True)
+        found = find(db, teacher_id, keyed(samples, view), (), is_live, further=True)
         return sum("+" in row.view for _, row in found)

@@ -20,7 +20,6 @@ from stages.ledger.schema import calls, runs, spending, teachers
 
 DAY = 86_400
 SKEW = 300  # seconds by which the clocks of machines that share a ledger may differ
-SKEW_SECONDS = 600  # by which machines' clocks may differ
 EPOCH = date(1970, 1, 1)
 
 
@@ -208,9 +207,9 @@ def _book_all(db: sa.Connection, rows: Sequence[sa.Row], sign: int) -> None:
         book(db, teacher_id, run_id, {day: Amount(**sum) for day, sum in days.items()})
 
 
-def to_micros(money: float | Decimal) -> int:
-    """Money as whole millionths, rounded up: sums stay exact, and no price is so small that a cap does not feel it."""
-    return int((Decimal(str(money)) * 1_000_000).to_integral_value(ROUND_CEILING))
+def to_micros(money: float | Decimal, rounding: str = ROUND_CEILING) -> int:
+    """Money as whole millionths: sums stay exact. Rounded up, so that no price is too small for a cap to feel; caps are rounded down."""
+    return int((Decimal(str(money)) * 1_000_000).to_integral_value(rounding))
 
 
 def _date(day: int) -> str:

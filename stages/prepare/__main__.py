@@ -8,11 +8,13 @@ import csv
 import io
 from pathlib import Path
 
+import numpy as np
+
 from stages import params
 from stages.arrays import atomic, digest, read_json, write_array, write_json
 from stages.errors import UserError, run
 from stages.params import Data, Transfer
-from stages.prepare import alter, pixels, sources, split, transfer
+from stages.prepare import additions, alter, pixels, sources, split, transfer
 
 OUT, TRANSFER = Path("data"), Path("transfer")
 ALTERING = ("noise", "imbalance")  # not told where they are off: files made before there were such keys stay valid
@@ -30,19 +32,25 @@ def prepare(data: Data, out: Path, expected: tuple[int, ...] | None = None) -> d
         )
     found, duplicates = split.assign(raw, data)
     found["train"], altered = alter.alter(found["train"], raw.classes, data)
-    shape: tuple[int, ...] = ()
+    shape = raw.parts["train"].images.shape[1:]
+    sizes: dict[str, int] = {}
     for name, rows in found.items():
-        images = raw.parts[rows.part].images[rows.rows]
-        shape = images.shape[1:]
-        write_array(out / name / "images.npy", images)
-        write_array(out / name / "labels.npy", rows.labels)
-        write_array(out / name / "ids.npy", rows.ids)
+        images, labels, ids = raw.parts[rows.part].images[rows.rows], rows.labels, rows.ids
         if name == "train":
-            mean, std = pixels.statistics(images)
-            facts = {"classes": raw.classes, "mean": mean, "std": std}
-            write_json(out / name / "meta.json", facts | ({"altered": altered} if altered else {}))
+            mean, std = pixels.statistics(images)  # the source's: a teacher that takes them stays the same teacher
+            facts = {"classes": raw.classes, "mean": mean, "std": std} | ({"altered": altered} if altered else {})
+            if data.additions:
+                *more, counts = additions.read(data.additions, raw.classes, shape, found)
+                images, labels, ids = (np.concatenate(two) for two in zip((images, labels, ids), more, strict=True))
+                duplicates |= counts
+                facts["additions"] = len(more[0])
+            write_json(out / name / "meta.json", facts)
         else:
-            write_json(out / name / "meta.json", {"n": len(images), "digest": digest(images, rows.labels, rows.ids)})
+            write_json(out / name / "meta.json", {"n": len(images), "digest": digest(images, labels, ids)})
+        write_array(out / name / "images.npy", images)
+        write_array(out / name / "labels.npy", labels)
+        write_array(out / name / "ids.npy", ids)
+        sizes[name] = len(ids)
     _write_rejected(out / "rejected.csv", raw.rejected)
     meta = {
         "source": data.source,
@@ -50,7 +58,7 @@ def prepare(data: Data, out: Path, expected: tuple[int, ...] | None = None) -> d
         "channels": shape[0],
         "height": shape[1],
         "width": shape[2],
-        "splits": {name: len(rows.ids) for name, rows in found.items()},
+        "splits": sizes,
         "rejected": len(raw.rejected),
         "duplicates": duplicates,
         "data": data.model_dump(

@@ -64,12 +64,12 @@ def read(
             with open_one(index) as image:
                 return decode(image, channels, resize)
         except Exception as error:  # damaged files make decoders fail in every way; the reason is kept
-            return _reason(error)
+            return reason(error)
 
     arrays: list[np.ndarray] = []
     kept: list[int] = []
     rejected: list[tuple[str, str]] = []
-    for index, answer in enumerate(_in_order(attempt, len(names), threads)):
+    for index, answer in enumerate(in_order(attempt, len(names), threads)):
         if isinstance(answer, str):
             rejected.append((names[index], answer))
             continue
@@ -84,7 +84,7 @@ def read(
     return _stack(arrays), np.array(kept, dtype=np.int64), rejected
 
 
-def _in_order(attempt: Callable[[int], np.ndarray | str], count: int, threads: int) -> Iterator[np.ndarray | str]:
+def in_order(attempt: Callable[[int], np.ndarray | str], count: int, threads: int) -> Iterator[np.ndarray | str]:
     """attempt(0), attempt(1), …; a bounded number ahead of the reader, since a decoded image is large."""
     if threads == 1:
         yield from map(attempt, range(count))
@@ -105,7 +105,7 @@ def _stack(arrays: list[np.ndarray]) -> np.ndarray:
     return out
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Why an image was rejected, in one line that names no absolute path."""
     if isinstance(error, UnidentifiedImageError):
         return "not an image that Pillow can read"

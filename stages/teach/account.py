@@ -1,7 +1,7 @@
 """A teacher's account in the ledger: who is asked, at what price, within which bounds."""
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from numbers import Integral
 from typing import Any
 
@@ -50,7 +50,9 @@ def caps_of(settings: Teacher) -> Caps:
 
 
 def bound_of(amounts: Amounts) -> Bound:
-    return Bound(amounts.calls, amounts.tokens, None if amounts.money is None else to_micros(amounts.money))
+    return Bound(
+        amounts.calls, amounts.tokens, None if amounts.money is None else to_micros(amounts.money, ROUND_FLOOR)
+    )
 
 
 def worst(settings: Teacher) -> Amount:
@@ -62,14 +64,15 @@ def worst(settings: Teacher) -> Amount:
 def real(settings: Teacher, count: int, input_tokens: Any, output_tokens: Any) -> list[Amount]:
     """What each of a request's `count` calls came to, by the tokens that the server says it charged for the request.
 
-    Of what it does not say (or what is no number of tokens), the most that it may have charged, where that has a price.
+    Of what it does not say (or what is no number of tokens), the most that it may have charged, where that has a price or
+    tokens have a bound.
     """
     into, out, price, most = _whole(input_tokens), _whole(output_tokens), settings.price, worst(settings)
     if into is None and out is None:
         return [most] * count
-    rest = max(0, most.tokens * count - (into or 0) - (out or 0))
-    into = into if into is not None else rest if price.input else 0
-    out = out if out is not None else rest if price.output else 0
+    rest, bounded = max(0, most.tokens * count - (into or 0) - (out or 0)), _bounds_tokens(settings)
+    into = into if into is not None else rest if price.input or bounded else 0
+    out = out if out is not None else rest if price.output or bounded else 0
     shares = [(_share(into, count, i), _share(out, count, i)) for i in range(count)]
     return [_amount(price, i, o) for i, o in shares]
 
@@ -94,7 +97,11 @@ def _share(total: int, count: int, i: int) -> int:
 def rests_on_tokens(settings: Teacher) -> bool:
     """Whether a bound can be kept only where no call takes more than `teacher.max_tokens_per_call`."""
     bounds = (settings.cap, settings.cap.run, settings.cap.period)
-    return any(one.tokens is not None or (one.money is not None and settings.price.of_tokens) for one in bounds)
+    return _bounds_tokens(settings) or any(one.money is not None and settings.price.of_tokens for one in bounds)
+
+
+def _bounds_tokens(settings: Teacher) -> bool:
+    return any(one.tokens is not None for one in (settings.cap, settings.cap.run, settings.cap.period))
 
 
 def check_price(settings: Teacher) -> None:

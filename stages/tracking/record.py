@@ -15,9 +15,12 @@ from stages.params import Params, cell_name, comparison_set
 Points = dict[tuple[str, int], float]  # (metric, step) -> value
 
 # no part of what makes two studies two: the lists of cells, which may grow, what belongs to one method's cells alone,
-# and what only says how the teacher is paid and fed
+# and what only says where a teacher stands and how it is fed and paid (an address may hold a password, too)
 _OF_A_CELL = {"study", "methods", "registry", "flows", "refresh"}
-_OF_PAYMENT = {"batch_size", "precision", "canary", "max_malformed", "price", "cap"}
+_OF_ASKING = {
+    "batch_size", "precision", "canary", "max_malformed", "price", "cap", "url", "api_key_env", "idempotent", "max_in_flight",
+    "requests_per_minute", "tokens_per_minute", "max_tokens_per_call", "timeout", "patience", "recheck",
+}  # fmt: skip
 
 
 class Dataset(NamedTuple):
@@ -42,8 +45,9 @@ class Record(NamedTuple):
 def study_params(params: Params) -> dict[str, str]:
     """The parameters that all cells of a study share, flattened to `section.key`."""
     shared = params.model_dump(exclude=_OF_A_CELL)
-    for key in _OF_PAYMENT:
-        del shared["teacher"][key]
+    for teacher in (shared["teacher"], *shared["teachers"]):
+        for key in _OF_ASKING:
+            del teacher[key]
     del shared["compare"]["sets"]
     return flatten(shared)
 

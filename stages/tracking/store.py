@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from stages.errors import UserError
+from stages.errors import Unreachable, UserError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -161,7 +161,7 @@ def _check_reachable(uri: str) -> None:
     try:
         socket.create_connection(address, timeout=5).close()
     except OSError as error:
-        raise UserError(f"MLFLOW_TRACKING_URI: no server answers at {shown} ({error})") from None
+        raise Unreachable(f"MLFLOW_TRACKING_URI: no server answers at {shown} ({error})") from None
 
 
 def _create(database: Path) -> None:

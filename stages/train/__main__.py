@@ -10,7 +10,7 @@ from stages import params as parameters
 from stages.arrays import read_array, read_json, write_json
 from stages.errors import UserError, run
 from stages.signals import arrays_of
-from stages.train import student
+from stages.train import processes, student
 from stages.train.loop import Progress as Trained
 from stages.train.loop import Row
 from stages.train.methods import build, card, resolve
@@ -21,8 +21,13 @@ from stages.views import bought as images_of
 
 def main(argv: list[str]) -> None:
     params = parameters.load()
+    if processes.launched("stages.train", argv, params.train, "train"):
+        return
     budget, name, seed = int(argv[0]), argv[1], int(argv[2])
     cell = parameters.cell_name(budget, name, seed)
+    if processes.rank():
+        train_cell(params, budget, name, seed)
+        return
     from stages.tracking import Live  # imports no MLflow until a run has lasted a while
 
     live = Live(params, budget, name, seed)
@@ -149,4 +154,4 @@ def _groups(name: str, compares: bool, folder: Path, groups: dict[str, Any]) -> 
 
 
 if __name__ == "__main__":
-    run(main)
+    run(processes.one_voice(main))

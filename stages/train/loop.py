@@ -3,16 +3,21 @@
 Lightning Fabric carries device, precision and processes. No value is read from the device between two validations.
 """
 
+import logging
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel as DDP
 
 from stages.models import signals
+from stages.train import processes, sharing
 from stages.train.batch import Batch
 from stages.train.loader import Loader
 from stages.train.objective import Objective
@@ -23,15 +28,19 @@ Row = dict[str, float]
 class Learner(nn.Module):
     """The student and its objective as one module, so that a method's heads train, move and resume with the student."""
 
-    def __init__(self, student: nn.Module, objective: Objective, compile: bool = False):
+    def __init__(self, student: nn.Module, objective: Objective, compile: bool = False, processes: int = 1):
         super().__init__()
-        self.student, self.objective = student, objective
+        self.student, self.objective, self.processes = student, objective, processes
         self.signals = torch.compile(signals) if compile else signals
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         batch = self.objective.augment(batch)
-        given = self.signals(self.student, batch.images, self.objective.maps)
-        return self.objective({name: value.float() for name, value in given.items()}, batch)
+        images = batch.images if self.processes == 1 else sharing.part(batch.images)
+        given = self.signals(self.student, images, self.objective.maps)
+        given = {name: value.float() for name, value in given.items()}
+        if self.processes > 1:
+            given = sharing.whole(given, len(batch.images))
+        return self.objective(given, batch)
 
 
 @dataclass
@@ -46,12 +55,30 @@ class Progress:
 
 
 def make_fabric(settings: Any) -> Fabric:
-    """Fabric for `params.Training`; precision `auto` is bf16-mixed on a GPU that has it, else 32-true."""
+    """Fabric for `params.Training`, with the other processes where there are some; precision `auto` is bf16-mixed on a GPU that has it,
+    else 32-true."""
     precision = settings.precision
     if precision == "auto":
         cuda = settings.accelerator in ("auto", "cuda") and torch.cuda.is_available()
         precision = "bf16-mixed" if cuda and torch.cuda.is_bf16_supported() else "32-true"
-    return Fabric(accelerator=settings.accelerator, devices=1, precision=precision)
+    if not processes.started():
+        return Fabric(accelerator=settings.accelerator, devices=1, precision=precision)
+    from lightning_fabric.plugins.environments import TorchElasticEnvironment
+    from lightning_fabric.strategies import DDPStrategy
+
+    # A method need not reach every weight in every step; buffers are the same in all processes, as they see the same batch.
+    setting = "forward_sync_buffers" if "forward_sync_buffers" in signature(DDP).parameters else "broadcast_buffers"
+    buffers: dict[str, Any] = {setting: False}  # the newer name
+    strategy = DDPStrategy(find_unused_parameters=True, **buffers)
+    kind = "cuda" if settings.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+    fabric = Fabric(
+        accelerator=kind, strategy=strategy, devices=settings.devices, num_nodes=processes.nodes(), precision=precision,
+        plugins=[TorchElasticEnvironment()],
+    )  # fmt: skip
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it says at length that processes were started
+    warnings.filterwarnings("ignore", "Grad strides do not match")  # of 1×1 convolutions, whose strides mean nothing
+    fabric.launch()
+    return fabric
 
 
 def rate(settings: Any, step: int) -> float:
@@ -114,7 +141,7 @@ def fit(
             row |= validate(learner.student)
             learner.train()
             totals, counted = {}, 0
-            _keep_best(progress, row, learner.student)
+            _keep_best(progress, row, learner.student, keep=fabric.is_global_zero)
             progress.history.append(row)
             on_row(row)
         # Saved where the running means are empty, so that they need no saving.
@@ -140,10 +167,13 @@ def _saves(settings: Any) -> int:
     return math.ceil(settings.checkpoint_every / settings.validate_every) * settings.validate_every
 
 
-def _keep_best(progress: Progress, row: Row, student: nn.Module) -> None:
+def _keep_best(progress: Progress, row: Row, student: nn.Module, keep: bool) -> None:
+    """Note the student's score where it is the best; one process alone needs to `keep` its weights."""
     score = (row["val_top1"], -row["val_loss"])
-    if score > progress.best_score or not progress.best:
-        progress.best_score, progress.best_step = score, int(row["step"])
+    if progress.history and not score > progress.best_score:
+        return
+    progress.best_score, progress.best_step = score, int(row["step"])
+    if keep:
         progress.best = {name: value.detach().to("cpu", copy=True) for name, value in student.state_dict().items()}
 
 
@@ -151,6 +181,9 @@ def _state(learner: Learner, optimizer: Any, progress: Progress, fabric: Fabric)
     random = {"cpu": torch.get_rng_state()}  # of what a student may draw itself, such as dropout
     if torch.cuda.is_available():
         random["cuda"] = torch.cuda.get_rng_state()
+    if fabric.world_size > 1:
+        sharing.make_even(learner)
+        random = {key: sharing.every_state(state, fabric.device) for key, state in random.items()}
     return {
         "learner": learner.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -164,9 +197,13 @@ def _restore(learner: Learner, optimizer: Any, state: dict[str, Any], fabric: Fa
     learner.load_state_dict(state["learner"])
     optimizer.load_state_dict(state["optimizer"])
     fabric.strategy.precision.load_state_dict(state["precision"])
-    torch.set_rng_state(state["random"]["cpu"])
-    if "cuda" in state["random"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["random"]["cuda"])
+    random = state["random"]
+    if fabric.world_size > 1:
+        # Copies, as PyTorch would take a row of a tensor for the whole.
+        random = {key: states[fabric.global_rank].clone() for key, states in random.items()}
+    torch.set_rng_state(random["cpu"])
+    if "cuda" in random and torch.cuda.is_available():
+        torch.cuda.set_rng_state(random["cuda"])
     return Progress(**state["progress"])
 
 
@@ -177,21 +214,30 @@ def batches(count: int, size: int) -> Iterator[slice]:
 
 
 def validator(
-    images: Tensor, labels: Tensor, mean: list[float], std: list[float], size: int = 500
+    images: Tensor, labels: Tensor, mean: list[float], std: list[float], size: int = 500, processes: int = 1
 ) -> Callable[[nn.Module], Row]:
-    """A function that gives a student's top-1 and cross-entropy on these images (N, C, H, W) uint8, labels (N,), on their device."""
+    """A function that gives a student's top-1 and cross-entropy on these images (N, C, H, W) uint8, labels (N,), on their device.
+
+    Where there are several `processes`, each one looks at its share of the slices of `size`, and all have the sums of all, in one order.
+    """
     from stages.models.preprocess import to_float
 
     @torch.inference_mode()
     def validate(student: nn.Module) -> Row:
         student.eval()
-        hits = torch.zeros((), device=images.device)
-        loss = torch.zeros((), device=images.device)
-        for part in batches(len(images), size):
+        parts = list(batches(len(images), size))
+        sums = torch.zeros(len(parts), 2, device=images.device)  # hits, loss
+        for place, part in sharing.every_nth(parts) if processes > 1 else enumerate(parts):
             x = to_float(images[part], mean, std).to(memory_format=torch.channels_last)
             logits = student(x).float()
-            hits += (logits.argmax(1) == labels[part]).sum()
-            loss += nn.functional.cross_entropy(logits, labels[part], reduction="sum")
-        return {"val_loss": float(loss) / len(images), "val_top1": float(hits) / len(images)}
+            sums[place, 0] = (logits.argmax(1) == labels[part]).sum()
+            sums[place, 1] = nn.functional.cross_entropy(logits, labels[part], reduction="sum")
+        if processes > 1:
+            sharing.add(sums)
+        total = torch.zeros(2, device=images.device)
+        for one in sums:
+            total += one
+        hits, loss = total.tolist()
+        return {"val_loss": loss / len(images), "val_top1": hits / len(images)}
 
     return validate

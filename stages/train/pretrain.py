@@ -6,7 +6,7 @@ from pathlib import Path
 from stages import params as parameters
 from stages.arrays import write_json
 from stages.errors import run
-from stages.train import student
+from stages.train import processes, student
 from stages.train.methods import build
 from stages.train.run import describe, read_split, train
 
@@ -16,9 +16,12 @@ FOLDER = Path("teacher")
 def main(argv: list[str]) -> None:
     params = parameters.load()
     if params.teacher.kind != "checkpoint" or params.teacher.weights != str(FOLDER):
-        shutil.rmtree(FOLDER, ignore_errors=True)
-        write_json(FOLDER / "meta.json", {"brought": True})
-        print("pretrain: the teacher is brought by the user, nothing to train")
+        if not processes.rank():
+            shutil.rmtree(FOLDER, ignore_errors=True)
+            write_json(FOLDER / "meta.json", {"brought": True})
+            print("pretrain: the teacher is brought by the user, nothing to train")
+        return
+    if processes.launched("stages.train.pretrain", argv, params.pretrain, "pretrain"):
         return
     images, labels = read_split("train")
     model = describe(params.teacher.arch, images, params.teacher.taps)
@@ -32,6 +35,8 @@ def main(argv: list[str]) -> None:
         labels=labels,
         teacher={},
     )
+    if processes.rank():
+        return
     meta = {**model, "val_top1": done.best_score[0], "best_step": done.best_step}
     student.write(FOLDER, done.best, meta, done.history)
     print(
@@ -40,4 +45,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(processes.one_voice(main))

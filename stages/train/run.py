@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from stages.arrays import digest, read_array, read_json
+from stages.errors import UserError
 from stages.models.projected import Projected
 from stages.train.checkpoint import Checkpoint, run_digest
 from stages.train.facts import Facts
@@ -80,21 +81,32 @@ def train(
         )
     )  # fmt: skip
     student = objective.wrap(student)
+    world, first_one = fabric.world_size, fabric.is_global_zero
+    if loader.batch_size < world:
+        raise UserError(
+            f"params.yaml: devices: found {world} processes, but a batch has {loader.batch_size} samples, as there are no more: each takes "
+            f"a share of every batch; valid: 1 to {loader.batch_size}"
+        )
+    if world > 1:
+        from stages.train.batchnorm import synchronised
+
+        student = synchronised(student, fabric.device)
     if isinstance(student, Projected):
         model["projector"] = {"width": student.get_classifier().in_features}
-    learner = Learner(student, objective, settings.compile)
+    learner = Learner(student, objective, settings.compile, world)
     validation = validation or read_split("val")
     val_images, val_labels = (place(array) for array in validation)
     more = [*(constants or {}).values(), *(mixed or {}).values(), *(present or {}).values()]
     more += [values for said in (others or {}).values() for values in said.values()]
     arrays = [images, labels, *validation, *teacher.values(), *(a for a in (members, weights) if a is not None), *more]
-    where = [list(teacher), list(others or {}), augment, str(fabric.device), type(fabric.strategy.precision).__name__]
+    precision = type(fabric.strategy.precision).__name__
+    where = [list(teacher), list(others or {}), augment, str(fabric.device), precision, world]
     checkpoint = Checkpoint(
         name, run_digest(model, vars(settings), seed, identity, where, digest(*arrays), torch.get_num_threads())
     )
-    resume = checkpoint.load(fabric.device)
+    resume = _agreed(checkpoint, fabric) if world > 1 else checkpoint.load(fabric.device)
     first = resume["progress"]["step"] if resume else 0
-    if resume:
+    if resume and first_one:
         print(f"{name}: resuming at step {first} of {settings.steps}")
 
     clock = {"begin": 0.0}
@@ -106,10 +118,16 @@ def train(
 
     console = Console(stderr=True)
     columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), _Rate(loader.batch_size), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as shown:
+    with Progress(*columns, console=console, disable=not console.is_terminal or not first_one) as shown:
         task = shown.add_task(name, total=settings.steps, completed=first)
 
+        def save(state: dict[str, Any]) -> None:
+            if first_one:
+                checkpoint.save(state)
+
         def report(row: Row) -> None:
+            if not first_one:
+                return
             on_row(row)
             if not console.is_terminal:  # a log: one line a validation
                 print(
@@ -117,15 +135,16 @@ def train(
                     flush=True,
                 )
 
-        validate = validator(val_images, val_labels, model["mean"], model["std"])
+        validate = validator(val_images, val_labels, model["mean"], model["std"], processes=world)
         done = fit(
             learner, loader, validate, settings, fabric,
-            resume=resume, save=checkpoint.save, on_row=report, on_step=on_step,
+            resume=resume, save=save, on_row=report, on_step=on_step,
         )  # fmt: skip
     if fabric.device.type == "cuda":
         torch.cuda.synchronize()
     seconds = time.perf_counter() - clock["begin"]
-    checkpoint.remove()
+    if first_one:
+        checkpoint.remove()
     steps = max(1, settings.steps - first - 1)  # the first step warms up and is not timed
     return done, {
         "device": torch.cuda.get_device_name() if fabric.device.type == "cuda" else "cpu",
@@ -134,7 +153,19 @@ def train(
         "steps_per_second": round(steps / seconds, 2),
         "images_per_second": round(steps * loader.batch_size / seconds, 1),
         "batch_size": loader.batch_size,
+        **({"processes": world} if world > 1 else {}),
     }
+
+
+def _agreed(checkpoint: Checkpoint, fabric: Any) -> dict[str, Any] | None:
+    """What the first process finds to resume from, for all of them; each one's own part of it is told apart when it is restored.
+
+    Where there is nothing, random numbers that a student draws by itself (dropout) become each process's own: a share of the images each.
+    """
+    found = fabric.broadcast(checkpoint.load(torch.device("cpu")) if fabric.is_global_zero else None)
+    if found is None and fabric.global_rank:
+        torch.manual_seed(torch.initial_seed() + 1_000_003 * fabric.global_rank)
+    return found
 
 
 def _since_start() -> float:

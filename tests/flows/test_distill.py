@@ -2,26 +2,16 @@
 
 import json
 import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from pathlib import Path
 
-import psutil
 import pytest
-from support import COUNTING_TEACHER, PAID, ROOT, bill, write_params
+from support import ROOT, bill
+from workspaces import DVC, distill, make_workspace, prefect_server
 
-from flows.distill import _study, _upstream
+from flows import artifact, pipeline
+from stages.errors import UserError
 
-DVC = [sys.executable, "-m", "dvc"]
-QUICK = {
-    **PAID, "data.source": "npz:digits.npz", "study.methods": ["ce", "kd"], "train.steps": 4, "train.validate_every": 2,
-    "evaluate.batch_size": 100,
-}  # fmt: skip
 ARTIFACT = """
 from prefect.client.orchestration import get_client
 with get_client(sync_client=True) as client:
@@ -29,64 +19,13 @@ with get_client(sync_client=True) as client:
 """
 
 
-def make_workspace(folder: Path, prepared: Path) -> dict[str, str]:
-    """A repository of its own with the stages, the flows and a quick study; returns the environment to run in."""
-    for name in ("stages", "flows"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("dvc.yaml", "prefect.toml", ".gitignore", ".dvcignore"):
-        shutil.copy(ROOT / name, folder)
-    (folder / ".dvc").mkdir()
-    shutil.copy(ROOT / ".dvc/config", folder / ".dvc")
-    shutil.copy(prepared / "digits.npz", folder)
-    (folder / "paid.py").write_text(COUNTING_TEACHER)
-    write_params(folder, QUICK)
-    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLFLOW_"))}
-    return {
-        **inherited, "PREFECT_HOME": str(folder / ".prefect-home"), "TUITION_LEDGER": str(folder / "ledger.db"),
-        "XDG_DATA_HOME": str(folder / "share"),
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-    }  # fmt: skip
-
-
-def distill(folder: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "flows.distill", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
-
-
 @pytest.fixture(scope="module")
 def study(tmp_path_factory, prepared):
     """A workspace, and an environment that names a Prefect server started once for all its runs."""
     folder = tmp_path_factory.mktemp("study")
     environment = make_workspace(folder, prepared)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "prefect", "server", "start", "--no-ui", "--port", str(port)]
-    with (folder / "server.txt").open("w") as out:
-        server = psutil.Popen(command, cwd=folder, env=environment, stdout=out, stderr=subprocess.STDOUT)
-    try:
-        _wait_for_server(server, f"http://127.0.0.1:{port}/api/health", folder / "server.txt")
-        yield folder, {**environment, "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
-    finally:
-        if server.poll() is None:
-            children = server.children(recursive=True)
-            server.terminate()
-            _, alive = psutil.wait_procs([server, *children], timeout=10)
-            for process in alive:
-                process.kill()
-
-
-def _wait_for_server(server: psutil.Popen, url: str, log: Path) -> None:
-    end = time.monotonic() + 90
-    while time.monotonic() < end and server.poll() is None:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-        except OSError:
-            time.sleep(0.2)
-        else:
-            return
-    raise AssertionError(f"Prefect's server does not answer: {log.read_text()}")
+    with prefect_server(folder, environment) as url:
+        yield folder, {**environment, "PREFECT_API_URL": url}
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +37,7 @@ def broken(study):
     method.write_text(
         sound.replace("def forward(", "def forward(self, *_):\n        raise RuntimeError('chalk')\n\n    def was(")
     )
-    done = distill(folder, environment, "--parallel", "2")
+    done = distill(folder, environment, "--parallel", "2", "-S", "flows.retries=0")
     trained = sorted(path.name for path in (folder / "results").iterdir()), (folder / "report").exists()
     method.write_text(sound)
     return folder, environment, done, trained
@@ -131,13 +70,50 @@ def test_telemetry_is_off_and_the_settings_are_read():
 
 def test_the_order_is_read_from_dvc():
     dot = ["strict digraph {", '"prepare";', '"train@40-ckd-mse-0";', '"prepare" -> "train@40-ckd-mse-0";', "}"]
-    assert _upstream(dot) == {"prepare": set(), "train@40-ckd-mse-0": {"prepare"}}
+    assert pipeline.edges(dot) == {"prepare": set(), "train@40-ckd-mse-0": {"prepare"}}
 
 
-def test_the_artifact_is_the_table_and_the_spend():
+def test_the_artifact_is_the_table_the_picture_and_the_spend(tmp_path, monkeypatch):
     results = "## Results\n\n| a |\n\n![p](p.svg)\n\n"
     report = f"# What 4 calls bought\n\n- **Data**\n\n{results}## Calls needed\n\nmany\n\n## What was spent\n\n| b |\n"
-    assert _study(report) == "# What 4 calls bought\n\n## Results\n\n| a |\n\n\n## What was spent\n\n| b |\n"
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report/report.md").write_text(report)
+    (tmp_path / "report/accuracy.png").write_bytes(b"PNG")
+    monkeypatch.chdir(tmp_path)
+    sections = "# What 4 calls bought\n\n## Results\n\n| a |\n\n\n## What was spent\n\n| b |\n"
+    assert artifact.shown(artifact.study()) == sections + "\n"
+    assert artifact.study() == f"{sections}\n![Accuracy against teacher calls](data:image/png;base64,UE5H)\n"
+
+
+@pytest.mark.parametrize(
+    ("uri", "linked"), [("http://mlflow:5000", True), ("http://me:secret@mlflow", False), ("", False)]
+)
+def test_links_lead_to_a_server_and_never_show_a_password(tmp_path, monkeypatch, uri, linked):
+    told = {
+        "name": "digits",
+        "version": "3",
+        "reason": "challenger: not better",
+        "study_run_id": "ab",
+        "experiment_id": "1",
+    }
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report/report.md").write_text("# Study\n")
+    (tmp_path / "report/registered.json").write_text(json.dumps(told))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    text = artifact.study()
+    assert "digits version 3" in text
+    assert "secret" not in text
+    for link in ("http://mlflow:5000/#/models/digits/versions/3", "http://mlflow:5000/#/experiments/1/runs/ab"):
+        assert (link in text) == linked
+
+
+def test_only_some_cells_and_what_they_need():
+    upstream = {"prepare": set(), "train@4-kd-0": {"prepare"}, "evaluate@4-kd-0": {"train@4-kd-0"}, "evaluate@4-ce-0": {"prepare"},
+                "report": {"evaluate@4-kd-0"}}  # fmt: skip
+    assert list(pipeline.only(upstream, ["4-kd-0"])) == ["prepare", "train@4-kd-0", "evaluate@4-kd-0"]
+    with pytest.raises(UserError, match=r"cells: 4-kd-1: not in the study\. Valid: 4-ce-0, 4-kd-0"):
+        pipeline.only(upstream, ["4-kd-1"])
 
 
 def test_a_bad_override_is_refused_before_anything_runs(tmp_path, prepared):
@@ -193,36 +169,3 @@ def test_a_second_run_starts_no_stage(mended):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "11 stages are up to date, 0 of them were due" in done.stderr
     assert "Running stage" not in done.stderr
-
-
-@pytest.mark.slow
-def test_sigterm_leaves_no_process(tmp_path, prepared):
-    environment = make_workspace(tmp_path, prepared)
-    with (tmp_path / "out.txt").open("w") as out:
-        flow = psutil.Popen(
-            [sys.executable, "-m", "flows.distill"], cwd=tmp_path, env=environment, stdout=out, stderr=subprocess.STDOUT
-        )
-    try:
-        started = _wait_for_stage(flow)
-        flow.send_signal(signal.SIGTERM)
-        assert flow.wait(30) == 128 + signal.SIGTERM
-        _, alive = psutil.wait_procs(started, timeout=5)
-        assert alive == []
-    finally:
-        if flow.is_running():
-            flow.kill()
-
-
-def _wait_for_stage(flow: psutil.Popen) -> list[psutil.Process]:
-    """All processes that the flow has, once a stage of its own is among them."""
-    end = time.monotonic() + 90
-    while time.monotonic() < end and flow.poll() is None:
-        children = flow.children(recursive=True)
-        for child in children:
-            try:
-                if "stages.prepare" in child.cmdline():
-                    return children
-            except psutil.NoSuchProcess:
-                pass
-        time.sleep(0.05)
-    raise AssertionError("no stage has started")

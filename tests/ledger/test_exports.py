@@ -102,6 +102,10 @@ def test_an_import_mends_a_lost_call(exported, new_place):
         (lambda out: np.save(out / "logits.npy", np.ones((3, 10))), r"\(3, 10\), but ids.npy has 20 rows"),
         (lambda out: np.save(out / "logits.npy", np.full((20, 10), np.nan)), "NaN"),
         (lambda out: np.save(out / "ids.npy", np.arange(20)), "S64"),
+        (
+            lambda out: np.save(out / "costs.npy", np.full(20, 2**62)),
+            r"costs\.npy: found 4611686018427387904, expected millionths",
+        ),
     ],
 )
 def test_a_damaged_export_is_named_and_nothing_taken(exported, new_place, damage, match):

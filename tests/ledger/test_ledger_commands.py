@@ -163,7 +163,13 @@ def test_resolve_of_what_is_not_unknown_changes_nothing():
     assert "1 calls of teacher ab resolved as refunded; `dvc repro -f -s teach@<budget>` buys them" in tuition(
         "resolve", "refunded"
     )
-    for wrong in (["lost"], ["charged", "--cost", "-1"], ["charged", "--cost", "much"], []):
+    for wrong in (
+        ["lost"],
+        ["charged", "--cost", "-1"],
+        ["charged", "--cost", "nan"],
+        ["charged", "--cost", "much"],
+        [],
+    ):
         tuition("resolve", *wrong, code=2)
 
 

@@ -31,7 +31,8 @@ class Plain:
     def read(self, body: bytes, headers, keys: list[str]) -> Reply:
         try:
             answer = json_object(body)
-            return Reply({"logits": np.array(answer["scores"], dtype=np.float32)}, output_tokens=answer["tokens"])
+            scores = np.array(answer["scores"], dtype=np.float32)
+            return Reply({"logits": scores}, input_tokens=0, output_tokens=answer["tokens"])  # all of them in one
         except Malformed as error:
             return Reply(malformed=str(error), raw=body)
         except KeyError as error:

@@ -53,6 +53,15 @@ def test_what_cannot_fit_is_refused_before_anything_is_sent(server, more, words)
     purchase.check(shop.account, shop.ids[:39])
 
 
+def test_a_cap_is_rounded_down_where_a_price_is_rounded_up(server):
+    """A tenth of a millionth a call counts as a millionth; 2.9 millionths hold two of these, not three."""
+    shop = Shop(server, 40, cap={"money": 0.0000029}, price=0.0000001)
+    with pytest.raises(CapReached, match=r"teacher\.cap\.money"):
+        shop.buy()
+    assert len(server.processed) == 2
+    shop.check()
+
+
 class Silent(Plain):
     """Says this of tokens, or nothing."""
 
@@ -84,6 +93,15 @@ def test_what_the_server_does_not_say_is_charged_at_the_most(server, said, price
     shop = Shop(server, 20, format=Silent(**said), price=price, max_tokens_per_call=50)
     shop.buy()
     assert shop.spent() == (20, 20 * tokens, round(20 * money * 1e6))
+    shop.check()
+
+
+@pytest.mark.parametrize("scope", [{"tokens": 1000}, {"run": {"tokens": 1000}}, {"period": {"tokens": 1000}}])
+@pytest.mark.parametrize("said", ["input_tokens", "output_tokens"])
+def test_where_tokens_have_a_bound_those_that_the_server_does_not_say_count_whatever_their_price(server, said, scope):
+    shop = Shop(server, 20, format=Silent(**{said: 10}), cap=scope, price={"output": 1000.0}, max_tokens_per_call=50)
+    shop.buy()
+    assert shop.spent()[:2] == (20, 20 * 50)
     shop.check()
 
 

@@ -1,6 +1,7 @@
 """The HTTP client against a real server: what is sent, over which connections, how fast, and what comes before the first call."""
 
 import asyncio
+from dataclasses import replace
 
 import loopback as lo
 import numpy as np
@@ -201,6 +202,23 @@ def test_a_stated_rate_is_kept_as_the_server_counts_it(server, of):
     times = sorted(one.at for one in [*server.asked, *server.received])
     assert len(times) == count + 4
     assert max(sum(at <= other < at + 3 for other in times) for at in times) <= bound
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "used"),
+    [(0, 7, 7), (3, 4, 7), (None, 7, 50), (7, None, 50), (None, None, 50), (0, -(10**6), 50), (0, float("nan"), 50)],
+)
+def test_of_tokens_that_are_not_said_the_most_counts_against_the_limit(server, asked, said, used):
+    class Says(Plain):
+        def read(self, body, headers, keys):
+            return replace(super().read(body, headers, keys), input_tokens=asked, output_tokens=said)
+
+    async def run():
+        async with teacher(server, Says(), tokens_per_minute=1000, max_tokens_per_call=50) as one:
+            await one.ask(*question(1))
+            return sum(sent.tokens for sent in one.limit._log)
+
+    assert asyncio.run(run()) == used
 
 
 def test_a_key_for_several_images_is_no_ground_to_ask_again():

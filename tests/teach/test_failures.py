@@ -87,9 +87,9 @@ def test_what_retry_after_means(headers, seconds):
     assert retry_after(headers) == seconds
 
 
-def test_a_retry_after_beyond_patience_is_not_waited_for(server):
+def test_a_retry_after_beyond_patience_is_not_waited_for_and_said(server):
     server.script.append(status(503, headers={"Retry-After": "86400"}))
-    with pytest.raises(Refused, match="503"):
+    with pytest.raises(Refused, match=r"503.*; it asks to be left alone for 86400 s; 1 attempts in 30 s"):
         ask(teacher(server, patience=30.0), 1)
     assert len(server.received) == 1
 

@@ -13,6 +13,7 @@ import re
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,8 @@ class HttpTeacher:
                 self.limit.pause(min(verdict.wait, self.settings.patience))
             wait = _wait(verdict, attempt)
             if self.limit.clock() + wait > end:
+                if verdict.wait is not None and verdict.wait > self.settings.patience:
+                    past.said += f"; it asks to be left alone for {verdict.wait:g} s"
                 return past.over(attempt, self.settings.patience)
             await asyncio.sleep(wait)
         raise AssertionError("a count has no end")
@@ -191,8 +194,9 @@ class HttpTeacher:
         )
 
     def _settle(self, turn: Sent, reply: Reply) -> None:
-        if reply.input_tokens is not None or reply.output_tokens is not None:
-            self.limit.settle(turn, (reply.input_tokens or 0) + (reply.output_tokens or 0))
+        said: tuple[Any, Any] = (reply.input_tokens, reply.output_tokens)
+        if all(isinstance(one, Integral) and int(one) >= 0 for one in said):  # else the most that was reserved stands
+            self.limit.settle(turn, int(sum(said)))
 
     def _count(self, verdict: Verdict, attempt: int) -> None:
         self.seen["requests"] += 1

@@ -1,0 +1,35 @@
+"""A good teacher of the digits behind a function that keeps the provider's bill: a key a line for every image that it is given.
+
+BILL names the file, TEACHER the folder of the trained network (as the pretrain stage writes it).
+"""
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.counting_teacher import _note
+
+
+def answer(images: np.ndarray, keys: list[str]) -> np.ndarray:
+    """Images (B, 1, 28, 28) uint8 → logits (B, 10)."""
+    _note(os.environ["BILL"], keys)
+    return _network().answer(images)["logits"]
+
+
+answer.signals = ("logits",)
+
+
+@cache
+def _network() -> Any:
+    from stages.arrays import read_json
+    from stages.sections import Teacher
+    from stages.teach.teachers import checkpoint
+
+    folder = Path(os.environ["TEACHER"])
+    made = read_json(folder / "meta.json")
+    facts = {"classes": list(range(10)), "channels": 1, "height": 28, "width": 28}
+    settings = Teacher(arch=made["arch"], weights=str(folder), signals=["logits"])
+    return checkpoint.load(settings, facts)

@@ -1,0 +1,3 @@
+-- Beside `ledger`, which PostgreSQL's image makes itself.
+CREATE DATABASE mlflow;
+CREATE DATABASE prefect;

@@ -1,0 +1,50 @@
+"""What a flow's process has to do with Prefect: its server, its name, and that it ends when it shall."""
+
+import os
+import signal
+import sys
+import threading
+import time
+
+from prefect import runtime
+from prefect.client.orchestration import get_client
+
+from stages.errors import Unreachable
+
+POLL = 1.0  # seconds
+
+
+def start_server() -> None:
+    """Reach the Prefect server of PREFECT_API_URL, or start a temporary one, deaf to Ctrl-C: the flow reports its end to it.
+
+    For a flow that is run from a shell: SIGTERM ends this process then as a plain exit does, which ends that server as well.
+    Raises Unreachable where no server answers.
+    """
+    # Prefect raises in the flow on SIGTERM and then sends it again.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the server inherits this
+    try:
+        with get_client(sync_client=True) as client:
+            if error := client.api_healthcheck():
+                raise Unreachable(f"PREFECT_API_URL: no Prefect server answers at {client.api_url} ({error})")
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def name() -> str:
+    """The flow run's name, as Prefect's pages show it."""
+    return runtime.flow_run.name or "unnamed"
+
+
+def end_with_worker() -> None:
+    """A deployment's run ends when the worker that started it does, by kill -9 too; nobody would be there to end it."""
+    if runtime.deployment.id is None:
+        return
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(POLL)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True, name="end with the worker").start()

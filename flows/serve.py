@@ -1,0 +1,298 @@
+"""Everything on one machine: Prefect's server, MLflow's server, a worker and the deployments of prefect.yaml.
+
+    python -m flows.serve start [--prefect-port N] [--mlflow-port N]    (make serve)
+    python -m flows.serve stop                                          (make stop)
+    python -m flows.serve status | check | deploy
+    python -m flows.serve work                                          (in a container: a worker, in the foreground)
+
+A server that PREFECT_API_URL or MLFLOW_TRACKING_URI names is used instead of one of our own. What runs stands in
+.tuition/serve.json, and what it says in .tuition/*.log.
+"""
+
+import argparse
+import contextlib
+import datetime
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from flows import api, deployments, servers, services
+from stages import params as parameters
+from stages.arrays import read_json, write_json
+from stages.errors import Unreachable, UserError, run
+
+HOME = Path(".tuition")
+RECORD = HOME / "serve.json"
+PATIENCE = 300.0  # seconds for a server to answer: the first start makes its database
+ENDING = ("worker", "mlflow", "prefect")  # runs report their end to the server, so it goes last
+State = dict[str, Any]
+
+
+def start(ports: dict[str, int]) -> None:
+    """Start what does not run yet, deploy, print where everything is. Leaves nothing new running where a step fails."""
+    params, plan = parameters.load(), deployments.read()
+    with _locked():
+        state = _state()
+        ours = {name: record for name, record in state["services"].items() if services.alive(record)}
+        gone = [record for name, record in state["services"].items() if name not in ours]
+        services.end(gone)  # children that outlived a service of ours
+        state["services"] = dict(ours)
+        try:
+            _start(state, ports, params, plan)
+        except BaseException:
+            with _deaf():
+                new = _new(state, ours)
+                if new:
+                    print("ending what was started", file=sys.stderr)
+                services.end([state["services"].pop(name) for name in new])
+                _keep(state)
+            raise
+    _tell(state, started=_new(state, ours))
+
+
+def _new(state: State, ours: State) -> list[str]:
+    return [name for name, record in state["services"].items() if record is not ours.get(name)]
+
+
+def _start(state: State, ports: dict[str, int], params: parameters.Params, plan: list[deployments.Deployment]) -> None:
+    environment, chosen = servers.environment(), _addresses(state, ports, plan)
+    tracking = os.environ.get("MLFLOW_TRACKING_URI") or ""
+    database = tracking if tracking and not tracking.startswith("http") else f"sqlite:///{Path('mlflow.db').absolute()}"
+    if "mlflow" in chosen:
+        _command([sys.executable, "-m", "stages.tracking"], {**environment, "MLFLOW_TRACKING_URI": database})
+    commands = {"prefect": servers.prefect_server, "mlflow": lambda port: servers.mlflow_server(port, database)}
+    for name in chosen:
+        _launch(
+            state, name, commands[name](chosen[name]), environment | {"PREFECT_SERVER_UI_API_URL": state["prefect"]}
+        )
+    for name in chosen:
+        _wait(name, state, lambda name=name: api.answers(f"{state[name]}/health"))  # type: ignore[misc]
+    environment |= {"PREFECT_API_URL": state["prefect"], "MLFLOW_TRACKING_URI": state["mlflow"]}
+    deployments.make_pool(state["prefect"])
+    state["worker"] = servers.worker_name()
+    if "worker" not in state["services"]:
+        for name in deployments.settle(state["prefect"], state["worker"]):
+            print(f"the run {name} had ended with its worker; it is marked as crashed")
+    state["notes"] = deployments.deploy(state["prefect"], environment, params)
+    if "worker" not in state["services"]:
+        since = datetime.datetime.now(datetime.UTC)
+        _launch(state, "worker", servers.worker(state["worker"]), environment)
+        _wait("worker", state, lambda: deployments.online(state["prefect"], state["worker"], since))
+    _keep(state)
+
+
+def _addresses(state: State, ports: dict[str, int], plan: list[deployments.Deployment]) -> dict[str, int]:
+    """Write into the state where each server is or will be. Returns the ports of those to start here.
+
+    Raises Unreachable where a named server does not answer, UserError where a port is taken or a deployment another workspace's.
+    """
+    own = state.setdefault("own", {})
+    prefect, tracking = _named_prefect(), os.environ.get("MLFLOW_TRACKING_URI") or ""
+    named = {"prefect": prefect, "mlflow": tracking if tracking.startswith("http") else None}
+    outside = {name: url for name, url in named.items() if url and url != own.get(name)}  # a shell may still name ours
+    for name, variable in (("prefect", "PREFECT_API_URL"), ("mlflow", "MLFLOW_TRACKING_URI")):
+        if name in outside:
+            _check_answers(variable, outside[name])
+    if "prefect" in outside:
+        deployments.check_free(outside["prefect"], plan, Path.cwd())
+    missing = [name for name in servers.PORTS if name not in outside and name not in state["services"]]
+    # A server that died comes back where it was: what still runs looks for it there.
+    last = {name: urlsplit(own[name]).port for name in missing if name in own and state["services"]}
+    chosen = {name: servers.free_port(name, ports.get(name, last.get(name))) for name in missing}
+    before = {name: state.get(name) for name in servers.PORTS}
+    own |= {name: f"http://{servers.HOST}:{port}{'/api' * (name == 'prefect')}" for name, port in chosen.items()}
+    state |= {name: outside.get(name, own.get(name)) for name in servers.PORTS}
+    if "worker" in state["services"] and before != {name: state[name] for name in servers.PORTS}:
+        services.end([state["services"].pop("worker")])  # it knows the servers of before
+    return chosen
+
+
+def stop() -> None:
+    """End the services and everything that they started; harmless where nothing runs."""
+    with _locked(), _deaf():
+        state = _state()
+        running = {name: services.find([record]) for name, record in state["services"].items()}
+        for name in sorted(state["services"], key=ENDING.index):
+            left = services.end([state["services"][name]])
+            if left:
+                raise UserError(f"{name}: process {', '.join(str(process.pid) for process in left)} could not be ended")
+            if name == "worker" and api.answers(f"{state['prefect']}/health"):
+                with contextlib.suppress(UserError):
+                    deployments.settle(state["prefect"], state["worker"])
+            state["services"].pop(name)
+            _keep(state)  # the addresses stay: a shell that still exports them means ours
+    ended = [name for name, processes in running.items() if processes]
+    print(f"ended: {', '.join(ended)}" if ended else "nothing was running")
+
+
+def status() -> bool:
+    """Print what runs. Whether everything does."""
+    state, good = _state(), True
+    if not state["services"]:
+        print("nothing runs; `make serve` starts it")
+        return False
+    for name in (*servers.PORTS, "worker"):
+        record, where = state["services"].get(name), state.get(name, "")
+        answers = name == "worker" or api.answers(f"{where}/health")
+        if record is None and name != "worker":
+            text = "not ours, answers" if answers else "not ours, does not answer"
+        elif record is None or not services.alive(record):
+            text = "has ended; `make serve` starts it again"
+        else:
+            text = f"runs as process {record['pid']}{'' if answers else ', does not answer'}"
+        good = good and answers and "ended" not in text
+        print(f"{name:8} {_shown(name, where):38} {text}")
+    return good
+
+
+def check() -> None:
+    """Check params.yaml, prefect.yaml and, where one is named, the server, without changing anything."""
+    parameters.load()
+    plan = deployments.read()
+    if url := _named_prefect():
+        _check_answers("PREFECT_API_URL", url)
+        deployments.check_free(url, plan, Path.cwd())
+    print(deployments.describe(plan))
+
+
+def deploy() -> None:
+    """Deploy to the server that PREFECT_API_URL names, for workers that are started elsewhere."""
+    params, _ = parameters.load(), deployments.read()
+    url = _named_prefect()
+    if not url:
+        raise UserError("PREFECT_API_URL: not set; it names the server to deploy to (`start` starts one here)")
+    _check_answers("PREFECT_API_URL", url)
+    for note in deployments.deploy(url, servers.environment(), params):
+        print(note)
+    print(deployments.describe(deployments.read()))
+
+
+def work() -> None:
+    """Deploy to the server that PREFECT_API_URL names, then be its worker for this workspace. Does not return."""
+    deploy()
+    url, name = str(_named_prefect()), servers.worker_name()
+    for lost in deployments.settle(url, name):
+        print(f"the run {lost} had ended with its worker; it is marked as crashed", flush=True)
+    command = [*servers.worker(name), "--with-healthcheck"]
+    os.execve(command[0], command, servers.environment())
+
+
+def _named_prefect() -> str | None:
+    """The server that the environment, or Prefect's profile, names."""
+    if "PREFECT_API_URL" in os.environ:
+        return os.environ["PREFECT_API_URL"].rstrip("/") or None
+    from prefect.settings import get_current_settings
+
+    url = get_current_settings().api.url
+    return url.rstrip("/") if url else None
+
+
+def _check_answers(variable: str, url: str) -> None:
+    if not api.answers(f"{url.rstrip('/')}/health"):
+        raise Unreachable(
+            f"{variable}: no server answers at {url}; start it, or unset {variable} and one is started here"
+        )
+
+
+def _launch(state: State, name: str, command: list[str], environment: dict[str, str]) -> None:
+    record = state["services"][name] = services.new(state.get(name))
+    _keep(state)
+    services.launch(record, command, environment, HOME / f"{name}.log")
+    _keep(state)
+
+
+def _wait(name: str, state: State, condition: Any) -> None:
+    record = state["services"][name]
+    came = services.until(lambda: condition() or not services.alive(record), PATIENCE)
+    if not services.alive(record) or not came:
+        log = HOME / f"{name}.log"
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+        what = f"does not answer after {PATIENCE:.0f} s" if services.alive(record) else "has ended"
+        raise UserError(f"{name} {what}; the end of {log}:\n{tail}")
+
+
+def _command(command: list[str], environment: dict[str, str]) -> None:
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise UserError(f"{' '.join(command[1:])}: " + "\n".join(done.stderr.strip().splitlines()[-10:]))
+
+
+def _state() -> State:
+    try:
+        state = read_json(RECORD) if RECORD.exists() else {}
+    except UserError:
+        state = {}
+    return {"services": {}, **state}
+
+
+def _keep(state: State) -> None:
+    write_json(RECORD, state)
+
+
+@contextlib.contextmanager
+def _locked() -> Iterator[None]:
+    HOME.mkdir(exist_ok=True)
+    with (HOME / "serve.lock").open("w") as file:  # not inherited: Python opens files so that children do not have them
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"{HOME}/serve.lock: another start or stop is at work in this workspace") from None
+        yield
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until what is being ended has ended."""
+    kinds = {signal.SIGINT, signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, kinds)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _shown(name: str, where: str) -> str:
+    if name == "worker":
+        return where
+    parts = urlsplit(where)  # without a password
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _tell(state: State, started: list[str]) -> None:
+    for name in (*servers.PORTS, "worker"):
+        how = "started" if name in started else "runs already" if name in state["services"] else "not ours"
+        print(f"{name:8} {_shown(name, state[name]):38} {how}")
+    print(deployments.describe(deployments.read()))
+    for note in state.get("notes", []):
+        print(note)
+    print("From another shell: prefect deployment run distill/study, after\n")
+    print(f"export PREFECT_API_URL={state['prefect']} MLFLOW_TRACKING_URI={state['mlflow']}")
+
+
+def main(argv: list[str]) -> None:
+    """Exit status: 1 where `status` finds something that does not run, 2 for what the user can mend."""
+    parser = argparse.ArgumentParser(prog="python -m flows.serve", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("action", choices=["start", "stop", "status", "check", "deploy", "work"])
+    for name, (variable, default) in servers.PORTS.items():
+        parser.add_argument(
+            f"--{name}-port", type=int, metavar="N", help=f"or {variable} (default {default}; 0: any free one)"
+        )
+    options = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if options.action == "start":
+        given = {name: getattr(options, f"{name}_port") for name in servers.PORTS}
+        start({name: port for name, port in given.items() if port is not None})
+    elif options.action == "status":
+        sys.exit(0 if status() else 1)
+    else:
+        {"stop": stop, "check": check, "deploy": deploy, "work": work}[options.action]()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,63 @@
+"""One flow at a time works in a workspace: the lock that says so, held by a living process and by nothing else."""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stages.errors import UserError
+
+LOCK = Path(".dvc/tmp/tuition.lock")
+RWLOCK = Path(".dvc/tmp/rwlock")
+_held: set[Path] = set()  # by this process: a flow that runs another one's tasks goes on under its own lock
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Hold the workspace in the current directory for the flow run `name`.
+
+    Raises UserError where the current directory is no workspace, and where another flow holds it, naming that one.
+    """
+    if not Path("dvc.yaml").is_file() or not Path(".dvc").is_dir():
+        raise UserError(f"{Path.cwd()}: no workspace: found no dvc.yaml and .dvc; flows run from the repository's root")
+    place = LOCK.absolute()
+    if place in _held:
+        yield
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise UserError(f"{Path.cwd()}: {_holder(file.read())}; wait for it, stop it, or work in a clone") from None
+        file.truncate(0)
+        file.write(json.dumps({"flow": name, "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}))
+        file.flush()
+        _held.add(place)
+        try:
+            mend(Path())
+            yield
+        finally:
+            _held.discard(place)
+
+
+def _holder(text: str) -> str:
+    try:
+        told = json.loads(text)
+        return f"the flow {told['flow']!r} works here (process {told['pid']}, since {told['since']})"
+    except (ValueError, KeyError):
+        return "another flow works here"
+
+
+def mend(folder: Path) -> None:
+    """DVC writes its list of locks in place: a kill in the middle leaves half of it, which no DVC command reads again."""
+    try:
+        json.loads((folder / RWLOCK).read_text())
+    except FileNotFoundError:
+        pass
+    except ValueError:
+        (folder / RWLOCK).unlink(missing_ok=True)

@@ -1,0 +1,127 @@
+"""What is left behind when a flow ends before its time, and what the next one makes of it."""
+
+import fcntl
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+from support import bill
+from workspaces import below, distill, make_workspace, start_flow, wait_for
+
+from flows import workspace
+from stages.errors import UserError
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_a_flow_that_is_ended_leaves_no_process_and_spends_nothing_more(tmp_path, prepared, number, status):
+    """Ended while the teacher is asked; the next run pays for what is left."""
+    environment = make_workspace(tmp_path, prepared, {"teacher.batch_size": 2, "teacher.idempotent": True})
+    environment["DELAY"] = "0.2"
+    flow = start_flow(tmp_path, environment)
+    try:
+        wait_for(lambda: len(bill(tmp_path)) > 10, flow, tmp_path / "out.txt")
+        started = below(flow, "stages.teach")
+        assert started
+        flow.send_signal(number)
+        assert flow.wait(60) == status
+        # the last to go is Prefect's own temporary server, which notices for itself that a killed flow is gone
+        ours = [one for one in started if not _is_prefects(one)]
+        _, alive = psutil.wait_procs(ours, timeout=20)
+        assert alive == []
+    finally:
+        if flow.is_running():
+            flow.kill()
+        for one in started:
+            if one.is_running():
+                one.kill()
+    paid = len(bill(tmp_path))
+    assert paid < 40
+    done = distill(tmp_path, environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(set(bill(tmp_path))) == 40
+    assert len(bill(tmp_path)) <= 42  # the two in flight are asked again under their keys
+
+
+def _is_prefects(process: psutil.Process) -> bool:
+    try:
+        return "prefect.server.api.server:create_app" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.slow
+def test_a_stage_that_was_killed_is_tried_again(tmp_path, prepared):
+    environment = make_workspace(tmp_path, prepared)
+    (tmp_path / "once").touch()
+    method = tmp_path / "stages/train/__main__.py"
+    dies = "import os, pathlib, signal\nif (once := pathlib.Path('once')).exists():\n    once.unlink(), os.kill(os.getpid(), 9)\n"
+    method.write_text(dies + method.read_text())
+    done = distill(tmp_path, environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "attempt 2 of 3 in 10 s" in done.stderr
+    assert (tmp_path / "report/registered.json").exists()
+
+
+@pytest.mark.slow
+def test_a_users_error_is_not_tried_again(tmp_path, prepared):
+    environment = make_workspace(tmp_path, prepared, {"study.budgets": [4000]})
+    done = distill(tmp_path, environment)
+    assert done.returncode == 1
+    assert "study.budgets: 4000 calls, but the pool has" in done.stdout
+    assert "attempt" not in done.stderr
+    assert bill(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_a_registry_name_of_another_project_stops_the_study_before_a_call(tmp_path, prepared):
+    environment = make_workspace(tmp_path, prepared)
+    code = "import mlflow; mlflow.MlflowClient('sqlite:///mlflow.db').create_registered_model('tuition-mnist5k', description='theirs')"
+    code += (
+        "; run = mlflow.MlflowClient('sqlite:///mlflow.db').create_run('0').info.run_id"
+        "; mlflow.MlflowClient('sqlite:///mlflow.db').create_model_version('tuition-mnist5k', 'file:/nowhere', run)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    done = distill(tmp_path, environment)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "register.name: 'tuition-mnist5k'" in done.stdout
+    assert bill(tmp_path) == []
+
+
+def test_one_flow_at_a_time_works_in_a_workspace(tmp_path, prepared):
+    """The second one says who holds it, and has no Prefect database made."""
+    environment = make_workspace(tmp_path, prepared)
+    lock = tmp_path / workspace.LOCK
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write('{"flow": "calm-otter", "pid": 7, "since": "2026-01-01 10:00:00"}')
+        file.flush()
+        done = distill(tmp_path, environment)
+    assert done.returncode == 2
+    assert (
+        "the flow 'calm-otter' works here (process 7, since 2026-01-01 10:00:00); wait for it, stop it, or work in a clone"
+        in done.stderr
+    )
+    assert not (tmp_path / ".prefect-home/prefect.db").exists()
+
+
+def test_a_workspace_is_free_again_when_its_flow_was_killed(tmp_path, monkeypatch):
+    (tmp_path / ".dvc/tmp").mkdir(parents=True)
+    (tmp_path / "dvc.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    code = "import os, signal\nfrom flows import workspace\nwith workspace.locked('one'):\n    os.kill(os.getpid(), signal.SIGKILL)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    (tmp_path / workspace.RWLOCK).write_text('{"read": {"data')  # DVC was killed while it wrote
+    with workspace.locked("two"), workspace.locked("a flow that the first one runs"):
+        assert not (tmp_path / workspace.RWLOCK).exists()
+
+
+def test_a_folder_that_is_no_workspace_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"no workspace: found no dvc\.yaml and \.dvc"), workspace.locked("one"):
+        pass

@@ -1,0 +1,91 @@
+"""No question on the way of a purchase reads every call there is: the plans that SQLite has for its statements."""
+
+from hashlib import sha256
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from stages.ledger import accounts, calls, owned
+from stages.ledger.calls import Answer
+from stages.ledger.database import open_ledger
+
+IDS = [sha256(str(i).encode()).hexdigest() for i in range(400)]
+
+
+@pytest.fixture
+def bought(tmp_path):
+    """A SQLite ledger with 300 answered calls, three unknown ones; (ledger, teacher)."""
+    ledger = open_ledger(str(tmp_path / "ledger.db"))
+    teacher = accounts.open_account(ledger, "ab" * 32, "t", {}, None)
+    run = calls.start_run(ledger, teacher, 1000)
+    buy(ledger, run, IDS[:300])
+    lost = calls.reserve(ledger, run, IDS[300:303])
+    calls.mark_sent(ledger, run, lost)
+    calls.abandon(ledger, run, lost, "lost")
+    yield ledger, teacher
+    ledger.close()
+
+
+def buy(ledger, run, ids, **more):
+    made = calls.reserve(ledger, run, ids, **more)
+    calls.mark_sent(ledger, run, made)
+    calls.finish(ledger, run, made, [Answer({"logits": np.zeros(3, np.float32)})] * len(made))
+    return made
+
+
+def scans(ledger, do):
+    """The statements of `do()` that read the whole table of calls, or a whole index of it."""
+    plans = []
+
+    def note(connection, cursor, statement, parameters, context, many):
+        if not many and statement.split()[0] in ("SELECT", "UPDATE", "DELETE"):
+            raw = connection.connection.dbapi_connection
+            for row in raw.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall():
+                if row[3].startswith("SCAN calls"):
+                    plans.append(f"{row[3]}: {statement}")
+
+    sa.event.listen(ledger.engine, "before_cursor_execute", note)
+    try:
+        do()
+    finally:
+        sa.event.remove(ledger.engine, "before_cursor_execute", note)
+    return plans
+
+
+def test_a_purchase_finds_its_calls_by_an_index(bought):
+    ledger, teacher = bought
+
+    def purchase():
+        run = calls.start_run(ledger, teacher, 1000)
+        assert len(buy(ledger, run, IDS[290:320], resend=True)) == 20
+        calls.refund(ledger, run, calls.reserve(ledger, run, IDS[330:340]), "429")
+        calls.settle(ledger, teacher)
+        calls.holders(ledger, teacher)
+
+    assert scans(ledger, purchase) == []
+
+
+def test_what_is_owned_and_what_is_open_is_found_by_an_index(bought):
+    ledger, teacher = bought
+
+    def ask():
+        assert len(owned.states(ledger, teacher, IDS)) == 303
+        assert len(owned.signals(ledger, teacher, IDS)) == 300
+        assert len(owned.read(ledger, teacher, IDS)[0]) == 300
+        owned.cost(ledger, teacher, IDS)
+        owned.further_calls(ledger, teacher, IDS)
+        assert len(accounts.listed(ledger, teacher, ["unknown"])) == 3
+        assert accounts.resolve(ledger, teacher, charged=False) == 3
+
+    assert scans(ledger, ask) == []
+
+
+def test_a_scan_would_be_seen(bought):
+    ledger, _ = bought
+
+    def count():
+        with ledger.read() as db:
+            db.execute(sa.text("SELECT count(*) FROM calls WHERE detail = 'x'"))
+
+    assert len(scans(ledger, count)) == 1
