@@ -71,6 +71,7 @@ def work(given: dict[str, Any]) -> Entry:
     Raises UserError where the clone's code is not the driver's, and where there is no clone.
     """
     from dvc.cli import main as dvc
+    from dvc.repo import lock_repo
     from dvc.stage.serialize import to_single_stage_lockfile
     from dvc.utils.serialize import dump_yaml
 
@@ -88,8 +89,9 @@ def work(given: dict[str, Any]) -> Entry:
         repo = _repo()
         needs = [_stage(repo, one) for one in given["entries"]]
         _pull(repo, {one for stage in needs for one in _objects(stage, metrics=False)})
-        for stage in needs:
-            _check_out(stage)
+        with lock_repo(repo):
+            for stage in needs:
+                _check_out(stage)
         if dvc(["repro", "--single-item", name]):
             sys.exit(1)
         repo = _repo()
