@@ -226,6 +226,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=1, help="of each fault")
     parser.add_argument("--faults", nargs="*", default=list(FAULTS), choices=list(FAULTS))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--name", default="flow_faults", help="of the result file")
     args = parser.parse_args()
     if "disk full" in args.faults and os.geteuid() != 0:
         raise SystemExit("disk full: needs root, to mount a small file system; leave it out with --faults")
@@ -261,7 +262,7 @@ def main() -> None:
                 "paid_at_the_fault": [one["calls_at_the_fault"] for one in found],
             })  # fmt: skip
     table([{key: value for key, value in row.items() if key != "paid_at_the_fault"} for row in rows])
-    save("flow_faults", __doc__.strip().splitlines()[0], vars(args), {"calm_seconds": round(calm, 1), "faults": rows})
+    save(args.name, __doc__.strip().splitlines()[0], vars(args), {"calm_seconds": round(calm, 1), "faults": rows})
     assert all(row["identical"] == row["complete"] == row["times"] and not row["orphans"] for row in rows)
     assert all(row["most_calls"] <= BUDGET for row in rows)
 
