@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--periods", type=int, default=30)
     parser.add_argument("--arrive", type=int, default=60, help="images a period")
     parser.add_argument("--allowance", type=int, default=20)
-    parser.add_argument("--strategy", default="uncertain")
+    parser.add_argument("--strategy", default="balanced", choices=["balanced", "random", "kcenter", "uncertain"])
     parser.add_argument("--name", default="refresh")
     args = parser.parse_args()
     quiet()

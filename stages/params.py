@@ -178,7 +178,7 @@ class Refresh(Section):
     inbox: Place | None = None
     allowance: Count = 100
     every: Literal["day", "week", "month"] = "day"
-    strategy: Literal["uncertain", "random", "balanced", "kcenter"] = "uncertain"
+    strategy: Literal["balanced", "random", "kcenter", "uncertain"] = "balanced"
 
 
 class Study(Section):

@@ -25,7 +25,7 @@ def spent() -> int:
 
 def test_the_allowance_is_spent_on_additions_and_once(refreshing):
     assert refreshing.take()["new"] == 60
-    told = refreshing.plan()
+    told = refreshing.plan(strategy="uncertain")
     assert (told["run"], told["new"], told["candidates"], told["later"], told["budget"]) == (True, 20, 60, 40, 20)
     assert told["ranked_by"].startswith("random: models:/tuition-mnist5k@champion is not there")
     params = parameters.load()
@@ -258,7 +258,7 @@ def test_the_champion_says_which_are_uncertain(refreshing):
 
     refreshing.take()
     champion(refreshing, [str(i) for i in range(10)])
-    told = refreshing.plan()
+    told = refreshing.plan(strategy="uncertain")
     assert (told["champion"], told["ranked_by"]) == ("1", "uncertain: the margin of the champion, version 1")
     model, description = load_student(Path("champ"))
     images = torch.from_numpy(np.load("data/train/images.npy")[-60:])
@@ -269,7 +269,7 @@ def test_the_champion_says_which_are_uncertain(refreshing):
     margin = (top[:, 0] - top[:, 1]).numpy()
     expected = [ids()[-60:][row] for row in np.argsort(margin)[:20]]
     assert set(Path("refresh/order.txt").read_text().split()) == set(expected)
-    assert read_json(Path("refresh/plan.json"))["strategy"] == "uncertain"
+    assert told["strategy"] == "uncertain"
 
 
 @pytest.mark.slow
@@ -285,6 +285,6 @@ def test_a_champion_of_other_data_is_refused(refreshing, classes, shape, said):
     champion(refreshing, classes, shape)
     before = Path("params.yaml").read_bytes()
     with pytest.raises(UserError, match=said):
-        refreshing.plan()
+        refreshing.plan(strategy="uncertain")
     assert Path("params.yaml").read_bytes() == before
     assert refreshing.plan(strategy="random")["new"] == 20
