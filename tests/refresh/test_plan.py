@@ -9,7 +9,6 @@ from ruamel.yaml import YAML
 from support import bill
 
 from stages import params as parameters
-from stages.arrays import read_json
 from stages.errors import UserError
 from stages.ledger import accounts
 from stages.ledger.database import open_ledger
