@@ -1,4 +1,4 @@
-"""Claim: with a million owned outputs the ledger answers in a second, exports 50,000 rows in three, and takes 1.3 times the payload.
+"""Claim: with a million owned outputs the ledger answers in a second and exports 50,000 rows in three; how much larger it is than they are.
 
 Each output is 100 float32 logits, bought in batches of 256 as a local teacher's are: reserved, marked as sent, finished. `together` are
 50,000 samples that were bought one after the other, as a budget is, `spread` as many drawn from all. What a call costs in the ledger is
