@@ -2,16 +2,21 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 
+import psutil
 from prefect import runtime
 from prefect.client.orchestration import get_client
 
+from flows import leash
 from stages.errors import Unreachable
 
 POLL = 1.0  # seconds
+SERVER = "prefect.server.api.server:create_app"  # in the command line of Prefect's temporary server
+_leashes: list[subprocess.Popen[bytes]] = []  # each pulls when this process is gone
 
 
 def start_server() -> None:
@@ -27,6 +32,10 @@ def start_server() -> None:
         with get_client(sync_client=True) as client:
             if error := client.api_healthcheck():
                 raise Unreachable(f"PREFECT_API_URL: no Prefect server answers at {client.api_url} ({error})")
+        for child in psutil.Process().children():
+            if SERVER in child.cmdline():  # Prefect ends it at this process's exit, but not after kill -9
+                command = [sys.executable, leash.__file__, str(child.pid)]
+                _leashes.append(subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True))
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
