@@ -1,8 +1,8 @@
 """Claim: a study survives what happens to it: complete and identical after a rerun, calls paid ≤ budget, no process left behind.
 
-Each fault strikes at a random moment of the flow. `itself` counts the flows that came to their end in spite of it; the others are run
-again once. Students, results and the summary are then held against those of an undisturbed run, byte for byte, and the calls are
-counted at the teacher.
+Each fault strikes while a stage drawn at random runs, up to three seconds after it began. `itself` counts the flows that came to their
+end in spite of it; the others are run again once. Students, results and the summary are then held against those of an undisturbed run,
+byte for byte, and the calls are counted at the teacher.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -26,7 +27,14 @@ STUDY = {
     **COUNTING, "study.budgets": [BUDGET], "study.methods": ["kd"], "study.seeds": [0], "train.steps": 40,
     "train.validate_every": 10, "train.checkpoint_every": 10, "teacher.batch_size": 2, "teacher.idempotent": True,
 }  # fmt: skip
-MEGABYTE = 2**20
+STAGES = [
+    f"teach@{BUDGET}",
+    f"compare@{BUDGET}",
+    f"train@{BUDGET}-kd-0",
+    f"evaluate@{BUDGET}-kd-0",
+    "report",
+    "register",
+]
 
 
 class Run:
@@ -89,19 +97,24 @@ class Run:
         return len({line.split()[1] for line in self.bill.read_text().splitlines()}) if self.bill.exists() else 0
 
 
-Fault = Callable[
-    [Run, float, float], bool
-]  # the run, the moment to strike, the length of a calm flow -> came to its end itself?
+class Moment(NamedTuple):
+    """When a fault strikes: so many seconds after the stage began. `share` in 0..1, for a fault that is no moment."""
+
+    stage: str
+    seconds: float
+    share: float
 
 
-def driver_killed(run: Run, moment: float, calm: float) -> bool:
+Fault = Callable[[Run, Moment], bool]  # whether the flow came to its end itself
+
+
+def driver_killed(run: Run, moment: Moment) -> bool:
     flow = run.start()
-    _wait(flow, moment)
-    flow.kill()
-    return flow.wait() == 0
+    _wait(run, flow, moment)
+    return _killed(flow) == 0
 
 
-def worker_killed(run: Run, moment: float, calm: float) -> bool:
+def worker_killed(run: Run, moment: Moment) -> bool:
     """The worker of a deployment, which started the flow's process."""
     pool = f"pool-{run.folder.name}"
     for arguments in (
@@ -111,47 +124,45 @@ def worker_killed(run: Run, moment: float, calm: float) -> bool:
     ):
         assert run.process("prefect", *arguments).wait(120) == 0, run.log.read_text()[-2000:]
     worker = run.process("prefect", "worker", "start", "--pool", pool, "--type", "process")
-    _until(worker, lambda: any("prefect.engine" in one or "flow-run" in one for one in run._running()))
-    _wait(worker, moment)
-    worker.kill()
-    worker.wait()
+    _wait(run, worker, moment)
+    _killed(worker)
     return False
 
 
-def two_at_once(run: Run, moment: float, calm: float) -> bool:
+def two_at_once(run: Run, moment: Moment) -> bool:
     one, other = run.start(), run.start()
     return sorted([one.wait(), other.wait()])[0] == 0
 
 
-def disk_full(run: Run, moment: float, calm: float) -> bool:
+def disk_full(run: Run, moment: Moment) -> bool:
     """The workspace lies on a file system that has little left."""
     used = int(
         subprocess.run(["df", "--output=used", "-k", run.folder], capture_output=True, text=True).stdout.split()[1]
     )
-    room = max(200, int(moment / calm * 6000))  # KiB: a whole study takes some megabytes
+    room = max(200, int(moment.share * 6000))  # KiB: a whole study takes some megabytes
     _resize(run.folder, used + room)
     ended = run.start("-S", "flows.retries=0").wait() == 0
     _resize(run.folder, 1024 * 512)
     return ended
 
 
-def prefect_restarted(run: Run, moment: float, calm: float) -> bool:
+def prefect_restarted(run: Run, moment: Moment) -> bool:
     port = free_port()
     run.environment["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
     with prefect_server(run.environment, port):
         flow = run.start()
-        _wait(flow, moment)
+        _wait(run, flow, moment)
     time.sleep(3)
     with prefect_server(run.environment, port):
         return flow.wait() == 0
 
 
-def mlflow_down(run: Run, moment: float, calm: float) -> bool:
+def mlflow_down(run: Run, moment: Moment) -> bool:
     port, store = free_port(), run.log.parent
     run.environment["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{port}"
     with mlflow_server(run.environment, store, port):
         flow = run.start()
-        _wait(flow, moment)
+        _wait(run, flow, moment)
     time.sleep(60)
     with mlflow_server(run.environment, store, port):
         ended = flow.wait() == 0
@@ -164,15 +175,19 @@ FAULTS: dict[str, Fault] = {
 }  # fmt: skip
 
 
-def _wait(process: psutil.Popen, seconds: float) -> None:
+def _wait(run: Run, process: psutil.Popen, moment: Moment, patience: float = 300) -> None:
+    """Until the moment has come, or the process has ended."""
+    end, begun = time.monotonic() + patience, f"Running stage '{moment.stage}'"
+    while begun not in run.log.read_text() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
     with suppress(subprocess.TimeoutExpired, psutil.TimeoutExpired):
-        process.wait(seconds)
+        process.wait(moment.seconds)
 
 
-def _until(process: psutil.Popen, seen: Callable[[], bool], patience: float = 120) -> None:
-    end = time.monotonic() + patience
-    while not seen() and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.2)
+def _killed(process: psutil.Popen) -> int:
+    with suppress(psutil.NoSuchProcess):  # it had just ended by itself
+        process.kill()
+    return process.wait()
 
 
 def _resize(folder: Path, kilobytes: int) -> None:
@@ -190,16 +205,14 @@ def _small_disk(folder: Path) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def strike(
-    place: Home, name: str, number: int, moment: float, calm: float, expected: dict[str, bytes], **more: str
-) -> dict:
+def strike(place: Home, name: str, number: int, moment: Moment, expected: dict[str, bytes], **more: str) -> dict:
     label = f"{name.replace(' ', '-')}-{number}"
     folder = place.folder / label
     with ExitStack() as stack:
         if name == "disk full":
             stack.enter_context(_small_disk(folder))
         run = Run(place, label, folder, **more)
-        itself = FAULTS[name](run, moment, calm)
+        itself = FAULTS[name](run, moment)
         orphans = run.orphans()
         paid = run.calls()
         again = 0 if itself else _again(run)
@@ -240,18 +253,18 @@ def main() -> None:
         stack.enter_context(prefect_server({**place.environment(base), **prefect_home}, port))
         more = {**prefect_home, "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
         calm_run = Run(place, "calm", place.folder / "calm", **more)
-        begin = time.monotonic()
         assert calm_run.start().wait() == 0, calm_run.log.read_text()[-3000:]
-        calm, expected = time.monotonic() - begin, calm_run.products()
+        expected = calm_run.products()
         assert calm_run.calls() == BUDGET
         for name in args.faults:
             found = []
             for number in range(args.times):
-                found.append(strike(place, name, number, rng.uniform(0.1, 0.95) * calm, calm, expected, **more))
+                moment = Moment(rng.choice(STAGES), rng.uniform(0, 3), rng.random())
+                found.append(strike(place, name, number, moment, expected, **more) | {"stage": moment.stage})
                 print(
                     name,
                     number,
-                    {key: found[-1][key] for key in ("itself", "calls_at_the_fault", "identical", "orphans")},
+                    {key: found[-1][key] for key in ("stage", "itself", "calls_at_the_fault", "identical", "orphans")},
                     flush=True,
                 )
             rows.append({
@@ -259,10 +272,11 @@ def main() -> None:
                 "complete": sum(one["complete"] for one in found), "identical": sum(one["identical"] for one in found),
                 "most_calls": max(one["calls"] for one in found), "budget": BUDGET,
                 "orphans": sum(len(one["orphans"]) for one in found),
+                "struck_in": [one["stage"] for one in found],
                 "paid_at_the_fault": [one["calls_at_the_fault"] for one in found],
             })  # fmt: skip
-    table([{key: value for key, value in row.items() if key != "paid_at_the_fault"} for row in rows])
-    save(args.name, __doc__.strip().splitlines()[0], vars(args), {"calm_seconds": round(calm, 1), "faults": rows})
+    table([{key: value for key, value in row.items() if not isinstance(value, list)} for row in rows])
+    save(args.name, __doc__.strip().splitlines()[0], vars(args), rows)
     assert all(row["identical"] == row["complete"] == row["times"] and not row["orphans"] for row in rows)
     assert all(row["most_calls"] <= BUDGET for row in rows)
 
