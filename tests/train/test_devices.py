@@ -130,7 +130,7 @@ def test_in_double_precision_several_processes_are_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_every_method_trains_two_processes_to_the_student_of_one(tmp_path, monkeypatch):
+def test_every_method_trains_two_processes_to_the_student_of_one(tmp_path):
     """Two steps in single precision: what remains is the order of sums, which a second thread alters as much (up to 5e-4 with `ft`)."""
     names = [*METHODS, "icd+kd"]
     ran = torchrun(2, "-m", "several.methods", tmp_path / "two.pt", *names, cwd=tmp_path)
@@ -145,7 +145,7 @@ def test_every_method_trains_two_processes_to_the_student_of_one(tmp_path, monke
         (ours, rows), (theirs, others) = two[name], one[name]
         assert ours.keys() == theirs.keys()
         gap = max(float((ours[key] - theirs[key]).abs().max()) for key in ours)
-        assert gap < (2e-3 if name in ROUGH else 1e-4), name
+        assert gap < (2e-3 if name in ROUGH else 3e-4), name
         for row, other in zip(rows, others, strict=True):
             assert row == pytest.approx(other, rel=1e-3, abs=1e-6), name
 

@@ -22,6 +22,6 @@ def students(names: list[str], devices: int, steps: int = STEPS) -> dict:
 
 
 if __name__ == "__main__":
-    done = students(sys.argv[2:], int(os.environ["LOCAL_WORLD_SIZE"]))
+    done = students(sys.argv[2:], int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
     if not processes.rank():
         torch.save(done, sys.argv[1])
