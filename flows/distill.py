@@ -5,12 +5,10 @@ python -m flows.distill [-S section.key=value ...] [--cell 400-kd-0 ...] [--para
 
 import argparse
 import json
-import sys
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field
 
@@ -86,13 +84,7 @@ def main(argv: list[str]) -> None:
         if options.set_param:
             apply(options.set_param)
         parameters.load()
-        runs.start_server()
-        state = cast("State[Any]", distill(
-            cells=options.cell or None, parallel=options.parallel, runner=options.runner, return_state=True
-        ))  # fmt: skip
-    if not state.is_completed():
-        print(f"error: {state.message}", file=sys.stderr)
-        sys.exit(1)
+        runs.to_the_end(distill, cells=options.cell or None, parallel=options.parallel, runner=options.runner)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from prefect import flow, runtime
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas import filters
-from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 from pydantic import Field
 
@@ -183,11 +182,7 @@ def main(argv: list[str]) -> None:
         if options.set_param:
             apply(options.set_param)
         parameters.load()
-        runs.start_server()
-        state = cast("State[Any]", refresh(options.inbox, options.allowance, options.strategy, return_state=True))
-    if not state.is_completed():
-        print(f"error: {state.message}", file=sys.stderr)
-        sys.exit(1)
+        runs.to_the_end(refresh, options.inbox, options.allowance, options.strategy)
 
 
 if __name__ == "__main__":

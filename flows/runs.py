@@ -6,6 +6,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import psutil
 from prefect import runtime
@@ -38,6 +40,15 @@ def start_server() -> None:
                 _leashes.append(subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True))
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def to_the_end(flow: Callable[..., Any], *arguments: Any, **more: Any) -> None:
+    """Run a flow from a shell, with a server of its own where none is named; the process ends with 1 where it failed."""
+    start_server()
+    state = flow(*arguments, **more, return_state=True)
+    if not state.is_completed():
+        print(f"error: {state.message}", file=sys.stderr)
+        sys.exit(1)
 
 
 def name() -> str:

@@ -8,12 +8,11 @@ import csv
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
 from flows import runs
@@ -90,11 +89,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--model", help="models:/<name>@champion; by default of register.name in params.yaml")
     parser.add_argument("--out", default="predictions.csv")
     options = parser.parse_args(argv)
-    runs.start_server()
-    state = cast("State[Any]", score(options.folder, options.model, options.out, return_state=True))
-    if not state.is_completed():
-        print(f"error: {state.message}", file=sys.stderr)
-        sys.exit(1)
+    runs.to_the_end(score, options.folder, options.model, options.out)
 
 
 if __name__ == "__main__":
