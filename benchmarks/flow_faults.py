@@ -6,6 +6,7 @@ byte for byte, and the calls are counted at the teacher.
 """
 
 import argparse
+import itertools
 import os
 import random
 import shutil
@@ -244,7 +245,7 @@ def main() -> None:
     if "disk full" in args.faults and os.geteuid() != 0:
         raise SystemExit("disk full: needs root, to mount a small file system; leave it out with --faults")
     rng = random.Random(args.seed)
-    rows = []
+    rows: list[dict] = []
     with home() as place, ExitStack() as stack:
         base = place.clone("base", STUDY)
         place.repro(base, "transfer", "pretrain")
@@ -256,29 +257,28 @@ def main() -> None:
         assert calm_run.start().wait() == 0, calm_run.log.read_text()[-3000:]
         expected = calm_run.products()
         assert calm_run.calls() == BUDGET
-        for name in args.faults:
-            found = []
-            for number in range(args.times):
-                moment = Moment(rng.choice(STAGES), rng.uniform(0, 3), rng.random())
-                found.append(strike(place, name, number, moment, expected, **more) | {"stage": moment.stage})
-                print(
-                    name,
-                    number,
-                    {key: found[-1][key] for key in ("stage", "itself", "calls_at_the_fault", "identical", "orphans")},
-                    flush=True,
-                )
-            rows.append({
-                "fault": name, "times": len(found), "itself": sum(one["itself"] for one in found),
-                "complete": sum(one["complete"] for one in found), "identical": sum(one["identical"] for one in found),
-                "most_calls": max(one["calls"] for one in found), "budget": BUDGET,
-                "orphans": sum(len(one["orphans"]) for one in found),
-                "struck_in": [one["stage"] for one in found],
-                "paid_at_the_fault": [one["calls_at_the_fault"] for one in found],
-            })  # fmt: skip
+        struck: dict[str, list[dict]] = {name: [] for name in args.faults}
+        for number, name in itertools.product(range(args.times), args.faults):
+            moment = Moment(rng.choice(STAGES), rng.uniform(0, 3), rng.random())
+            one = strike(place, name, number, moment, expected, **more) | {"stage": moment.stage}
+            struck[name].append(one)
+            shown = {
+                key: one[key] for key in ("stage", "itself", "calls_at_the_fault", "complete", "identical", "orphans")
+            }
+            print(name, number, shown, flush=True)
+            rows = [row(fault, found) for fault, found in struck.items() if found]
+            save(args.name, __doc__.strip().splitlines()[0], vars(args), rows)  # now already: it takes an hour
     table([{key: value for key, value in row.items() if not isinstance(value, list)} for row in rows])
-    save(args.name, __doc__.strip().splitlines()[0], vars(args), rows)
     assert all(row["identical"] == row["complete"] == row["times"] and not row["orphans"] for row in rows)
     assert all(row["most_calls"] <= BUDGET for row in rows)
+
+
+def row(fault: str, found: list[dict]) -> dict:
+    return {
+        "fault": fault, "times": len(found), **{key: sum(one[key] for one in found) for key in ("itself", "complete", "identical")},
+        "most_calls": max(one["calls"] for one in found), "budget": BUDGET, "orphans": sum(len(one["orphans"]) for one in found),
+        "struck_in": [one["stage"] for one in found], "paid_at_the_fault": [one["calls_at_the_fault"] for one in found],
+    }  # fmt: skip
 
 
 if __name__ == "__main__":
