@@ -32,7 +32,7 @@ def main(argv: list[str]) -> None:
 
         told = close()
         print(
-            f"close: {told['spent']} of {told['allowance']} calls of this {told['every']} are spent; {told['verdict']}"
+            f"close: {told['spent']} calls are spent this {told['every']}, {told['allowance']} are allowed; {told['verdict']}"
         )
         return
     if options.command == "take":
