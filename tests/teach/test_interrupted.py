@@ -71,7 +71,7 @@ def test_ctrl_c_and_sigterm_wait_for_answers_that_are_on_their_way(server, numbe
 def test_a_second_ctrl_c_waits_no_more(server):
     server.script.extend([lo.well] * 10 + [lo.stalls] * 2)
     buyer = process(server, grace=600, count=40, max_in_flight=4, idempotent=True)
-    until(lambda: len(server.received) == 14)
+    until(lambda: len(server.received) >= 14)  # those behind the stalled ones are answered
     buyer.send_signal(signal.SIGINT)
     time.sleep(0.5)
     assert buyer.poll() is None
