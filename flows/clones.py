@@ -2,7 +2,6 @@
 
 import fcntl
 import hashlib
-import json
 import os
 import socket
 import subprocess
@@ -50,10 +49,7 @@ def taken(folders: Sequence[str], driver: str) -> Iterator[Path]:
                             f"{VARIABLE}: {place.parents[2]} is the workspace of the flow itself; a worker needs a clone of its own"
                         ) from None
                     continue
-                file.truncate(0)
-                file.write(json.dumps({"flow": "a cell of another machine's flow", "pid": os.getpid(),
-                                       "since": time.strftime("%Y-%m-%d %H:%M:%S")}))  # fmt: skip
-                file.flush()
+                workspace.sign(file, "a cell of another machine's flow")
                 workspace.mend(place.parents[2])
                 yield place.parents[2]
                 return

@@ -28,9 +28,8 @@ def main(grace: float, command: list[str]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, tell)
-    if (
-        sys.platform == "linux"
-    ):  # orphans below become our children, so that none is missed, in a session of its own either
+    if sys.platform == "linux":
+        # Orphans below become our children, so that none is missed, not one in a session of its own either.
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     watched, gone = select.poll(), False

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from stages.errors import UserError
 
@@ -34,15 +35,20 @@ def locked(name: str) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise UserError(f"{Path.cwd()}: {_holder(file.read())}; wait for it, stop it, or work in a clone") from None
-        file.truncate(0)
-        file.write(json.dumps({"flow": name, "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}))
-        file.flush()
+        sign(file, name)
         _held.add(place)
         try:
             mend(Path())
             yield
         finally:
             _held.discard(place)
+
+
+def sign(file: TextIO, name: str) -> None:
+    """Write into the lock, which is held, by whom."""
+    file.truncate(0)
+    file.write(json.dumps({"flow": name, "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}))
+    file.flush()
 
 
 def _holder(text: str) -> str:
