@@ -48,8 +48,7 @@ def standing(fingerprint: str, ids: Sequence[str], teacher: Any, every: str) -> 
         _check_clock(db, id, now)
         spent = spending.spent_since(db, id, first).calls
         columns = (schema.calls.c.id, schema.calls.c.state, schema.calls.c.detail, schema.calls.c.reserved_at)
-        live = schema.calls.c.state.in_(schema.LIVE)
-        found = {ask: row for ask, row in find(db, id, keyed(ids), columns, live)}
+        found = {ask: row for ask, row in find(db, id, keyed(ids), columns, schema.is_live)}
     paid = sorted(found, key=lambda one: found[one].id)
     unknown = [one for one in paid if found[one].state == "unknown"] if teacher.idempotent else []
     again = {one for one in unknown if (spending.day_of(found[one].reserved_at) or 0) < first}
