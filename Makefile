@@ -1,5 +1,5 @@
-# make repro: set up and run the study.  make test: set up and run all tests.  make serve, make stop: servers, worker, deployments.  Needs git, make and Python 3.11 to 3.13.
-.PHONY: repro test lint serve stop setup clean help
+# make repro: set up and run the study.  make test: set up and run the tests (make test-all: the longest too).  make serve, make stop: servers, worker, deployments.  Needs git, make and Python 3.11 to 3.13.
+.PHONY: repro test test-all lint serve stop setup clean help
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -26,6 +26,9 @@ repro: .venv/.ready
 
 test: .venv/.ready
 	$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+test-all: .venv/.ready
+	$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile -m ""
 
 lint: .venv/.ready
 	$(RUN) ruff check

@@ -3,13 +3,16 @@
 import base64
 import json
 import os
+import time
 import urllib.error
 import urllib.request
 from typing import Any
 
 from stages.errors import Unreachable, UserError
 
-TIMEOUT = 10.0
+TIMEOUT = 30.0
+BUSY = (429, 503)  # Prefect's answer while its database is locked; its own client asks again, too
+PAUSES = (0.5, 1, 2, 4, 8)  # seconds between attempts
 
 
 def answers(url: str, timeout: float = 5.0) -> bool:
@@ -21,11 +24,24 @@ def answers(url: str, timeout: float = 5.0) -> bool:
         return False
 
 
+class Busy(Unreachable):
+    """The server answers, and says that it cannot just now."""
+
+
 def ask(api: str, method: str, path: str, body: Any = None) -> Any:
-    """The JSON that Prefect's API at `api` answers; None where there is no such thing (404).
+    """The JSON that Prefect's API at `api` answers; None where there is no such thing (404). A busy server is asked again.
 
     Raises Unreachable where no server answers in time, UserError where it refuses.
     """
+    for pause in PAUSES:
+        try:
+            return _once(api, method, path, body)
+        except Busy:
+            time.sleep(pause)
+    return _once(api, method, path, body)
+
+
+def _once(api: str, method: str, path: str, body: Any) -> Any:
     data = None if body is None else json.dumps(body).encode()
     headers = {"Content-Type": "application/json", **_headers()}
     request = urllib.request.Request(api.rstrip("/") + path, data=data, headers=headers, method=method)
@@ -36,7 +52,8 @@ def ask(api: str, method: str, path: str, body: Any = None) -> Any:
         if error.code == 404:
             return None
         told = error.read()[:500].decode(errors="replace")
-        raise UserError(f"PREFECT_API_URL: {api} refused {method} {path} ({error.code}): {told}") from None
+        kind = Busy if error.code in BUSY else UserError
+        raise kind(f"PREFECT_API_URL: {api} refused {method} {path} ({error.code}): {told}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise Unreachable(f"PREFECT_API_URL: no Prefect server answers at {api} ({reason})") from None

@@ -3,9 +3,11 @@
 import ast
 import asyncio
 import datetime
+import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,14 +26,7 @@ Deployment = dict[str, Any]
 
 def read(path: Path = FILE) -> list[Deployment]:
     """The deployments of `path`, checked. Raises UserError naming the deployment for what would fail, or never run."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file here; start from the workspace, the folder with params.yaml") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {error}") from None
+    content = _content(path)
     found = content.get("deployments") if isinstance(content, dict) else None
     if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
         raise UserError(f"{path}: deployments: expected a list of deployments, found {found!r}")
@@ -45,6 +40,17 @@ def read(path: Path = FILE) -> list[Deployment]:
         for number, schedule in enumerate(one.get("schedules") or []):
             _check_schedule(f"{where}: schedules[{number}]", schedule)
     return found
+
+
+def _content(path: Path) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file here; start from the workspace, the folder with params.yaml") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {error}") from None
 
 
 def name(deployment: Deployment) -> str:
@@ -147,29 +153,32 @@ def deploy(url: str, environment: Mapping[str, str], params: Params) -> list[str
     deployments = read()
     check_free(url, deployments, Path.cwd())
     make_pool(url)
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(FILE)]
-    programs = str(Path(sys.executable).parent)  # the `python` of prefect.yaml is this Python
-    path = os.pathsep.join([programs, environment.get("PATH", os.defpath)])
-    done = subprocess.run(
-        command, env={**environment, "PREFECT_API_URL": url, "PATH": path, "COLUMNS": "200"}, capture_output=True, text=True,
-        stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    paused = _pause_refresh(deployments) if params.refresh.inbox is None else []
+    with tempfile.NamedTemporaryFile("w", prefix="prefect-", suffix=".yaml") as file:
+        # Deployed as paused, rather than paused afterwards: between the two the server might plan a run.
+        file.write(json.dumps({**_content(FILE), "deployments": deployments}, default=str))  # JSON is YAML
+        file.flush()
+        command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", file.name]
+        programs = str(Path(sys.executable).parent)  # the `python` of prefect.yaml is this Python
+        path = os.pathsep.join([programs, environment.get("PATH", os.defpath)])
+        done = subprocess.run(
+            command, env={**environment, "PREFECT_API_URL": url, "PATH": path, "COLUMNS": "200"}, capture_output=True, text=True,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
     if done.returncode:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         raise UserError(f"{FILE}: prefect deploy failed: " + "\n".join(lines[-15:]))
-    notes = []
-    if params.refresh.inbox is None:
-        for one in deployments:
-            if str(one["entrypoint"]).startswith("flows/refresh.py") and one.get("schedules"):
-                _pause(url, name(one))
-                notes.append(f"{name(one)}: its schedule is paused, for refresh.inbox in params.yaml is null")
-    return notes
+    return [f"{one}: its schedule is paused, for refresh.inbox in params.yaml is null" for one in paused]
 
 
-def _pause(url: str, deployment: str) -> None:
-    there = api.ask(url, "GET", f"/deployments/name/{deployment}")
-    for schedule in there["schedules"]:
-        api.ask(url, "PATCH", f"/deployments/{there['id']}/schedules/{schedule['id']}", {"active": False})
+def _pause_refresh(deployments: list[Deployment]) -> list[str]:
+    """Make the schedules of `refresh` inactive; returns the names of the deployments that have some."""
+    found = [
+        one for one in deployments if str(one["entrypoint"]).startswith("flows/refresh.py") and one.get("schedules")
+    ]
+    for one in found:
+        one["schedules"] = [{**schedule, "active": False} for schedule in one["schedules"]]
+    return [name(one) for one in found]
 
 
 def settle(url: str, worker: str) -> list[str]:

@@ -24,7 +24,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def _own_places(tmp_path, monkeypatch):
     monkeypatch.setenv("TUITION_LEDGER", str(tmp_path / "ledger.db"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # so that what MLflow writes there is taken back after the test
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
 
 
 @pytest.fixture(scope="session")

@@ -146,7 +146,13 @@ def test_a_missing_study_is_answered_with_those_that_are_there(file, monkeypatch
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    "study", [one for one in FILES if "main" not in one.stem or "wrn" in one.stem], ids=lambda one: one.stem
+    "study",
+    [
+        one if one.stem in ("icd", "nine-methods") else pytest.param(one, marks=pytest.mark.long)
+        for one in FILES
+        if "main" not in one.stem or "wrn" in one.stem
+    ],
+    ids=lambda one: one.stem,
 )
 def test_every_method_of_a_small_study_trains(study, workspace):
     """The small size with its own methods, sets and networks, on fewer digits and for a few steps, through the stages."""

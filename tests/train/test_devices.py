@@ -201,6 +201,7 @@ def test_asked_to_end_it_ends_whole(bought, sent):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_what_a_student_draws_by_itself_resumes_too(bought):
     """Dropout: each process has random numbers of its own, which a checkpoint keeps."""
     write_params(bought, {**LONG, "train.steps": 15, "student.arch": "torchvision:mobilenet_v3_small"})
@@ -302,6 +303,7 @@ def test_a_norm_whose_statistics_cannot_be_shared_is_refused():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_dvc_repro_trains_with_two_processes(tmp_path):
     from test_pipeline import Workspace

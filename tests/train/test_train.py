@@ -50,7 +50,7 @@ def test_a_cell_trains_to_the_same_bytes_every_time(bought, method):
 
 
 def test_killed_at_any_step_it_resumes_to_the_same_student(bought):
-    write_params(bought, {**STUDY, "train.steps": 400, "train.validate_every": 5, "train.checkpoint_every": 5})
+    write_params(bought, {**STUDY, "train.steps": 200, "train.validate_every": 5, "train.checkpoint_every": 5})
     assert stage("train", 40, "ckd-kl", 0, cwd=bought).returncode == 0
     expected = weights(bought, "40-ckd-kl-0")
     checkpoint = bought / ".tuition/checkpoints/40-ckd-kl-0.pt"
