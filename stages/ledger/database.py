@@ -3,6 +3,7 @@
 import os
 import struct
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,10 +35,17 @@ class Ledger:
     def __init__(self, engine: sa.Engine, place: str):
         self.engine, self.place = engine, place
         self.server = engine.dialect.name == "postgresql"
+        self._of_thread = threading.local()
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """One transaction that takes the write lock at once: what it reads is still true when it writes."""
+        """One transaction that takes the write lock at once: what it reads is still true when it writes.
+
+        Within another one of the same thread it is that one, which is committed or undone as a whole.
+        """
+        if (outer := getattr(self._of_thread, "writes", None)) is not None:
+            yield outer
+            return
         with (
             self._explained(),
             self.engine.connect().execution_options(immediate=True) as connection,
@@ -45,7 +53,11 @@ class Ledger:
         ):
             if self.server:
                 postgres.lock(connection)
-            yield connection
+            self._of_thread.writes = connection
+            try:
+                yield connection
+            finally:
+                self._of_thread.writes = None
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:

@@ -14,12 +14,13 @@ from stages.errors import UserError
 from stages.ledger import calls
 from stages.ledger.calls import Answer, Call
 from stages.ledger.database import Ledger, LedgerWaits
-from stages.teach.buy import hold, own, plain, say
+from stages.teach import buy
+from stages.teach.buy import hold, plain, say
 
 BEAT_SECONDS = 60  # so that no other machine takes a run that waits for its teacher for dead
 HOLD_SECONDS = 60  # how long word of calls that were not answered waits for the ledger
 MOST_CALLS = 5_000  # in one transaction, where requests are not larger
-ORDER = ("done", "sent", "refund", "lose")  # what is paid for comes first
+TOGETHER = ("done", "sent")  # in one transaction; what is paid for comes first
 
 T = TypeVar("T")
 
@@ -87,8 +88,9 @@ class Clerk:
     async def _work(self) -> None:
         while self.inbox:
             some, self.inbox = self.inbox, []
-            for what in ORDER:
-                for together in _groups([entry for entry in some if entry.what == what]):
+            for kinds in (TOGETHER, ("refund",), ("lose",)):
+                mine = [entry for what in kinds for entry in some if entry.what == what]
+                for together in _groups(mine):
                     await self._commit(together)
         self.busy = None
 
@@ -108,18 +110,27 @@ class Clerk:
                 entry.written.set_result(None)
 
     def _write(self, entries: Sequence[Entry]) -> None:
-        """Entries of one kind, in one transaction; of refunds and losses, one a reason."""
-        what, every = entries[0].what, [call for entry in entries for call in entry.made]
-        if what == "sent":
-            calls.mark_sent(self.ledger, self.run, every)
-        elif what == "done":
-            own(self.ledger, self.run, every, [one for entry in entries for one in entry.answers])
+        """Entries that were done or sent, in one transaction; of refunds or of losses, one a reason."""
+        what = entries[0].what
+        if what in TOGETHER:
+            held = sum(len(entry.made) for entry in entries if entry.what == "done")
+            write = partial(self._write_together, entries)
+            hold(write, f"{held} paid answers", buy.HOLD_SECONDS) if held else write()
         else:
             change = calls.refund if what == "refund" else calls.abandon
             for reason in dict.fromkeys(entry.reason for entry in entries):
                 mine = [call for entry in entries if entry.reason == reason for call in entry.made]
                 write = partial(change, self.ledger, self.run, mine, reason)
                 hold(write, f"what became of {len(mine)} calls", HOLD_SECONDS)
+
+    def _write_together(self, entries: Sequence[Entry]) -> None:
+        done, sent = ([entry for entry in entries if entry.what == what] for what in TOGETHER)
+        with self.ledger.write():
+            if done:
+                answers = [one for entry in done for one in entry.answers]
+                calls.finish(self.ledger, self.run, _calls(done), answers)
+            if sent:
+                calls.mark_sent(self.ledger, self.run, _calls(sent))
 
     async def _beat(self) -> None:
         while True:
@@ -128,6 +139,10 @@ class Clerk:
                 await self.ask(calls.beat, self.ledger, self.run, time.time())
             except UserError as error:  # such as a ledger that is locked: the next one may be heard
                 say(f"{error}. Trying again in {BEAT_SECONDS} s")
+
+
+def _calls(entries: Sequence[Entry]) -> list[Call]:
+    return [call for entry in entries for call in entry.made]
 
 
 def _groups(entries: Sequence[Entry]) -> Iterator[list[Entry]]:

@@ -2,13 +2,20 @@
 
 Reserved in the order of purchase, marked as sent before it leaves, owned, refunded or left unknown when it ends: the same life as
 under `buy`, for `teacher.max_in_flight` requests at a time.
+
+A fast teacher does not wait for the disk: an answer is stored while the next request is under way. Where a commit takes long beside an
+answer, an idempotent teacher's requests that will leave meanwhile are marked as sent before there is room for them; of a process that
+is killed then they are sent again under their keys. Another teacher's would count as spent, so they are not.
 """
 
 import asyncio
+import math
 import signal
 import threading
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from stages.errors import UserError
@@ -23,6 +30,8 @@ from stages.teach.teachers.replies import Refused, Reply, Stop, Uncertain
 
 GRACE_SECONDS = 10  # after Ctrl-C or SIGTERM, for answers that are on their way
 AHEAD = 2  # requests that are reserved for each one under way: one transaction reserves many
+LEAST_RESERVED = 16  # requests
+SLOW = 0.05  # of the time of an answer: where marking a request as sent takes less, it waits until there is room
 MOST_RAW = 1 << 20  # bytes of a malformed answer that are kept
 
 
@@ -79,7 +88,13 @@ class _Purchase:
         self.tally = Tally(account.settings, len(ids))
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.under_way: set[asyncio.Task] = set()
+        self.places = asyncio.Semaphore(self.settings.max_in_flight)  # at the teacher
+        self.unanswered = 0  # of the requests under way; the answers of the others are being stored
+        self.changed = asyncio.Event()  # there may be room for another request
+        self.marking, self.answering = Mean(), Mean()
         self.reserved: deque[Call] = deque()
+        self.reserving: asyncio.Task | None = None
+        self.full = False  # no bound has room for more until one of the requests under way has ended
         self.left = len(ids)
         self.stop: Exception | None = None  # why nothing more is sent
         self.waiting = False  # for other processes, which was said
@@ -108,11 +123,13 @@ class _Purchase:
     async def _some(self, todo: deque[str]) -> None:
         """Buy `todo`; raises what stopped it, when all that was under way has ended."""
         try:
-            while (todo or self.reserved or self.under_way) and not self.stop:
-                while len(self.under_way) < self.settings.max_in_flight and await self._launch(todo):
-                    pass
-                if self.under_way and not self.stop:
-                    await asyncio.wait(self.under_way, return_when=asyncio.FIRST_COMPLETED)
+            while (todo or self.reserving or self.reserved or self.under_way) and not self.stop:
+                self.changed.clear()
+                if todo and not (self.reserving or self.full) and len(self.reserved) <= self._calls_of(1):
+                    self.reserving = self._task(self._reserve(todo))
+                while self.reserved and self.unanswered < self.settings.max_in_flight + self._ahead():
+                    self._launch()
+                await self.changed.wait()
         except asyncio.CancelledError:
             await self._end(GRACE_SECONDS)
             raise
@@ -122,37 +139,55 @@ class _Purchase:
         if self.stop:
             raise self.stop
 
-    async def _launch(self, todo: deque[str]) -> bool:
-        """Send one more request; False where there is nothing to send just now."""
-        if not self.reserved and todo and not self.stop:
-            await self._reserve(todo)
-        if not self.reserved or self.stop:
-            return False
+    def _launch(self) -> None:
+        """Begin one more request."""
         made = [self.reserved.popleft() for _ in range(min(self.settings.batch_size, len(self.reserved)))]
-        task = asyncio.create_task(self._one(made))
-        self.under_way.add(task)
+        self.unanswered += 1
+        self.under_way.add(self._task(self._one(made)))
+
+    def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task:
+        task = asyncio.create_task(work)
         task.add_done_callback(self._ended)
-        return True
+        return task
 
     def _ended(self, task: asyncio.Task) -> None:
-        self.under_way.discard(task)
+        if task is self.reserving:
+            self.reserving = None
+        else:
+            self.under_way.discard(task)
+            self.full = False
+        self.changed.set()
         if not task.cancelled() and isinstance(error := task.exception(), Exception):
             self._stop(error)  # of the ledger: it says what to do
 
+    def _calls_of(self, rounds: int) -> int:
+        """The calls in so many requests for each that may be at the teacher, as far as one transaction bears them."""
+        size = self.settings.batch_size
+        return size * min(
+            max(rounds * self.settings.max_in_flight, rounds * LEAST_RESERVED // AHEAD), max(1, MOST_CALLS // size)
+        )
+
+    def _ahead(self) -> int:
+        """How many requests are marked as sent before there is room for them: as many as leave while that is written."""
+        marking, answering, most = self.marking.value, self.answering.value, self.settings.max_in_flight
+        if not self.account.teacher.idempotent or not answering or marking <= SLOW * answering:
+            return 0
+        return min(most, math.ceil(most * marking / answering))
+
     async def _reserve(self, todo: deque[str]) -> None:
         """Reserve the next calls; where a bound leaves no room for now, that is tried again when some have ended."""
-        size = self.settings.batch_size
-        number = min(len(todo), size * min(self.settings.max_in_flight * AHEAD, max(1, MOST_CALLS // size)))
+        number = min(len(todo), self._calls_of(AHEAD))
         batch = [todo.popleft() for _ in range(number)]
         try:
             check_room(self.account.ledger, self.tally.row_bytes * number)
             made = await to_the_end(self._take(batch))
         except CapReached as reached:
-            if not reached.waits:
-                self._stop(reached)
-                return
             todo.extendleft(reversed(batch))
-            if not self.under_way:  # it is other processes that hold what may come free
+            if self.reserved or (reached.waits and self.under_way):  # what there was room for leaves first
+                self.full = True
+            elif not reached.waits:
+                self._stop(reached)
+            else:  # it is other processes that hold what may come free
                 await self._wait(f"room ({reached}): some is held")
         else:
             taken = {call.sample for call in made}  # the others did not fit, or are in other hands: `whole` looks again
@@ -169,34 +204,41 @@ class _Purchase:
 
     async def _one(self, made: list[Call]) -> None:
         """One request with all its attempts, from before it leaves to its last entry in the ledger."""
-        teacher, clerk = self.account.teacher, self.clerk
-        left = False
+        clerk, left = self.clerk, False
         try:
-            images = self.images_of([call.sample for call in made])
-            await clerk.sent(made)
-            left = True
-            reply = await teacher.ask(images, [call.key for call in made])
+            try:
+                images = self.images_of([call.sample for call in made])
+                with self.marking.timed():
+                    await clerk.sent(made)
+                async with self.places:
+                    if self.stop:
+                        return await clerk.refund(made, "never sent")
+                    left = True
+                    with self.answering.timed():
+                        reply = await self.account.teacher.ask(images, [call.key for call in made])
+            finally:
+                self.unanswered -= 1
+                self.changed.set()
+        # What stops the purchase is told before anything is waited for, so that no other request leaves meanwhile.
         except Refused as error:
+            told = f"teacher {self.settings.name!r} refused for {self.settings.patience:g} s ({error}). Run again later"
+            self._stop(UserError(told))
             await clerk.refund(made, f"refused: {error}")
-            self._stop(
-                UserError(
-                    f"teacher {self.settings.name!r} refused for {self.settings.patience:g} s ({error}). Run again later"
-                )
-            )
         except Stop as error:
-            await clerk.refund(made, str(error))
             self._stop(error)
+            await clerk.refund(made, str(error))
         except Uncertain as error:
-            await clerk.lose(made, str(error))
             if error.stop:
                 self._stop(error.stop)
             self._count(made, len(made), str(error))
+            await clerk.lose(made, str(error))
         except BaseException as error:
+            if not isinstance(error, asyncio.CancelledError):
+                known = isinstance(error, UserError) or (isinstance(error, Exception) and not left)
+                self._stop(error if known else _broken(error, len(made)))  # type: ignore[arg-type]
             await (clerk.lose if left else clerk.refund)(made, f"{type(error).__name__}: {error}")
             if isinstance(error, asyncio.CancelledError):
                 raise
-            told = isinstance(error, UserError) or (isinstance(error, Exception) and not left)
-            self._stop(error if told else _broken(error, len(made)))  # type: ignore[arg-type]
         else:
             await self._own(made, reply)
 
@@ -204,13 +246,15 @@ class _Purchase:
         """Into the ledger with what was answered: it is paid for."""
         try:
             answers = self._answers(reply, len(made))
+            self.tally.measure(answers)
+            bad = [answer.malformed for answer in answers if answer.malformed]
+            self._count(
+                made, len(bad), bad[0] if bad else None
+            )  # before it is stored: what is bad stops the next one now
             await self.clerk.done(made, answers)
         except Exception as error:
             await self.clerk.lose(made, f"its answer could not be stored: {type(error).__name__}: {error}")
             raise
-        self.tally.measure(answers)
-        bad = [answer.malformed for answer in answers if answer.malformed]
-        self._count(made, len(bad), bad[0] if bad else None)
         most, found = self.most.tokens, max(answer.tokens or 0 for answer in answers)
         if found > most and rests_on_tokens(self.settings):
             self._stop(
@@ -260,12 +304,27 @@ class _Purchase:
             raise cancelled
 
     async def _give_back(self) -> None:
-        late = list(self.under_way)
+        late = [*self.under_way, *([self.reserving] if self.reserving else [])]
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
         never, self.reserved = list(self.reserved), deque()
         await self.clerk.refund(never, "never sent")
+
+
+class Mean:
+    """A running mean of how long something took, in seconds."""
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count a block, where it comes to its end."""
+        begin = time.monotonic()
+        yield
+        took = time.monotonic() - begin
+        self.value = took if not self.value else 0.9 * self.value + 0.1 * took
 
 
 def _broken(error: BaseException, number: int) -> UserError:
