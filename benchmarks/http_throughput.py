@@ -1,7 +1,8 @@
 """Claim: buying over HTTP reaches 0.9 of concurrency ÷ latency where two cores can, and 0.95 of a stated rate limit, never above it.
 
 The teacher is a process of its own that takes a latency for each request, and counts. `buy` is the whole path, with a ledger in SQLite;
-`bare` asks the same server with aiohttp and nothing else, as many requests at a time: where it too stays behind, it is the machine.
+`charged` is it for a teacher that is not idempotent; `bare` asks the same server with aiohttp and nothing else, as many requests at a
+time: where it too stays behind, it is the machine.
 """
 
 import argparse
@@ -107,11 +108,13 @@ class Format:
         return []
 
 
-def buy(url: str, count: int, concurrency: int, per_window: int | None = None, window: float = 60.0) -> None:
+def buy(
+    url: str, count: int, concurrency: int, idempotent: bool = True, per_window: int | None = None, window: float = 60.0
+) -> None:
     """Own the outputs of `count` samples, in a new ledger."""
     settings = Settings(
         kind="http", url=url, format="benchmarks.http_throughput:Format", max_in_flight=concurrency, batch_size=1,
-        requests_per_minute=per_window,
+        idempotent=idempotent, requests_per_minute=per_window,
     )  # fmt: skip
     ids = [sha256(str(i).encode()).hexdigest() for i in range(count)]
     images = np.frombuffer(PIXELS, dtype=np.uint8).reshape(1, 1, 28, 28)
@@ -155,11 +158,12 @@ def throughput(latency: float, concurrency: int, repeats: int, seconds: float, m
     """One cell: `buy` and `bare` in turn."""
     aim = concurrency / latency
     count = int(min(max(aim * seconds, 40), most))
-    found: dict[str, list[dict[str, float]]] = {"buy": [], "bare": []}
+    found: dict[str, list[dict[str, float]]] = {"buy": [], "charged": [], "bare": []}
     with server(latency) as url:
         for _ in range(repeats):
             found["bare"].append(timed(url, count, lambda: asyncio.run(bare(url, count, concurrency))))
             found["buy"].append(timed(url, count, lambda: buy(url, count, concurrency)))
+            found["charged"].append(timed(url, count, lambda: buy(url, count, concurrency, idempotent=False)))
     share = {name: [one["rate"] / aim for one in runs] for name, runs in found.items()}
     middle = {name: statistics.median(one["steady"] for one in runs) for name, runs in found.items()}
     cpu = {
@@ -170,7 +174,8 @@ def throughput(latency: float, concurrency: int, repeats: int, seconds: float, m
     return {
         "latency_ms": latency * 1000, "concurrency": concurrency, "calls": count, "aim": aim,
         "rate": statistics.median(one["rate"] for one in found["buy"]),
-        "share": spread(share["buy"]), "share_steady": middle["buy"] / aim, "bare_share": spread(share["bare"]),
+        "share": spread(share["buy"]), "share_steady": middle["buy"] / aim,
+        "charged_share": spread(share["charged"]), "charged_share_steady": middle["charged"] / aim, "bare_share": spread(share["bare"]),
         "bare_share_steady": middle["bare"] / aim,
         "to_bare": spread([mine / theirs for mine, theirs in zip(share["buy"], share["bare"], strict=True)]), **cpu,
     }  # fmt: skip
@@ -185,7 +190,7 @@ def limited(per_window: int, window: float, windows: int, latency: float) -> dic
     count = per_window * windows
     with server(latency) as url:
         report(url)
-        buy(url, count, 8, per_window, window)
+        buy(url, count, 8, per_window=per_window, window=window)
         came = report(url)["came"]
     assert len(came) == count
     apart = per_window * (windows - 1)

@@ -11,9 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from stages.ledger.schema import calls
+from stages.ledger.schema import CLEAN, SHORT, calls, short
 
-CLEAN = "clean"  # the view that is no augmentation
 CHUNK = 5_000  # values in one IN list
 
 Key = tuple[bytes, str]  # a sample as it is stored, and a view
@@ -51,12 +50,16 @@ def find(
     chosen = sa.select(calls.c.sample, calls.c.view, *columns).where(calls.c.teacher_id == teacher_id, *narrow, *where)
     left = iter(wanted.items())
     while part := dict(islice(left, CHUNK)):
-        samples = list(dict.fromkeys(sample for sample, _ in part))
-        for row in db.execute(chosen.where(calls.c.sample.in_(samples))):
+        for row in db.execute(chosen.where(among(sample for sample, _ in part))):
             # All views of a sample come, where several are wanted: they are few, and mostly all of them are.
             found = part.get((row[0], row[1].partition("+")[0] if further else row[1]))
             if found is not None:
                 yield found, row
+
+
+def among(samples: Iterable[bytes]) -> sa.ColumnElement[bool]:
+    """Whether a call is for one of these samples, in the words of the index of live calls."""
+    return short.in_(list(dict.fromkeys(sample[-SHORT:] for sample in samples)))
 
 
 def with_further(view: str) -> sa.ColumnElement[bool]:

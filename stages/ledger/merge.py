@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from stages.ledger import blocks
 from stages.ledger.accounts import open_account
-from stages.ledger.asks import Key, parts
+from stages.ledger.asks import Key, among, parts
 from stages.ledger.database import Ledger, LedgerError
 from stages.ledger.imports import Books
 from stages.ledger.schema import calls, is_live, is_open, rejected, teachers
@@ -73,7 +73,7 @@ def _answers(
     mine = (calls.c.teacher_id == teacher_id, *USABLE)
     samples = list(db.scalars(sa.select(calls.c.sample).where(*mine).distinct()))
     for some in parts([sample.hex() for sample in samples]):
-        rows = db.execute(sa.select(calls).where(*mine, calls.c.sample.in_(some))).all()
+        rows = db.execute(sa.select(calls).where(*mine, among(some))).all()
         held: dict[int, list[sa.Row]] = {}
         for row in rows:
             held.setdefault(row.block_id, []).append(row)

@@ -79,5 +79,12 @@ def _old_outputs(db: sa.Connection) -> Iterator[list[tuple[int, dict[str, np.nda
         after = ids[-1]
 
 
-MIGRATIONS = [_amounts_and_blocks]  # from version 1 to 2, from 2 to 3, and so on
+def _smaller_calls(db: sa.Connection) -> None:
+    """Version 2 wrote `clean` into every call, and whole hashes into the index."""
+    db.exec_driver_sql("DROP INDEX one_live_call")
+    db.exec_driver_sql("UPDATE calls SET view = '' WHERE view = 'clean'")
+    schema.one_live_call.create(db)
+
+
+MIGRATIONS = [_amounts_and_blocks, _smaller_calls]  # from version 1 to 2, from 2 to 3, and so on
 NEWEST = 1 + len(MIGRATIONS)

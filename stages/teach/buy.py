@@ -107,10 +107,13 @@ def buy(
             check_room(ledger, tally.row_bytes * len(batch))
             images = images_of(batch)  # read before the calls are reserved: a read error then costs nothing
             try:
-                made = calls.reserve(
-                    ledger, run, batch, view=view, resend=teacher.idempotent, caps=account.caps, tokens=most.tokens,
-                    cost=most.cost, partial=True,
-                )  # fmt: skip
+                with ledger.write():
+                    made = calls.reserve(
+                        ledger, run, batch, view=view, resend=teacher.idempotent, caps=account.caps, tokens=most.tokens,
+                        cost=most.cost, partial=True,
+                    )  # fmt: skip
+                    if made:  # they leave at once
+                        calls.mark_sent(ledger, run, made)
             except CapReached as reached:
                 if not reached.waits:
                     raise
@@ -123,7 +126,8 @@ def buy(
             if not made:
                 continue
             if len(made) < len(batch):
-                images = images_of([call.sample for call in made])
+                places = {id: place for place, id in enumerate(batch)}
+                images = images[[places[call.sample] for call in made]]
             given = _ask(ledger, run, teacher, made, images)
             with _unbroken():  # these answers are paid for: Ctrl-C waits until they are owned
                 answers = split(
@@ -163,7 +167,6 @@ def plain(text: str) -> str:
 
 
 def _ask(ledger: Ledger, run: int, teacher: Teacher, made: list[Call], images: np.ndarray) -> dict[str, Any]:
-    calls.mark_sent(ledger, run, made)
     try:
         return teacher.answer(images, [call.key for call in made])
     except Refused as error:

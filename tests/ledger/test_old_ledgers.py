@@ -122,3 +122,38 @@ def test_an_old_ledger_goes_on(old):
     assert accounts.status(ledger)[0]["cost"] == 2.25
     assert accounts.verify(ledger) == []
     ledger.close()
+
+
+def test_a_ledger_of_version_2_opens_smaller_and_still_pays_once(new_place):
+    place = new_place()
+    ledger = open_ledger(place)
+    teacher = accounts.open_account(ledger, "ab" * 32, "t", {}, None)
+    run = calls.start_run(ledger, teacher, 100)
+    for view, ids in (("clean", IDS[:4]), ("crop=1,1,26,26;flip=0", IDS[:2]), ("clean+embedding", IDS[:1])):
+        made = calls.reserve(ledger, run, ids, view=view)
+        calls.mark_sent(ledger, run, made)
+        calls.finish(ledger, run, made, [calls.Answer({"logits": np.full(3, len(ids), np.float32)})] * len(made))
+    with ledger.write() as db:  # as version 2 had it
+        db.exec_driver_sql("DROP INDEX one_live_call")
+        db.exec_driver_sql("UPDATE calls SET view = 'clean' WHERE view = ''")
+        db.exec_driver_sql(
+            "CREATE UNIQUE INDEX one_live_call ON calls (teacher_id, sample, view) "
+            "WHERE state IN ('reserved', 'sent', 'done', 'unknown')"
+        )
+        db.execute(schema.version.update().values(version=2))
+    ledger.close()
+
+    ledger = open_ledger(place)
+    with ledger.read() as db:
+        assert db.scalar(sa.select(schema.version.c.version)) == migrations.NEWEST
+        stored = db.exec_driver_sql("SELECT view, COUNT(*) FROM calls GROUP BY view ORDER BY view").all()
+        assert [tuple(row) for row in stored] == [("", 4), ("clean+embedding", 1), ("crop=1,1,26,26;flip=0", 2)]
+        views = db.scalars(sa.select(schema.calls.c.view).distinct()).all()
+        assert sorted(views) == ["clean", "clean+embedding", "crop=1,1,26,26;flip=0"]
+    assert list(owned.states(ledger, teacher, IDS)) == IDS[:4]
+    assert calls.reserve(ledger, calls.start_run(ledger, teacher, 100), IDS[:4]) == []
+    row = {"teacher_id": teacher, "sample": bytes.fromhex(IDS[0]), "view": "clean", "state": "reserved"}
+    with pytest.raises(sa.exc.IntegrityError), ledger.write() as db:  # whatever the code above it does
+        db.execute(schema.calls.insert().values(row))
+    assert accounts.verify(ledger) == []
+    ledger.close()

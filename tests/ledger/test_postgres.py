@@ -267,11 +267,11 @@ def test_names_come_back_whatever_the_databases_encoding(postgresql, encoding):
 
 def test_samples_are_found_by_the_index_once_many_came_at_once(ledger):
     account(ledger)
-    many = "SELECT 1, sha256(i::text::bytea), 'clean', 'done', 0, 0 FROM generate_series(1, 20000) i"
+    many = "SELECT 1, sha256(i::text::bytea), '', 'done', 0, 0 FROM generate_series(1, 20000) i"
     with ledger.write() as db:
         db.exec_driver_sql(f"INSERT INTO calls (teacher_id, sample, view, state, tokens, cost) {many}")
         ledger.analyse(db)
-    chosen = "EXPLAIN SELECT id FROM calls WHERE teacher_id = 1 AND view = 'clean' AND state = 'done' AND sample IN ('a', 'b')"
+    chosen = "EXPLAIN SELECT id FROM calls WHERE teacher_id = 1 AND view = '' AND state = 'done' AND substr(sample, 17) IN ('a', 'b')"
     with ledger.read() as db:
         plan = "\n".join(db.scalars(sa.text(chosen)))
     assert "Index Cond" in plan
