@@ -27,7 +27,7 @@ from stages.ledger.database import Ledger, open_ledger
 CLASSES = 100
 PAYLOAD = 4 * CLASSES  # bytes of an output
 PRICE = 0.002
-STEPS = ("reserve", "mark_sent", "finish")
+STEPS = ("reserve_and_mark_sent", "finish")  # as stages.teach.buy has them
 TEACHER = {"fingerprint": "f" * 64, "name": "scale", "description": {}}
 
 
@@ -38,9 +38,9 @@ def content_id(number: int) -> str:
 def buy(ledger: Ledger, run: int, ids: Sequence[str], logits: np.ndarray) -> dict[str, float]:
     """Own one batch; the seconds of each step. `logits` (len(ids), CLASSES)."""
     times = [time.perf_counter()]
-    made = calls.reserve(ledger, run, ids, cost=int(PRICE * 1e6))
-    times.append(time.perf_counter())
-    calls.mark_sent(ledger, run, made)
+    with ledger.write():
+        made = calls.reserve(ledger, run, ids, cost=int(PRICE * 1e6))
+        calls.mark_sent(ledger, run, made)
     times.append(time.perf_counter())
     calls.finish(ledger, run, made, [calls.Answer({"logits": row}) for row in logits], PRICE)
     times.append(time.perf_counter())

@@ -12,10 +12,8 @@ import asyncio
 import math
 import signal
 import threading
-import time
 from collections import deque
-from collections.abc import Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from stages.errors import UserError
@@ -26,6 +24,7 @@ from stages.teach import answers as checks
 from stages.teach.account import Account, real, rests_on_tokens, worst
 from stages.teach.buy import POLL_SECONDS, ImagesOf, Progress, Tally, check_room, outstanding, plain, say_waiting
 from stages.teach.clerk import MOST_CALLS, Clerk, to_the_end
+from stages.teach.mean import Mean
 from stages.teach.teachers.replies import Refused, Reply, Stop, Uncertain
 
 GRACE_SECONDS = 10  # after Ctrl-C or SIGTERM, for answers that are on their way
@@ -310,21 +309,6 @@ class _Purchase:
         await asyncio.gather(*late, return_exceptions=True)
         never, self.reserved = list(self.reserved), deque()
         await self.clerk.refund(never, "never sent")
-
-
-class Mean:
-    """A running mean of how long something took, in seconds."""
-
-    def __init__(self) -> None:
-        self.value = 0.0
-
-    @contextmanager
-    def timed(self) -> Iterator[None]:
-        """Count a block, where it comes to its end."""
-        begin = time.monotonic()
-        yield
-        took = time.monotonic() - begin
-        self.value = took if not self.value else 0.9 * self.value + 0.1 * took
 
 
 def _broken(error: BaseException, number: int) -> UserError:
