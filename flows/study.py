@@ -5,6 +5,7 @@ Whether a stage must run is DVC's to say (`pipeline`); this module decides when,
 
 import queue
 import sys
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -18,12 +19,13 @@ from prefect.futures import PrefectFuture
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import artifact, elsewhere, pipeline, runners
+from flows import artifact, elsewhere, pipeline, runners, workspace
 from flows.commands import Commands
 from stages import params as parameters
 from stages.errors import UserError
 
 KEPT = 15  # lines of a failed stage that the end of the flow repeats
+KEEP_SECONDS = 60  # between copies of dvc.lock: with hundreds of cells it takes a second to read
 DELAYS = (10, 60, 180)  # seconds before a stage is tried again; the last one stays
 USERS = "exited with 2"  # what DVC says of a stage that ended with a user's error, which no retry mends
 CHECK = [sys.executable, "-m", "stages.register", "check"]
@@ -104,6 +106,7 @@ def _in_order(
     sorter.prepare()
     futures: dict[str, PrefectFuture[Any]] = {}
     complete: set[str] = set()
+    kept = time.monotonic()
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=settings.parallel)
     with runner:
         try:
@@ -127,6 +130,8 @@ def _in_order(
                 if futures[name].state.is_completed():
                     complete.add(name)
                     sorter.done(name)
+                    if time.monotonic() - kept > KEEP_SECONDS and workspace.keep():
+                        kept = time.monotonic()
                 else:
                     failures.setdefault(name, [futures[name].state.message or "no output"])
         except BaseException:  # Ctrl-C, SIGTERM and cancellation, while tasks still run

@@ -3,16 +3,20 @@
 import fcntl
 import json
 import os
+import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from stages.arrays import atomic
 from stages.errors import UserError
 
 LOCK = Path(".dvc/tmp/tuition.lock")
 RWLOCK = Path(".dvc/tmp/rwlock")
+LOCKFILE, COPY = Path("dvc.lock"), Path(".dvc/tmp/tuition.dvc.lock")
 _held: set[Path] = set()  # by this process: a flow that runs another one's tasks goes on under its own lock
 
 
@@ -60,10 +64,37 @@ def _holder(text: str) -> str:
 
 
 def mend(folder: Path) -> None:
-    """DVC writes its list of locks in place: a kill in the middle leaves half of it, which no DVC command reads again."""
+    """DVC writes its list of locks, and dvc.lock, in place: a kill in the middle leaves half of them, which no DVC command reads again.
+
+    Of dvc.lock the copy that `keep` made comes back. A stage that it does not know of yet is due again; no call is paid again.
+    """
     try:
         json.loads((folder / RWLOCK).read_text())
     except FileNotFoundError:
         pass
     except ValueError:
         (folder / RWLOCK).unlink(missing_ok=True)
+    if keep(folder) or not (folder / LOCKFILE).exists():
+        return
+    os.replace(folder / LOCKFILE, folder / f"{LOCKFILE}.damaged")
+    what = "and there is no copy: all stages are due"
+    if (folder / COPY).exists():
+        shutil.copy2(folder / COPY, folder / LOCKFILE)
+        what = f"it is again as it was at {time.strftime('%H:%M:%S on %Y-%m-%d', time.localtime((folder / COPY).stat().st_mtime))}"
+    print(f"{LOCKFILE}: DVC was killed while it wrote it; {what}", file=sys.stderr)
+
+
+def keep(folder: Path = Path()) -> bool:
+    """Copy dvc.lock, where it is whole. Whether it was."""
+    import voluptuous
+    import yaml
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+
+    try:
+        content = (folder / LOCKFILE).read_bytes()
+        COMPILED_LOCKFILE_SCHEMA(yaml.load(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    except (OSError, yaml.YAMLError, voluptuous.Invalid, UnicodeDecodeError):
+        return False
+    with atomic(folder / COPY) as file:
+        file.write(content)
+    return True

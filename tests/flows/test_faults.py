@@ -56,6 +56,14 @@ def test_a_stage_that_was_killed_is_tried_again(tmp_path, prepared):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "attempt 2 of 3 in 10 s" in done.stderr
     assert (tmp_path / "report/registered.json").exists()
+    assert workspace.keep(tmp_path)
+    whole = (tmp_path / "dvc.lock").read_text()
+    (tmp_path / "dvc.lock").write_text("")  # DVC was killed when it had just opened it
+    done = distill(tmp_path, environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "dvc.lock: DVC was killed while it wrote it; it is again as it was at" in done.stderr
+    assert (tmp_path / "dvc.lock").read_text() == whole
+    assert len(bill(tmp_path)) == 40
 
 
 @pytest.mark.slow
@@ -110,6 +118,41 @@ def test_a_workspace_is_free_again_when_its_flow_was_killed(tmp_path, monkeypatc
     (tmp_path / workspace.RWLOCK).write_text('{"read": {"data')  # DVC was killed while it wrote
     with workspace.locked("two"), workspace.locked("a flow that the first one runs"):
         assert not (tmp_path / workspace.RWLOCK).exists()
+
+
+LOCKFILE = """schema: '2.0'
+stages:
+  one:
+    cmd: python -m one
+    outs:
+    - path: one.txt
+      hash: md5
+      md5: b026324c6904b2a9cb4b88d6d61c81d1
+      size: 2
+"""
+
+
+@pytest.mark.parametrize("left", range(0, len(LOCKFILE), 7))
+def test_a_lockfile_that_was_cut_is_whole_again_or_can_be_read(tmp_path, monkeypatch, capsys, left):
+    (tmp_path / ".dvc/tmp").mkdir(parents=True)
+    (tmp_path / "dvc.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    lockfile = tmp_path / "dvc.lock"
+    lockfile.write_text(LOCKFILE)
+    with workspace.locked("one"):
+        assert capsys.readouterr().err == ""
+    lockfile.write_text(LOCKFILE[:left])
+    with workspace.locked("two"):
+        told = capsys.readouterr().err
+    assert (lockfile.read_text() == LOCKFILE) == ("it is again as it was at" in told)
+    assert workspace.keep()
+
+
+def test_a_lockfile_without_a_copy_is_put_aside(tmp_path, capsys):
+    (tmp_path / "dvc.lock").write_text("schema: '2.0'\nstages:\n  one:\n")
+    workspace.mend(tmp_path)
+    assert "there is no copy: all stages are due" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["dvc.lock.damaged"]
 
 
 def test_a_folder_that_is_no_workspace_is_told(tmp_path, monkeypatch):
