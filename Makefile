@@ -25,10 +25,10 @@ repro: .venv/.ready
 	@$(RUN) tuition study
 
 test: .venv/.ready
-	$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-all: .venv/.ready
-	$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile -m ""
+	$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m ""
 
 lint: .venv/.ready
 	$(RUN) ruff check

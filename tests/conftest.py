@@ -20,6 +20,20 @@ from support import COUNTING_TEACHER, PAID, digits, write_params
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+FIRST = ("tests/test_pipeline.py", "tests/train/test_devices.py", "tests/test_planted_key.py")  # the longest files
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long begin first, so that no process is left with one of them at the end."""
+
+    def place(item: pytest.Item) -> tuple[bool, bool]:
+        file = item.path.relative_to(item.config.rootpath).as_posix()
+        return (file not in FIRST, file not in slow)
+
+    slow = {item.path.relative_to(item.config.rootpath).as_posix() for item in items if item.get_closest_marker("slow")}
+    items.sort(key=place)
+
+
 @pytest.fixture(autouse=True)
 def _own_places(tmp_path, monkeypatch):
     monkeypatch.setenv("TUITION_LEDGER", str(tmp_path / "ledger.db"))

@@ -134,6 +134,7 @@ def test_a_new_clone_with_the_dvc_cache_needs_no_teacher(study, bills, tmp_path,
     assert not (tmp_path / "none.db").exists()
 
 
+@pytest.mark.long
 def test_killed_while_training_dvc_repro_goes_on_to_the_same_student(study, tmp_path):
     study.change(train__steps=300, train__validate_every=5, train__checkpoint_every=5, study__methods=["kd"])
     study.repro()

@@ -136,7 +136,9 @@ def _extract(commit: str, work: Path) -> bool:
         return False
     shutil.rmtree(work / "stages", ignore_errors=True)
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-        archive.extractall(work, filter="data")
+        if hasattr(tarfile, "data_filter"):  # Python 3.11.4 and later
+            archive.extraction_filter = tarfile.data_filter
+        archive.extractall(work)
     return True
 
 

@@ -16,7 +16,8 @@ from stages.errors import UserError
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGKILL, -signal.SIGKILL)]
+    ("number", "status"),
+    [pytest.param(signal.SIGTERM, 128 + signal.SIGTERM, marks=pytest.mark.long), (signal.SIGKILL, -signal.SIGKILL)],
 )
 def test_a_flow_that_is_ended_leaves_no_process_and_spends_nothing_more(tmp_path, prepared, number, status):
     """Ended while the teacher is asked; who goes on pays for what is left."""
