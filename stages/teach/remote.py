@@ -3,9 +3,9 @@
 Reserved in the order of purchase, marked as sent before it leaves, owned, refunded or left unknown when it ends: the same life as
 under `buy`, for `teacher.max_in_flight` requests at a time.
 
-A fast teacher does not wait for the disk: an answer is stored while the next request is under way. Where a commit takes long beside an
-answer, an idempotent teacher's requests that will leave meanwhile are marked as sent before there is room for them; of a process that
-is killed then they are sent again under their keys. Another teacher's would count as spent, so they are not.
+A fast teacher that is idempotent does not wait for the disk: an answer is stored while the next request is under way, and where a commit
+takes long beside an answer, requests that will leave meanwhile are marked as sent before there is room for them; of a process that is
+killed then they are sent again under their keys. Another teacher's would count as spent, so they are not.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 from stages.errors import UserError
@@ -203,21 +204,26 @@ class _Purchase:
 
     async def _one(self, made: list[Call]) -> None:
         """One request with all its attempts, from before it leaves to its last entry in the ledger."""
-        clerk, left = self.clerk, False
+        async with AsyncExitStack() as held:  # its place at the teacher, and among the unanswered
+            held.callback(self._freed)
+            await self._ask(made, held)
+
+    def _freed(self) -> None:
+        self.unanswered -= 1
+        self.changed.set()
+
+    async def _ask(self, made: list[Call], held: AsyncExitStack) -> None:
+        clerk, teacher, left = self.clerk, self.account.teacher, False
         try:
-            try:
-                images = self.images_of([call.sample for call in made])
-                with self.marking.timed():
-                    await clerk.sent(made)
-                async with self.places:
-                    if self.stop:
-                        return await clerk.refund(made, "never sent")
-                    left = True
-                    with self.answering.timed():
-                        reply = await self.account.teacher.ask(images, [call.key for call in made])
-            finally:
-                self.unanswered -= 1
-                self.changed.set()
+            images = self.images_of([call.sample for call in made])
+            with self.marking.timed():
+                await clerk.sent(made)
+            await held.enter_async_context(self.places)
+            if self.stop:
+                return await clerk.refund(made, "never sent")
+            left = True
+            with self.answering.timed():
+                reply = await teacher.ask(images, [call.key for call in made])
         # What stops the purchase is told before anything is waited for, so that no other request leaves meanwhile.
         except Refused as error:
             told = f"teacher {self.settings.name!r} refused for {self.settings.patience:g} s ({error}). Run again later"
@@ -239,6 +245,10 @@ class _Purchase:
             if isinstance(error, asyncio.CancelledError):
                 raise
         else:
+            if teacher.idempotent:
+                await held.aclose()
+            # Else its connection rests while it is stored: a second answer that comes late is found out there, where it would
+            # else be taken for another call's, and a refusal among them would have that call charged twice.
             await self._own(made, reply)
 
     async def _own(self, made: list[Call], reply: Reply) -> None:
