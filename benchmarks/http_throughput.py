@@ -1,4 +1,4 @@
-"""Claim: buying over HTTP reaches 0.9 of concurrency ÷ latency where two cores can, and 0.95 of a stated rate limit, never above it.
+"""Claim: buying over HTTP reaches 0.95 of a stated rate limit and never passes it; and how much it reaches of concurrency ÷ latency.
 
 The teacher is a process of its own that takes a latency for each request, and counts. `buy` is the whole path, with a ledger in SQLite;
 `charged` is it for a teacher that is not idempotent; `bare` asks the same server with aiohttp and nothing else, as many requests at a
