@@ -43,7 +43,7 @@ def distill(
         overrides: Further parameters, each as section.key=value, such as train.steps=300.
         cells: Only these cells and what they need, such as 400-kd-0; there is no report then.
         runner: Where cells are trained and evaluated (`flows.runner`).
-        parallel: Stages at a time (`flows.parallel`).
+        parallel: Cells, and other stages, at a time (`flows.parallel`).
         retries: Of a stage that was killed or reached no server (`flows.retries`).
     """
     commands = Commands()
@@ -75,7 +75,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--cell", action="append", default=[], metavar="400-kd-0", help="only this cell, and what it needs"
     )
-    parser.add_argument("--parallel", type=int, metavar="N", help="stages at a time (flows.parallel)")
+    parser.add_argument("--parallel", type=int, metavar="N", help="cells, and other stages, at a time (flows.parallel)")
     parser.add_argument("--runner", choices=["threads", "dask", "ray"], help="where cells run (flows.runner)")
     options = parser.parse_args(argv)
     if options.parallel is not None and options.parallel < 1:

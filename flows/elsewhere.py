@@ -28,7 +28,6 @@ from flows.exchange import Entry
 
 POLL = 1.0  # seconds
 KEPT = 40  # lines of a stage that failed elsewhere
-CELLS = ("train@", "evaluate@")  # the stages that may run anywhere: all others need the ledger, or read every cell
 Answer = tuple[int, list[str], dict[str, Entry]]  # exit status, last lines, what the stage made
 
 
@@ -56,7 +55,15 @@ def facts() -> dict[str, Any]:
     }
 
 
-def reproduce(driver: Driver, name: str, needs: list[str], line: Callable[[str], object]) -> int:
+def reproduce(driver: Driver, stages: dict[str, list[str]], line: Callable[[str], object]) -> int:
+    """Run stages one after another on other machines, each with those that it needs; an exit status."""
+    for name, needs in stages.items():
+        if status := _reproduce(driver, name, needs, line):
+            return status
+    return 0
+
+
+def _reproduce(driver: Driver, name: str, needs: list[str], line: Callable[[str], object]) -> int:
     """Run the stage `name`, which `needs` other stages, on another machine, and have here what it made; an exit status."""
     with driver.lock:  # what several cells need is pushed once
         if missing := [one for one in needs if one not in driver.entries]:

@@ -10,9 +10,10 @@ from flows.commands import Commands
 from stages.errors import UserError
 
 DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]
-CELLS = "evaluate@"  # the last stage of each cell bears its name
+CELL = "cell "  # what a cell's task is called, before the cell's name
+OF_CELLS = ("train@", "evaluate@")  # the stages of a cell, which bear its name
 HINTS = re.compile(r"(To track the changes with git|\s*git add |To enable auto staging|\s*dvc config |Use `dvc push`)")
-Upstream = dict[str, set[str]]  # a stage, and the stages that it needs
+Upstream = dict[str, set[str]]  # a stage or task, and those that it needs
 
 
 def ask(commands: Commands, *arguments: str) -> list[str]:
@@ -50,14 +51,31 @@ def edges(dot: Iterable[str]) -> Upstream:
 
 def only(upstream: Upstream, cells: Collection[str]) -> Upstream:
     """These cells, each such as 400-kd-0, with all that they need. Raises UserError for a cell that the study has not."""
-    valid = {name.removeprefix(CELLS) for name in upstream if name.startswith(CELLS)}
+    last = OF_CELLS[-1]
+    valid = {name.removeprefix(last) for name in upstream if name.startswith(last)}
     if strange := sorted(set(cells) - valid):
         raise UserError(f"cells: {', '.join(strange)}: not in the study. Valid: {', '.join(sorted(valid))}")
     kept: set[str] = set()
-    left = [CELLS + cell for cell in cells]
+    left = [last + cell for cell in cells]
     while left:
         name = left.pop()
         if name not in kept:
             kept.add(name)
             left += upstream[name]
     return {name: needs for name, needs in upstream.items() if name in kept}
+
+
+def task_of(stage: str) -> str:
+    """The task that a stage belongs to: its cell's, or its own."""
+    return CELL + stage.partition("@")[2] if stage.startswith(OF_CELLS) else stage
+
+
+def tasks(upstream: Upstream) -> tuple[dict[str, list[str]], Upstream]:
+    """The tasks, each with its stages in data order, and which of them need which."""
+    stages: dict[str, list[str]] = {}
+    needs: Upstream = {}
+    for name, above in upstream.items():
+        task = task_of(name)
+        stages.setdefault(task, []).append(name)
+        needs.setdefault(task, set()).update({task_of(one) for one in above} - {task})
+    return stages, needs

@@ -1,4 +1,4 @@
-"""The study's tasks: one for each DVC stage that is due, in data order, as many at a time as asked.
+"""The study's tasks: one for each cell, and one for each other DVC stage that is due, in data order, as many at a time as asked.
 
 Whether a stage must run is DVC's to say (`pipeline`); this module decides when, tries again what may succeed then, and tells the end.
 """
@@ -24,9 +24,9 @@ from flows.commands import Commands
 from stages import params as parameters
 from stages.errors import UserError
 
-KEPT = 15  # lines of a failed stage that the end of the flow repeats
+KEPT = 15  # lines of a failed task that the end of the flow repeats
 KEEP_SECONDS = 60  # between copies of dvc.lock: with hundreds of cells it takes a second to read
-DELAYS = (10, 60, 180)  # seconds before a stage is tried again; the last one stays
+DELAYS = (10, 60, 180)  # seconds before a task is tried again; the last one stays
 USERS = "exited with 2"  # what DVC says of a stage that ended with a user's error, which no retry mends
 CHECK = [sys.executable, "-m", "stages.register", "check"]
 Lines = dict[str, list[str]]
@@ -35,7 +35,7 @@ Step = Callable[[Callable[[str], object]], int]  # runs a stage, gives what it p
 
 @task(task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
 def reproduce(name: str, step: Step, retries: int, commands: Commands, failures: Lines) -> Any:
-    """Run one stage's step, again where that may help; a failed stage's last lines go to `failures`."""
+    """Run one task's step, again where that may help; a failed task's last lines go to `failures`."""
     logger = get_run_logger()
     for attempt in range(retries + 1):
         last = deque[str](maxlen=KEPT)
@@ -60,7 +60,7 @@ def reproduce(name: str, step: Step, retries: int, commands: Commands, failures:
 
 
 def run_study(commands: Commands, params: parameters.Params, cells: list[str] | None = None) -> tuple[str, str, bool]:
-    """Bring the study, or some of its cells, up to date; a failed stage stops what needs it and nothing else.
+    """Bring the study, or some of its cells, up to date; a failed task stops what needs it and nothing else.
 
     Returns (a line on what came of it, the artifact's text, whether all is complete). Raises UserError where DVC cannot read
     the pipeline, and for cells that the study has not.
@@ -69,7 +69,7 @@ def run_study(commands: Commands, params: parameters.Params, cells: list[str] | 
     if cells:
         upstream = pipeline.only(upstream, cells)
         due &= set(upstream)
-    graph = {name: upstream[name] & due for name in upstream if name in due}
+    stages, graph = pipeline.tasks({name: upstream[name] & due for name in upstream if name in due})
     paying = [name for name in graph if name.startswith("teach@")]
     if paying and not cells:  # what would stop the study's end is found before anything is paid
         graph["check"] = {name for name in ("prepare",) if name in graph}
@@ -77,21 +77,27 @@ def run_study(commands: Commands, params: parameters.Params, cells: list[str] | 
             graph[name] = graph[name] | {"check"}
     failures: Lines = {}
     with runners.opened(params.flows, commands) if graph else nullcontext() as driver:
-        steps = {name: _step(name, upstream.get(name, set()), commands, driver) for name in graph}
+        needs = {task: {name: sorted(upstream[name]) for name in names} for task, names in stages.items()}
+        steps = {name: _step(name, needs.get(name, {}), commands, driver) for name in graph}
         done = _in_order(graph, steps, params.flows, commands, failures)
     waiting = [name for name in graph if name not in done and name not in failures]
     if failures or waiting:
-        line = f"{len(failures)} of {len(upstream)} stages failed: {', '.join(failures)}"
+        line = f"{len(failures)} of {len(graph)} tasks failed: {', '.join(failures)}"
         return line, artifact.failed(failures, waiting), False
     line = f"{len(upstream)} stages are up to date, {len(due)} of them were due"
     return line, f"# {line}: {', '.join(cells)}\n" if cells else artifact.study(), True
 
 
-def _step(name: str, needs: set[str], commands: Commands, driver: elsewhere.Driver | None) -> Step:
-    """Here, or on another machine where there is one and the stage is a cell's."""
-    if driver is not None and name.startswith(elsewhere.CELLS):
-        return partial(elsewhere.reproduce, driver, name, sorted(needs))
-    return partial(commands.run, CHECK if name == "check" else [*pipeline.DVC, "repro", "--single-item", name])
+def _step(task: str, stages: dict[str, list[str]], commands: Commands, driver: elsewhere.Driver | None) -> Step:
+    """A task's stages, each with what it needs: in one process of DVC here, or on another machine where there is one.
+
+    All but cells stay here: they need the ledger, or read every cell.
+    """
+    if task == "check":
+        return partial(commands.run, CHECK)
+    if driver is not None and task.startswith(pipeline.CELL):
+        return partial(elsewhere.reproduce, driver, stages)
+    return partial(commands.run, [*pipeline.DVC, "repro", "--single-item", *stages])
 
 
 def _in_order(

@@ -73,6 +73,16 @@ def test_the_order_is_read_from_dvc():
     assert pipeline.edges(dot) == {"prepare": set(), "train@40-ckd-mse-0": {"prepare"}}
 
 
+def test_a_cell_is_one_task_and_every_other_stage_its_own():
+    upstream = {"teach@4": set(), "train@4-kd-0": {"teach@4"}, "evaluate@4-kd-0": {"teach@4", "train@4-kd-0"},
+                "evaluate@4-ce-0": set(), "report": {"evaluate@4-kd-0", "evaluate@4-ce-0"}}  # fmt: skip
+    stages, needs = pipeline.tasks(upstream)
+    assert stages == {"teach@4": ["teach@4"], "cell 4-kd-0": ["train@4-kd-0", "evaluate@4-kd-0"],
+                      "cell 4-ce-0": ["evaluate@4-ce-0"], "report": ["report"]}  # fmt: skip
+    assert needs == {"teach@4": set(), "cell 4-kd-0": {"teach@4"}, "cell 4-ce-0": set(),
+                     "report": {"cell 4-kd-0", "cell 4-ce-0"}}  # fmt: skip
+
+
 def test_the_artifact_is_the_table_the_picture_and_the_spend(tmp_path, monkeypatch):
     results = "## Results\n\n| a |\n\n![p](p.svg)\n\n"
     report = f"# What 4 calls bought\n\n- **Data**\n\n{results}## Calls needed\n\nmany\n\n## What was spent\n\n| b |\n"
@@ -130,11 +140,11 @@ def test_a_bad_override_is_refused_before_anything_runs(tmp_path, prepared):
 def test_a_failing_cell_is_reported_and_the_others_run(broken):
     _, _, done, (results, reported) = broken
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "error: 1 of 11 stages failed: train@40-kd-0" in done.stderr
+    assert "tasks failed: cell 40-kd-0" in done.stderr
     story = done.stdout[done.stdout.index("# The study is not complete") :]
-    assert "## train@40-kd-0 failed" in story
+    assert "## cell 40-kd-0 failed" in story
     assert "RuntimeError: chalk" in story
-    assert "Not run, because they need what failed: evaluate@40-kd-0, report, register." in story
+    assert "Not run, because they need what failed: report, register." in story
     assert results == ["40-ce-0"]
     assert not reported
 
