@@ -9,7 +9,9 @@ import argparse
 import shutil
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
+from benchmarks import look
 from benchmarks.common import COUNTING, home, save, set_params, spread, table
 from benchmarks.servers import free_port, prefect_server
 
@@ -24,6 +26,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="of each training; default: as torch has it")
     parser.add_argument(
         "--noop-only", action="store_true", help="make the cells once, two at a time, and time only the no-ops"
+    )
+    parser.add_argument(
+        "--look", type=Path, metavar="FOLDER", help="pictures of the run and the artifact (needs Chromium)"
     )
     args = parser.parse_args()
     study = {
@@ -57,6 +62,9 @@ def main() -> None:
             plain, one, two = f"plain-{run}", f"one-{run}", f"two-{run}"
             timed("flow, two at a time: cells", two, "flows.distill", *only, parallel=2)
             timed("flow, two at a time: report, register", two, "flows.distill")
+            if args.look:  # the first run made the cells
+                with look.browser() as page:
+                    look.study(page, more["PREFECT_API_URL"], args.look, f"_{cells}", "START_TIME_ASC")
             if not args.noop_only:
                 timed("dvc repro: cells", plain, "dvc", "repro", "evaluate")
                 timed("dvc repro: report, register", plain, "dvc", "repro")
@@ -78,7 +86,12 @@ def main() -> None:
             "seconds_a_cell_over_dvc_repro": spread([(one - plain) / cells for one, plain in zip(one_, plain_, strict=True)]),
         }  # fmt: skip
     print(told)
-    save(f"flow_speed_{cells}", __doc__.strip().splitlines()[0], vars(args), {**told, "seconds": figures})
+    save(
+        f"flow_speed_{cells}",
+        __doc__.strip().splitlines()[0],
+        {**vars(args), "look": args.look and str(args.look)},
+        {**told, "seconds": figures},
+    )
 
 
 if __name__ == "__main__":
