@@ -189,7 +189,7 @@ def picture(rows: list[dict[str, Any]], path: Path) -> None:
         label="promoted",
     )
     top.set_ylabel("test top-1, %")
-    top.legend(frameon=False, loc="lower left")
+    figure.legend(frameon=False, loc="outside upper left", ncols=3)
     bottom.bar(at[1:], [row["bought"] for row in rows[1:]], color="C0", width=0.7)
     bottom.axhline(rows[-1]["allowance"], color="0.3", lw=0.8, ls="--")
     bottom.set_ylabel("calls")
