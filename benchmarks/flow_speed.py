@@ -2,7 +2,8 @@
 
 The cells are brought up to date by plain `dvc repro`, by the flow one stage at a time, and by the flow two at a time, each in a copy of
 one workspace in which the teacher's answers are owned; every figure is of a whole command, with the start of Python, DVC and Prefect in it.
-Report and register are timed apart. A Prefect server runs beside, as `make serve` has it.
+Report and register are timed apart. A Prefect server runs beside, as `make serve` has it. With --noop-only the cells are trained and
+evaluated in one process, which is quick, and then committed to DVC; one stage of a cell is timed by `dvc repro -s` there.
 """
 
 import argparse
@@ -16,6 +17,23 @@ from benchmarks.common import COUNTING, home, save, set_params, spread, table
 from benchmarks.servers import free_port, prefect_server
 
 
+def make(cells: list[str]) -> None:
+    """Train and evaluate cells in this process, in the current folder."""
+    from stages.evaluate.__main__ import main as evaluate
+    from stages.train.__main__ import main as train
+
+    for budget, method, seed in map(parts, cells):
+        train([budget, method, seed])
+        evaluate([budget, method, seed])
+
+
+def parts(cell: str) -> tuple[str, str, str]:
+    """Budget, method and seed of a cell such as 400-ckd-mse-0."""
+    budget, rest = cell.split("-", 1)
+    method, seed = rest.rsplit("-", 1)
+    return budget, method, seed
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1)
@@ -24,13 +42,12 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", default=["ce", "kd", "ckd-mse"])
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--threads", type=int, help="of each training; default: as torch has it")
-    parser.add_argument(
-        "--noop-only", action="store_true", help="make the cells once, two at a time, and time only the no-ops"
-    )
-    parser.add_argument(
-        "--look", type=Path, metavar="FOLDER", help="pictures of the run and the artifact (needs Chromium)"
-    )
+    parser.add_argument("--noop-only", action="store_true", help="time only what is up to date: large studies")
+    parser.add_argument("--look", type=Path, metavar="FOLDER", help="a picture of the artifact (needs Chromium)")
+    parser.add_argument("--make", nargs="*", metavar="CELL", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.make:
+        return make(args.make)
     study = {
         **COUNTING, "study.budgets": args.budgets, "study.methods": args.methods, "study.seeds": list(range(args.seeds)),
         "train.steps": args.steps, "train.validate_every": args.steps,
@@ -44,7 +61,7 @@ def main() -> None:
         if args.threads:
             more["OMP_NUM_THREADS"] = str(args.threads)
         base, port = place.clone("base", study), free_port()
-        stack.enter_context(prefect_server({**place.environment(base), **more}, port))
+        stack.enter_context(prefect_server({**place.environment(base), **more}, port, ui=args.look is not None))
         more["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
         place.repro(base, "transfer", "pretrain", "compare")
 
@@ -60,11 +77,25 @@ def main() -> None:
 
         for run in range(args.runs):
             plain, one, two = f"plain-{run}", f"one-{run}", f"two-{run}"
-            timed("flow, two at a time: cells", two, "flows.distill", *only, parallel=2)
+            if args.noop_only:
+                timed("cells in one process", two, "benchmarks.flow_speed", "--make", *names)
+                timed(
+                    "dvc commit",
+                    two,
+                    "dvc",
+                    "commit",
+                    "--force",
+                    *(f"{stage}@{n}" for stage in ("train", "evaluate") for n in names),
+                )
+                timed("dvc repro --single-item of what is up to date", two, "dvc", "repro", "-s", f"train@{names[-1]}")
+                timed("one stage by dvc repro --single-item", two, "dvc", "repro", "-f", "-s", f"evaluate@{names[-1]}")
+                timed("the same stage without DVC", two, "stages.evaluate", *parts(names[-1]))
+            else:
+                timed("flow, two at a time: cells", two, "flows.distill", *only, parallel=2)
             timed("flow, two at a time: report, register", two, "flows.distill")
-            if args.look:  # the first run made the cells
+            if args.look:
                 with look.browser() as page:
-                    look.study(page, more["PREFECT_API_URL"], args.look, f"_{cells}", "START_TIME_ASC")
+                    look.artifact(page, more["PREFECT_API_URL"], args.look / f"prefect_artifact_{cells}.png")
             if not args.noop_only:
                 timed("dvc repro: cells", plain, "dvc", "repro", "evaluate")
                 timed("dvc repro: report, register", plain, "dvc", "repro")

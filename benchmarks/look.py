@@ -138,26 +138,25 @@ def main(folder: Path) -> None:
     api = os.environ["PREFECT_API_URL"].rstrip("/")
     prefect, mlflow = api.removesuffix("/api"), os.environ["MLFLOW_TRACKING_URI"].rstrip("/")
     deployment = ask(f"{api}/deployments/name/distill/study")["id"]
+    done = {"state": {"type": {"any_": ["COMPLETED"]}}}
+    run = ask(f"{api}/flow_runs/filter", {"flow_runs": done, "sort": "END_TIME_DESC", "limit": 1})[0]
     with browser() as page:
-        study(page, api, folder)
+        page.call("Emulation.setDeviceMetricsOverride", width=SIZE[0], height=1000, deviceScaleFactor=1, mobile=False)
+        page.show(f"{prefect}/runs/flow-run/{run['id']}", [run["name"]], settle=8)
+        page.picture(folder / "prefect_run.png")
+        artifact(page, api, folder / "prefect_artifact.png")
         page.show(f"{prefect}/deployments/deployment/{deployment}/run", ["Parameters"])
         page.click("str")  # of `runner`: its choices
         page.picture(folder / "prefect_form.png", 1700)
         _mlflow(page, mlflow, folder)
 
 
-def study(page: Page, api: str, folder: Path, suffix: str = "", order: str = "END_TIME_DESC") -> None:
-    """The graph of the first completed run in this order, and the newest artifact of a study."""
-    prefect = api.removesuffix("/api")
-    done = {"state": {"type": {"any_": ["COMPLETED"]}}}
-    run = ask(f"{api}/flow_runs/filter", {"flow_runs": done, "sort": order, "limit": 1})[0]
+def artifact(page: Page, api: str, path: Path) -> None:
+    """The newest artifact of a study."""
     newest = {"sort": "CREATED_DESC", "limit": 1, "artifacts": {"key": {"any_": ["study"]}}}
-    artifact = ask(f"{api}/artifacts/filter", newest)[0]["id"]
-    page.call("Emulation.setDeviceMetricsOverride", width=SIZE[0], height=1000, deviceScaleFactor=1, mobile=False)
-    page.show(f"{prefect}/runs/flow-run/{run['id']}", [run["name"]], settle=8)
-    page.picture(folder / f"prefect_run{suffix}.png")
-    page.show(f"{prefect}/artifacts/artifact/{artifact}", ["What was spent"])
-    page.picture(folder / f"prefect_artifact{suffix}.png", 1500)
+    found = ask(f"{api}/artifacts/filter", newest)[0]["id"]
+    page.show(f"{api.removesuffix('/api')}/artifacts/artifact/{found}", ["What was spent"])
+    page.picture(path, 1500)
 
 
 def _mlflow(page: Page, mlflow: str, folder: Path) -> None:

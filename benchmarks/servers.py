@@ -19,11 +19,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def prefect_server(environment: Mapping[str, str], port: int) -> Iterator[None]:
+def prefect_server(environment: Mapping[str, str], port: int, ui: bool = False) -> Iterator[None]:
     """Killed (kill -9) at the end of the block; its database stays in PREFECT_HOME."""
-    command = [sys.executable, "-m", "prefect", "server", "start", "--no-ui", "--port", str(port)]
+    command = [sys.executable, "-m", "prefect", "server", "start", "--ui" if ui else "--no-ui", "--port", str(port)]
+    own = {**environment, "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api"}
     with _running(
-        command, environment, Path(environment.get("PREFECT_HOME", ".")).parent, f"http://127.0.0.1:{port}/api/health"
+        command, own, Path(environment.get("PREFECT_HOME", ".")).parent, f"http://127.0.0.1:{port}/api/health"
     ):
         yield
 

@@ -10,8 +10,6 @@ killed then they are sent again under their keys. Another teacher's would count 
 
 import asyncio
 import math
-import signal
-import threading
 from collections import deque
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
@@ -22,6 +20,7 @@ from stages.ledger import calls
 from stages.ledger.calls import CLEAN, Answer, Call
 from stages.ledger.spending import CapReached
 from stages.teach import answers as checks
+from stages.teach import interrupts
 from stages.teach.account import Account, real, rests_on_tokens, worst
 from stages.teach.buy import POLL_SECONDS, ImagesOf, Progress, Tally, check_room, outstanding, plain, say_waiting
 from stages.teach.clerk import MOST_CALLS, Clerk, to_the_end
@@ -42,35 +41,10 @@ def buy(
     """As `buy.buy`, from an `HttpTeacher`. Ctrl-C and SIGTERM wait some seconds for answers on their way; a second one does not."""
     if not any(outstanding(account, ids, view)):
         return 0  # then the server need not be there
-    came: list[int] = []
-    before = {}
-    if threading.current_thread() is threading.main_thread():  # only there do signals arrive
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    listened = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
-    new = 0
-    try:
-        new = asyncio.run(_interruptible(came, listened, account, ids, images_of, progress, view, signals))
-    except asyncio.CancelledError:
-        if not came:
-            raise
-    finally:
-        for number in listened:
-            signal.signal(number, before[number])
-    if came:
-        raise SystemExit(128 + came[0]) if came[0] == signal.SIGTERM else KeyboardInterrupt
-    return new
+    return interrupts.run(_bought(account, ids, images_of, progress, view, signals))
 
 
-async def _interruptible(came: list[int], numbers: Sequence[int], account: Account, *args: Any) -> int:
-    loop, main = asyncio.get_running_loop(), asyncio.current_task()
-    assert main
-
-    def interrupt(number: int) -> None:
-        came.append(number)
-        main.cancel()
-
-    for number in numbers:
-        loop.add_signal_handler(number, interrupt, number)
+async def _bought(account: Account, *args: Any) -> int:
     async with account.teacher, Clerk(account.ledger, account.run) as clerk:
         return await _Purchase(account, clerk, *args).whole()
 
@@ -257,9 +231,7 @@ class _Purchase:
             answers = self._answers(reply, len(made))
             self.tally.measure(answers)
             bad = [answer.malformed for answer in answers if answer.malformed]
-            self._count(
-                made, len(bad), bad[0] if bad else None
-            )  # before it is stored: what is bad stops the next one now
+            self._count(made, len(bad), bad[0] if bad else None)  # before it is stored: what is bad stops the next one
             await self.clerk.done(made, answers)
         except Exception as error:
             await self.clerk.lose(made, f"its answer could not be stored: {type(error).__name__}: {error}")
