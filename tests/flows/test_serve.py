@@ -246,6 +246,7 @@ def test_stop_after_a_reboot_ends_no_stranger(workspace):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_server_of_ones_own_is_used_and_left(serving, workspace):
     """And another workspace's deployment of the same name is not replaced there."""
     made, _, exported = serving

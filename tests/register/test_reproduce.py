@@ -124,6 +124,7 @@ def test_what_lies_in_the_workspace_has_no_say(study: Study) -> None:
         study.dvc("checkout")
 
 
+@pytest.mark.long
 def test_code_that_was_never_committed(study: Study) -> None:
     """It is taken from the workspace while it lies there; after that the difference is shown, and the exit status says so."""
     committed = (study.folder / METHOD).read_text()

@@ -151,6 +151,7 @@ def test_every_method_trains_two_processes_to_the_student_of_one(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_killed_whole_or_in_part_it_resumes_to_the_same_student(bought):
     """Whatever of it is killed, launcher or one of the processes, nothing lives on, and the next run goes on from the checkpoint."""
     write_params(bought, LONG)
@@ -241,6 +242,7 @@ def test_a_teacher_of_two_processes(workspace):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_batches_that_do_not_divide(bought):
     """Three processes on batches of 16, and of 5: shares of 6, 5, 5 and 2, 2, 1."""
     for size in (16, 5):
