@@ -17,9 +17,6 @@ export DVC_NO_ANALYTICS := true
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-# Tests often wait for servers and clocks: one more at a time than there are cores.
-WORKERS = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
-
 help:
 	@sed -n '1s/^# //p' Makefile
 
@@ -28,10 +25,10 @@ repro: .venv/.ready
 	@$(RUN) tuition study
 
 test: .venv/.ready
-	$(RUN) pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-all: .venv/.ready
-	$(RUN) pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m ""
+	$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m ""
 
 lint: .venv/.ready
 	$(RUN) ruff check
