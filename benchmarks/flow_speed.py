@@ -1,6 +1,6 @@
 """Claim: a study's cells run two at a time within 1.15 × half their time one after another, a flow costs ≤ 3 s a cell, a no-op ≤ 15 s.
 
-The cells are brought up to date by plain `dvc repro`, by the flow one stage at a time, and by the flow two at a time, each in a copy of
+The cells are brought up to date by plain `dvc repro`, by the flow one cell at a time, and by the flow two at a time, each in a copy of
 one workspace in which the teacher's answers are owned; every figure is of a whole command, with the start of Python, DVC and Prefect in it.
 Report and register are timed apart. A Prefect server runs beside, as `make serve` has it. With --noop-only the cells are trained and
 evaluated in one process, which is quick, and then told to DVC; one stage of a cell is timed by `dvc repro -s` there.

@@ -48,7 +48,7 @@ def test_a_flow_that_is_ended_leaves_no_process_and_spends_nothing_more(tmp_path
 
 @pytest.mark.slow
 def test_a_stage_that_was_killed_is_tried_again(tmp_path, prepared):
-    environment = make_workspace(tmp_path, prepared, {"study.methods": ["kd"]})
+    environment = make_workspace(tmp_path, prepared)
     (tmp_path / "once").touch()
     method = tmp_path / "stages/train/__main__.py"
     dies = "import os, pathlib, signal\nif (once := pathlib.Path('once')).exists():\n    once.unlink(), os.kill(os.getpid(), 9)\n"

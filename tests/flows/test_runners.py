@@ -122,7 +122,6 @@ def test_cells_end_with_a_driver_that_is_ended(cluster, number, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.long
 def test_ray_workers_train_too(shared, tmp_path):
     """A cluster of two on this machine, for the flow's duration."""
     folder, environment, _ = shared

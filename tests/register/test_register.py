@@ -153,7 +153,6 @@ def test_mlflow_serves_the_student(registered: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.long
 def test_a_tracking_server_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     home, work = tmp_path / "server", tmp_path / "work"
