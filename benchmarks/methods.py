@@ -119,7 +119,7 @@ def cell(job: tuple[str, int, str, int]) -> tuple[str, dict[str, float]]:
     with contextlib.redirect_stdout(io.StringIO()):
         done, speed, model, meta = train_cell(parameters.load(), budget, name, seed)
     weights = Path("students") / parameters.cell_name(budget, name, seed)
-    from stages.train import student
+    from stages.train.engine import student
 
     student.write(weights, done.best, meta, done.history, model)
     row = {"top1": score(Path(folder), weights), "val_top1": meta["val_top1"]}
@@ -133,7 +133,7 @@ def score(folder: Path, student: Path | None) -> float:
     from stages.evaluate.__main__ import predict
     from stages.evaluate.metrics import top_k
     from stages.models import load_student, load_weights
-    from stages.train.networks import make
+    from stages.train.engine.networks import make
 
     if student is None:
         made = json.loads((folder / "teacher/meta.json").read_text())
@@ -167,7 +167,7 @@ def top1(done: dict[str, Any], budget: int, name: str, seeds: int) -> np.ndarray
 
 def interval(values: np.ndarray) -> tuple[float, float, float, float | None]:
     """Mean, 95 % interval, and the p value of the mean being zero; of one value or equal ones the interval has no width."""
-    from stages.evaluate import study
+    from stages.report import study
 
     mean, low, high, _ = study.interval(values.tolist())
     if np.isnan(low):

@@ -16,12 +16,12 @@ from benchmarks.methods import SETS, SHIPPED, VARIANTS, chosen
 from stages.compare.sets import group_weights
 from stages.params import Training
 from stages.signals import LAYERED, stored_type
-from stages.train.facts import Facts
-from stages.train.loader import Loader
-from stages.train.loop import Learner, make_fabric, make_optimizer
+from stages.train.engine.loader import Loader
+from stages.train.engine.loop import Learner, make_fabric, make_optimizer
+from stages.train.engine.networks import make, of, shapes
+from stages.train.engine.objective import Objective
 from stages.train.methods import build, card, resolve
-from stages.train.networks import make, of, shapes
-from stages.train.objective import Objective
+from stages.train.terms.facts import Facts
 
 CLASSES, WIDTH, STAGES = 100, 64, ((16, 32), (32, 16), (64, 8))  # the teacher's: channels and side of each stage
 MODEL = {"channels": 3, "height": 32, "width": 32, "classes": CLASSES, "mean": [0.5] * 3, "std": [0.25] * 3, "taps": []}

@@ -1,6 +1,6 @@
 """Claim: training and teaching go about as fast as bare loops of the same model over the same tensors.
 
-Training (`stages.train.loop.fit`, with loading and augmentation) against forward, backward, step on batches that are already
+Training (`stages.train.engine.loop.fit`, with loading and augmentation) against forward, backward, step on batches that are already
 made. Teaching (`stages.teach.buy`, with a ledger on disk) against a bare batched loop. Blocks of both alternate in one process;
 a ratio is of neighbouring blocks: ours over bare, in images a second.
 """
@@ -24,8 +24,8 @@ from stages.params import Teacher, Training
 from stages.teach.buy import buy
 from stages.teach.teachers import fingerprint
 from stages.teach.teachers.checkpoint import CheckpointTeacher
-from stages.train.loader import Loader
-from stages.train.loop import Learner, fit, make_fabric
+from stages.train.engine.loader import Loader
+from stages.train.engine.loop import Learner, fit, make_fabric
 from stages.train.methods import build as build_method
 
 CASES = {  # name: method, k of its comparisons, whether they are stored

@@ -22,7 +22,7 @@ for command in COMMANDS:
 @explained
 def study() -> None:
     """Print the last study: its table, what was spent, and where to look."""
-    from stages.evaluate.summary import print_summary
+    from stages.report.summary import print_summary
 
     print_summary(Path("."))
 

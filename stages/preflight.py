@@ -129,9 +129,9 @@ def check_shapes(params: Params, facts: dict[str, Any], teacher: Any) -> None:
     import numpy as np
     import torch
 
-    from stages.train.facts import Facts
+    from stages.train.engine.networks import make, of, shapes
     from stages.train.methods import build
-    from stages.train.networks import make, of, shapes
+    from stages.train.terms.facts import Facts
 
     model = {
         "arch": params.student.arch, "taps": params.student.taps, "classes": len(facts["classes"]),

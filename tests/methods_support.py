@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from stages.train.batch import Batch
-from stages.train.facts import Facts
 from stages.train.methods import build
+from stages.train.terms.batch import Batch
+from stages.train.terms.facts import Facts
 
 
 def tensors(arrays):

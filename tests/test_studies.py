@@ -10,8 +10,8 @@ from stages import params as parameters
 from stages import study_files
 from stages.arrays import read_json
 from stages.errors import UserError
-from stages.train import student
 from stages.train.__main__ import train_cell
+from stages.train.engine import student
 
 FILES = sorted((ROOT / "studies").glob("*.yaml"))
 PAPERS = ("2311.02253", "2407.11802", "2007.01922")

@@ -1,1 +1,1 @@
-"""Students to numbers, curves and a verdict: one evaluation a cell, one report a study."""
+"""evaluate: a student → its test logits and figures; one a cell."""

@@ -32,6 +32,8 @@ def set_taps(model: nn.Module, names: Sequence[str], channels: int, size: tuple[
         raise UserError(f"taps: {', '.join(names)}: a module stands there twice")
     model.taps = tuple(names)  # type: ignore[assignment]
     if names:
+        # Hooks that come and go would be compiled anew on every call. Not a decorator, as its import takes a second.
+        model.read_taps = torch.compiler.disable(_tapped)
         training = model.training
         try:
             with torch.no_grad():
@@ -44,7 +46,7 @@ def features_and_maps(model: nn.Module, images: Tensor) -> tuple[Tensor, list[Te
     """What `forward_features` gives, and the maps (B, c, h, w), shallow → deep. Raises UserError for a model without."""
     net: Any = model
     if getattr(model, "taps", ()):
-        return _tapped(model, images)
+        return net.read_taps(model, images)
     if not hasattr(model, "forward_stages"):
         raise UserError(
             f"{_name(model)}: no maps are known of this model; name the modules that give them in `student.taps` or "
@@ -54,7 +56,6 @@ def features_and_maps(model: nn.Module, images: Tensor) -> tuple[Tensor, list[Te
     return stages[-1], stages
 
 
-@torch.compiler.disable  # hooks that come and go would be compiled anew on every call
 def _tapped(model: nn.Module, images: Tensor) -> tuple[Tensor, list[Tensor]]:
     net: Any = model
     root = _root(model)

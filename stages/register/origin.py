@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.arrays import digest, read_array, read_json
-from stages.evaluate import spend
+from stages.report import spend
 from stages.tracking import lineage
 
 

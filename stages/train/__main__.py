@@ -10,11 +10,11 @@ from stages import params as parameters
 from stages.arrays import read_array, read_json, write_json
 from stages.errors import UserError, run
 from stages.signals import arrays_of
-from stages.train import processes, student
-from stages.train.loop import Progress as Trained
-from stages.train.loop import Row
+from stages.train.engine import processes, student
+from stages.train.engine.loop import Progress as Trained
+from stages.train.engine.loop import Row
+from stages.train.engine.run import describe, read_split, train
 from stages.train.methods import build, card, resolve
-from stages.train.run import describe, read_split, train
 from stages.views import FILE as VIEWS
 from stages.views import bought as images_of
 

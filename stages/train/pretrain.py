@@ -6,9 +6,9 @@ from pathlib import Path
 from stages import params as parameters
 from stages.arrays import write_json
 from stages.errors import run
-from stages.train import processes, student
+from stages.train.engine import processes, student
+from stages.train.engine.run import describe, read_split, train
 from stages.train.methods import build
-from stages.train.run import describe, read_split, train
 
 FOLDER = Path("teacher")
 

@@ -10,7 +10,7 @@ from stages.errors import UserError
 from stages.models import build, load_student, signals
 from stages.models.projected import Projected, projector, wrap
 from stages.register.model import export
-from stages.train.student import write
+from stages.train.engine.student import write
 
 WIDTH, CLASSES = 24, 5
 SIZE = {"channels": 1, "size": (28, 28)}

@@ -230,7 +230,7 @@ def champion(refreshing, classes: list[str], shape: tuple[int, int, int] = (1, 2
     from stages.models import build
     from stages.register.model import log_student
     from stages.tracking import store
-    from stages.train import student
+    from stages.train.engine import student
 
     torch.manual_seed(0)
     made = {

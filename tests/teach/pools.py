@@ -7,7 +7,7 @@ from support import digits
 from stages.arrays import content_id
 from stages.models import build
 from stages.teach.order import purchase_order
-from stages.train import student
+from stages.train.engine import student
 
 NAMES = [str(i) for i in range(10)]
 

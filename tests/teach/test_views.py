@@ -12,7 +12,7 @@ from stages.arrays import content_id
 from stages.errors import UserError
 from stages.ledger.asks import split
 from stages.teach.views import draw, plan
-from stages.train.loader import Loader
+from stages.train.engine.loader import Loader
 from stages.views import Images, from_text, is_view, possible, replay, to_text
 
 PLACES, SIZES = st.integers(-50, 50), st.integers(1, 50)

@@ -18,8 +18,8 @@ from torch import nn
 from stages.arrays import read_json
 from stages.errors import UserError
 from stages.params import Training
-from stages.train import processes
-from stages.train.batchnorm import synchronised
+from stages.train.engine import processes
+from stages.train.engine.batchnorm import synchronised
 from stages.train.methods import METHODS
 
 SETS = {"ckd-mse": {"strategy": "in-batch", "k": 2}, "ckd-kl": {"strategy": "random", "k": 3}}

@@ -13,7 +13,7 @@ from stages.params import Training
 from stages.signals import FAMILIES, arrays_of
 from stages.teach import mixed
 from stages.teach.teachers.checkpoint import CheckpointTeacher
-from stages.train import run
+from stages.train.engine import run
 from stages.train.methods import METHODS, build, card
 
 pytestmark = pytest.mark.slow

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from stages.train.loader import Loader
+from stages.train.engine.loader import Loader
 
 N, H = 50, 12
 IMAGES = torch.from_numpy(np.random.default_rng(0).integers(1, 256, size=(N, 3, H, H), dtype=np.uint8))

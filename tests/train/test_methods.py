@@ -16,9 +16,9 @@ from stages.compare.sets import group_weights
 from stages.errors import UserError
 from stages.models import signals
 from stages.signals import FAMILIES
-from stages.train.comparisons import listed
-from stages.train.loop import Learner
+from stages.train.engine.loop import Learner
 from stages.train.methods import METHODS, build, card, check_settings, load_class
+from stages.train.terms.comparisons import listed
 
 N, B, CLASSES, SIDE, STEPS = 24, 12, 10, 8, 100
 OURS, THEIRS = (8, 16, 32), (16, 32, 64)

@@ -12,7 +12,7 @@ from stages.models import build as build_model
 from stages.params import Training
 from stages.signals import FAMILIES, arrays_of
 from stages.teach.teachers.checkpoint import CheckpointTeacher
-from stages.train import run
+from stages.train.engine import run
 from stages.train.methods import METHODS, build, card
 
 N, SIDE = 48, 16

@@ -14,8 +14,8 @@ from support import PAID, ROOT, stage, write_params
 from stages.arrays import read_array, read_json
 from stages.errors import UserError
 from stages.params import Training
-from stages.train.checkpoint import Checkpoint
-from stages.train.loop import rate
+from stages.train.engine.checkpoint import Checkpoint
+from stages.train.engine.loop import rate
 
 SETS = {"ckd-mse": {"strategy": "in-batch", "k": 2}, "ckd-kl": {"strategy": "random", "k": 3}}
 STUDY = {**PAID, "study.methods": ["ce", "kd", "ckd-mse", "ckd-kl"], "compare.sets": SETS, "compare.limit": 500}
@@ -96,7 +96,7 @@ def test_the_student_kept_is_the_best_on_validation(bought):
     meta = read_json(bought / "students/40-ce-0/meta.json")
     assert meta["val_top1"] == max(row["val_top1"] for row in history)
     from stages.models import load_student
-    from stages.train.loop import validator
+    from stages.train.engine.loop import validator
 
     model, description = load_student(bought / "students/40-ce-0")
     images, labels = (

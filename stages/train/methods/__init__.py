@@ -3,13 +3,14 @@
 A method is an `nn.Module` with the class attributes of `Card` below, keyword settings in `__init__` (their annotations are what
 `params.yaml` is checked against), and
 
-    setup(facts)              optional: build heads and banks, once, before the first step (`stages/train/facts.py`)
-    augment(batch) -> batch   optional: other images than the batch's, or more after the first B (`stages/train/batch.py`)
+    setup(facts)              optional: build heads and banks, once, before the first step (`stages/train/terms/facts.py`)
+    augment(batch) -> batch   optional: other images than the batch's, or more after the first B (`stages/train/terms/batch.py`)
     wrap(student) -> student  optional: the student as it is deployed, where the method gives it another head
     forward(student, batch) -> {term: scalar}
 
-`student` maps signal names to (B', …) float32. The loss is the sum of the terms; `stages/train/objective.py` adds plain cross-entropy,
-and knowledge distillation where the name ends in `+kd`. What is registered on a method trains, and resumes, with the student.
+`student` maps signal names to (B', …) float32. The loss is the sum of the terms; `stages/train/engine/objective.py` adds plain
+cross-entropy, and knowledge distillation where the name ends in `+kd`. What is registered on a method trains, and resumes, with the
+student.
 
 A section of `params.yaml` may be a variant: `methods.my-name: {method: ckd-mse, labels: none}`.
 This module imports no torch, so that names can be checked cheaply.
@@ -172,11 +173,11 @@ def _common(spec: Spec) -> dict[str, Any]:
 
 
 def build(name: str, section: dict[str, Any] | None = None) -> Any:
-    """The objective that `name` and its section stand for (`stages.train.objective.Objective`), its settings checked.
+    """The objective that `name` and its section stand for (`stages.train.engine.objective.Objective`), its settings checked.
 
     Its `signals` are the families of teacher signals that it reads with these settings.
     """
-    from stages.train.objective import TEMPERATURE_KD, WEIGHT_KD, Objective
+    from stages.train.engine.objective import TEMPERATURE_KD, WEIGHT_KD, Objective
 
     spec = check_settings(name, section)
     about, own = card(spec.method), dict(spec.settings)

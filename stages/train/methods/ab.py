@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.train.batch import Batch
-from stages.train.facts import Facts
-from stages.train.layers import connector, initial_steps, paired, same_size
 from stages.train.ranges import NotNegative
+from stages.train.terms.batch import Batch
+from stages.train.terms.facts import Facts
+from stages.train.terms.layers import connector, initial_steps, paired, same_size
 
 SCALE = 3 / 1000
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stages.models.maps import energy
-from stages.train.batch import Batch
-from stages.train.facts import Facts
-from stages.train.layers import paired, unit_energies
 from stages.train.ranges import NotNegative
+from stages.train.terms.batch import Batch
+from stages.train.terms.facts import Facts
+from stages.train.terms.layers import paired, unit_energies
 
 
 class AT(nn.Module):

@@ -10,10 +10,10 @@ nothing.
 
 from torch import Tensor, nn
 
-from stages.train.batch import Batch
-from stages.train.facts import Facts
 from stages.train.ranges import Count, NotNegative
-from stages.train.relations import full_precision
+from stages.train.terms.batch import Batch
+from stages.train.terms.facts import Facts
+from stages.train.terms.relations import full_precision
 
 
 class CC(nn.Module):

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from stages.train.batch import Batch
+from stages.train.terms.batch import Batch
 
 
 class CrossEntropy(nn.Module):

@@ -13,9 +13,9 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.train.batch import Batch
-from stages.train.facts import Facts
 from stages.train.ranges import NotNegative, Positive
+from stages.train.terms.batch import Batch
+from stages.train.terms.facts import Facts
 
 
 class CESKD(nn.Module):

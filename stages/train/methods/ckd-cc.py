@@ -8,12 +8,12 @@ Known defects, as in `cc`: it depends on the order of the groups, and heads that
 
 from torch import Tensor, nn
 
-from stages.train.batch import Batch
-from stages.train.comparisons import difference
-from stages.train.facts import Facts
-from stages.train.feature_terms import Labels, comparative
 from stages.train.ranges import NotNegative
-from stages.train.relations import full_precision
+from stages.train.terms.batch import Batch
+from stages.train.terms.comparisons import difference
+from stages.train.terms.facts import Facts
+from stages.train.terms.features import Labels, comparative
+from stages.train.terms.relations import full_precision
 
 WIDTH = 128
 

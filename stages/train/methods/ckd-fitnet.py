@@ -9,11 +9,11 @@ In-batch comparisons take the closed form over all groups of the batch, no large
 
 from torch import Tensor, nn
 
-from stages.train.batch import Batch
-from stages.train.facts import Facts
-from stages.train.feature_terms import Hint, Labels, comparative
-from stages.train.layers import chosen, paired
 from stages.train.ranges import NotNegative
+from stages.train.terms.batch import Batch
+from stages.train.terms.facts import Facts
+from stages.train.terms.features import Hint, Labels, comparative
+from stages.train.terms.layers import chosen, paired
 
 
 class CKDFitNet(nn.Module):

@@ -17,10 +17,10 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.train.batch import Batch
-from stages.train.comparisons import Combine, combined, difference, offset, one_hot
-from stages.train.divergence import kd
 from stages.train.ranges import NotNegative, Positive
+from stages.train.terms.batch import Batch
+from stages.train.terms.comparisons import Combine, combined, difference, offset, one_hot
+from stages.train.terms.divergence import kd
 
 
 class CKDKL(nn.Module):

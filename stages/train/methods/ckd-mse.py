@@ -21,9 +21,9 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.train.batch import Batch
-from stages.train.comparisons import Combine, Groups, combined, difference, difference_mse, offset, one_hot
 from stages.train.ranges import NotNegative
+from stages.train.terms.batch import Batch
+from stages.train.terms.comparisons import Combine, Groups, combined, difference, difference_mse, offset, one_hot
 
 EPS = 1e-6  # differences shorter than this have no direction
 

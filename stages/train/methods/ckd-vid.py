@@ -8,11 +8,11 @@ difference is taken. In-batch comparisons take the closed form over all groups o
 
 from torch import Tensor, nn
 
-from stages.train.batch import Batch
-from stages.train.facts import Facts
-from stages.train.feature_terms import Labels, Variational, comparative
-from stages.train.layers import paired
 from stages.train.ranges import NotNegative
+from stages.train.terms.batch import Batch
+from stages.train.terms.facts import Facts
+from stages.train.terms.features import Labels, Variational, comparative
+from stages.train.terms.layers import paired
 
 
 class CKDVID(nn.Module):

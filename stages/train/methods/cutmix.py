@@ -9,9 +9,9 @@ Ours [ours]: one box a sample; the method's own code draws one a batch.
 import torch
 from torch import Tensor, nn
 
-from stages.train.batch import Batch
-from stages.train.mixing import draw_boxes, draw_rows, draw_shares, replaced, replaced_terms
 from stages.train.ranges import NotNegative, Positive
+from stages.train.terms.batch import Batch
+from stages.train.terms.mixing import draw_boxes, draw_rows, draw_shares, replaced, replaced_terms
 
 
 class CutMix(nn.Module):

@@ -9,9 +9,9 @@ Known defect: a class that no sample of the batch holds has a nearly constant co
 
 from torch import Tensor, nn
 
-from stages.train.batch import Batch
 from stages.train.ranges import NotNegative, Positive
-from stages.train.relations import correlation
+from stages.train.terms.batch import Batch
+from stages.train.terms.relations import correlation
 
 
 class DIST(nn.Module):

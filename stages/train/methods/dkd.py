@@ -11,9 +11,9 @@ give back plain KD.
 import torch
 from torch import Tensor, nn
 
-from stages.train.batch import Batch
-from stages.train.facts import Facts
 from stages.train.ranges import NotNegative, Positive
+from stages.train.terms.batch import Batch
+from stages.train.terms.facts import Facts
 
 
 class DKD(nn.Module):

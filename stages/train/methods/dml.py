@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.train.batch import Batch
-from stages.train.divergence import kd
-from stages.train.facts import Facts
 from stages.train.ranges import NotNegative
+from stages.train.terms.batch import Batch
+from stages.train.terms.divergence import kd
+from stages.train.terms.facts import Facts
 
 
 class DML(nn.Module):

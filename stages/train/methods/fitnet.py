@@ -7,11 +7,11 @@ uses a strided, transposed or k×k convolution and a ReLU]. Trained beside cross
 
 from torch import Tensor, nn
 
-from stages.train.batch import Batch
-from stages.train.facts import Facts
-from stages.train.feature_terms import Hint
-from stages.train.layers import chosen, paired
 from stages.train.ranges import NotNegative
+from stages.train.terms.batch import Batch
+from stages.train.terms.facts import Facts
+from stages.train.terms.features import Hint
+from stages.train.terms.layers import chosen, paired
 
 
 class FitNet(nn.Module):

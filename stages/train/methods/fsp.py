@@ -15,10 +15,10 @@ from torch.nn import functional as F
 from stages.errors import UserError
 from stages.models.maps import gram
 from stages.signals import arrays_of
-from stages.train.batch import Batch
-from stages.train.facts import Facts
-from stages.train.layers import initial_steps
 from stages.train.ranges import NotNegative
+from stages.train.terms.batch import Batch
+from stages.train.terms.facts import Facts
+from stages.train.terms.layers import initial_steps
 
 
 class FSP(nn.Module):

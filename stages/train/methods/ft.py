@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stages.errors import UserError
-from stages.train.batch import Batch
-from stages.train.facts import Facts
-from stages.train.layers import paired, same_size
 from stages.train.ranges import NotNegative, Positive
+from stages.train.terms.batch import Batch
+from stages.train.terms.facts import Facts
+from stages.train.terms.layers import paired, same_size
 
 BATCH, RATE = 64, 1e-3
 

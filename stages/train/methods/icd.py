@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.train.batch import Batch
-from stages.train.facts import Facts
 from stages.train.ranges import Count, NotNegative
-from stages.train.relations import full_precision
+from stages.train.terms.batch import Batch
+from stages.train.terms.facts import Facts
+from stages.train.terms.relations import full_precision
 
 GREATEST = 10.0  # of exp τ
 

@@ -2,9 +2,9 @@
 
 from torch import Tensor, nn
 
-from stages.train.batch import Batch
-from stages.train.divergence import kd
 from stages.train.ranges import NotNegative, Positive
+from stages.train.terms.batch import Batch
+from stages.train.terms.divergence import kd
 
 
 class KD(nn.Module):

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stages.errors import UserError
-from stages.train.batch import Batch
 from stages.train.ranges import NotNegative
+from stages.train.terms.batch import Batch
 
 
 class LabelSmoothing(nn.Module):

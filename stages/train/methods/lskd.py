@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from stages.errors import UserError
-from stages.train.batch import Batch
-from stages.train.divergence import kd
-from stages.train.facts import Facts
 from stages.train.ranges import NotNegative, Positive
+from stages.train.terms.batch import Batch
+from stages.train.terms.divergence import kd
+from stages.train.terms.facts import Facts
 
 EPS = 1e-7
 

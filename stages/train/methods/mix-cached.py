@@ -9,10 +9,10 @@ and is not MixKD (`mixkd`).
 import torch
 from torch import Tensor, nn
 
-from stages.train.batch import Batch
-from stages.train.divergence import kd
-from stages.train.mixing import draw_rows, draw_shares, mix, mixed_labels, soft_cross_entropy
 from stages.train.ranges import NotNegative, Positive
+from stages.train.terms.batch import Batch
+from stages.train.terms.divergence import kd
+from stages.train.terms.mixing import draw_rows, draw_shares, mix, mixed_labels, soft_cross_entropy
 
 
 class MixCached(nn.Module):

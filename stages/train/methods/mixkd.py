@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from stages.errors import UserError
-from stages.train.batch import Batch
-from stages.train.divergence import kd
-from stages.train.facts import Facts
-from stages.train.mixing import mixed_labels, soft_cross_entropy
 from stages.train.ranges import NotNegative, Positive
+from stages.train.terms.batch import Batch
+from stages.train.terms.divergence import kd
+from stages.train.terms.facts import Facts
+from stages.train.terms.mixing import mixed_labels, soft_cross_entropy
 
 
 class MixKD(nn.Module):

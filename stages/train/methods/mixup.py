@@ -8,9 +8,9 @@ Ours [ours]: one λ a sample; mixup's own code draws one a batch.
 
 from torch import Tensor, nn
 
-from stages.train.batch import Batch
-from stages.train.mixing import draw_rows, draw_shares, mix, replaced, replaced_terms
 from stages.train.ranges import NotNegative, Positive
+from stages.train.terms.batch import Batch
+from stages.train.terms.mixing import draw_rows, draw_shares, mix, replaced, replaced_terms
 
 
 class Mixup(nn.Module):

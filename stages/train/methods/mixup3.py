@@ -6,9 +6,9 @@ three weights is not known to us; ours [ours] are a symmetric Dirichlet(α, α, 
 
 from torch import Tensor, nn
 
-from stages.train.batch import Batch
-from stages.train.mixing import draw_rows, draw_shares, mix, replaced, replaced_terms
 from stages.train.ranges import NotNegative, Positive
+from stages.train.terms.batch import Batch
+from stages.train.terms.mixing import draw_rows, draw_shares, mix, replaced, replaced_terms
 
 
 class Mixup3(nn.Module):

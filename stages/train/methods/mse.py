@@ -7,8 +7,8 @@ of a batch of B the mean of ((s_i − s_j) − (t_i − t_j))² is exactly 2B / 
 
 from torch import Tensor, nn
 
-from stages.train.batch import Batch
 from stages.train.ranges import NotNegative
+from stages.train.terms.batch import Batch
 
 
 class LogitMSE(nn.Module):

@@ -12,9 +12,9 @@ The exits are trained with the student and thrown away. The least loss is not 0:
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.train.batch import Batch
-from stages.train.facts import Facts
 from stages.train.ranges import NotNegative, Positive
+from stages.train.terms.batch import Batch
+from stages.train.terms.facts import Facts
 
 
 class OFA(nn.Module):

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stages.errors import UserError
-from stages.train.batch import Batch
-from stages.train.divergence import kd
-from stages.train.facts import Facts
 from stages.train.ranges import NotNegative, Positive
+from stages.train.terms.batch import Batch
+from stages.train.terms.divergence import kd
+from stages.train.terms.facts import Facts
 
 
 class ONE(nn.Module):

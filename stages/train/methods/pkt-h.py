@@ -21,11 +21,11 @@ from torch.nn import functional as F
 
 from stages.models import signals
 from stages.signals import arrays_of
-from stages.train.batch import Batch
-from stages.train.facts import Facts
-from stages.train.layers import initial_steps, paired
 from stages.train.ranges import NotNegative
-from stages.train.relations import distances, full_precision
+from stages.train.terms.batch import Batch
+from stages.train.terms.facts import Facts
+from stages.train.terms.layers import initial_steps, paired
+from stages.train.terms.relations import distances, full_precision
 
 EARLY, DECAY = 100.0, 0.7  # weight of the early layers at first, and what an epoch makes of it
 LEAST = 1e-7  # of a similarity: opposite samples have cosine −1, and a logarithm is taken

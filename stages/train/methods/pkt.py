@@ -11,9 +11,9 @@ less in a larger batch.
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.train.batch import Batch
 from stages.train.ranges import NotNegative
-from stages.train.relations import full_precision
+from stages.train.terms.batch import Batch
+from stages.train.terms.relations import full_precision
 
 EPS = 1e-7
 

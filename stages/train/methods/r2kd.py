@@ -7,7 +7,7 @@ rank = 2·[1 − mean Spearman(p_i·, q_i·)]. Loss: CE on the clean batch, and 
 of it.
 Where ours differs:
 - the released rank term takes ranks by argsort and has no gradient; ours are soft ranks of the logits (same order as
-  p), by sigmoids at `rank_temperature`, O(C²) a sample (stages/train/ranks.py) [ours]. The pruned copy is evaluated in
+  p), by sigmoids at `rank_temperature`, O(C²) a sample (stages/train/terms/ranks.py) [ours]. The pruned copy is evaluated in
   eval mode, not with the batch's norms;
 - the teacher is not called on augmented images: a mixed image's target is the same mix of the targets [ours], a
   cut-out's its own.
@@ -22,10 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from stages.errors import UserError
-from stages.train.batch import Batch
 from stages.train.ranges import NotNegative, Positive
-from stages.train.ranks import soft_spearman
-from stages.train.relations import correlation
+from stages.train.terms.batch import Batch
+from stages.train.terms.ranks import soft_spearman
+from stages.train.terms.relations import correlation
 
 
 class R2KD(nn.Module):

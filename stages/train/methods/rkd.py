@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from stages.train.batch import Batch
 from stages.train.ranges import NotNegative
-from stages.train.relations import cosines_at, distances, full_precision
+from stages.train.terms.batch import Batch
+from stages.train.terms.relations import cosines_at, distances, full_precision
 
 ENTRIES = 128**3  # of the angles that are held at once
 

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stages.errors import UserError
-from stages.train.batch import Batch
-from stages.train.facts import Facts
 from stages.train.ranges import Count, NotNegative, Positive
-from stages.train.relations import full_precision
+from stages.train.terms.batch import Batch
+from stages.train.terms.facts import Facts
+from stages.train.terms.relations import full_precision
 
 
 class RRD(nn.Module):

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from stages.errors import UserError
 from stages.models.maps import energy
 from stages.signals import arrays_of
-from stages.train.batch import Batch
-from stages.train.facts import Facts
-from stages.train.layers import paired, unit_energies
 from stages.train.ranges import NotNegative
-from stages.train.relations import full_precision
+from stages.train.terms.batch import Batch
+from stages.train.terms.facts import Facts
+from stages.train.terms.layers import paired, unit_energies
+from stages.train.terms.relations import full_precision
 
 WIDTH = 128
 

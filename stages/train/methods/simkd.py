@@ -13,10 +13,10 @@ from torch.nn import functional as F
 
 from stages.errors import UserError
 from stages.signals import arrays_of
-from stages.train.batch import Batch
-from stages.train.facts import Facts
-from stages.train.layers import paired, same_size
 from stages.train.ranges import NotNegative
+from stages.train.terms.batch import Batch
+from stages.train.terms.facts import Facts
+from stages.train.terms.layers import paired, same_size
 
 LOOKED_AT = 256  # samples on which the teacher's embedding is compared with its map
 TOLERANCE = 0.01  # of the embedding's largest entry: both are stored as halves

@@ -7,9 +7,9 @@ to the mean over B² at B = 64: it means less in a larger batch, as a row's entr
 
 from torch import Tensor, nn
 
-from stages.train.batch import Batch
 from stages.train.ranges import NotNegative
-from stages.train.relations import full_precision, gram_rows
+from stages.train.terms.batch import Batch
+from stages.train.terms.relations import full_precision, gram_rows
 
 
 class SP(nn.Module):

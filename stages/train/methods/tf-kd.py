@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stages.errors import UserError
-from stages.train.batch import Batch
 from stages.train.ranges import NotNegative, Positive
+from stages.train.terms.batch import Batch
 
 
 class TeacherFreeKD(nn.Module):

@@ -7,11 +7,11 @@ Where sizes differ the larger map is average-pooled first. The loss may fall bel
 
 from torch import Tensor, nn
 
-from stages.train.batch import Batch
-from stages.train.facts import Facts
-from stages.train.feature_terms import Variational
-from stages.train.layers import paired
 from stages.train.ranges import NotNegative
+from stages.train.terms.batch import Batch
+from stages.train.terms.facts import Facts
+from stages.train.terms.features import Variational
+from stages.train.terms.layers import paired
 
 
 class VID(nn.Module):

@@ -10,7 +10,7 @@ from scipy.special import log_softmax
 
 from stages.compare.sets import group_weights
 from stages.errors import UserError
-from stages.train.comparisons import combined, difference, difference_mse, in_batch, listed
+from stages.train.terms.comparisons import combined, difference, difference_mse, in_batch, listed
 
 RNG = np.random.default_rng(0)
 B, C = 12, 7

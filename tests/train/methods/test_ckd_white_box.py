@@ -9,8 +9,8 @@ from methods_support import batch_of, facts_of, made, terms
 
 from stages.compare.sets import group_weights
 from stages.errors import UserError
-from stages.train.comparisons import in_batch, listed
-from stages.train.feature_terms import mean_squares
+from stages.train.terms.comparisons import in_batch, listed
+from stages.train.terms.features import mean_squares
 
 RNG = np.random.default_rng(0)
 B, C = 6, 4

@@ -8,9 +8,9 @@ from scipy.stats import rankdata, spearmanr
 
 from stages.compare.sets import group_weights
 from stages.errors import UserError
-from stages.train.comparisons import difference_mse, in_batch
 from stages.train.methods import build, card
-from stages.train.ranks import soft_rank, soft_spearman
+from stages.train.terms.comparisons import difference_mse, in_batch
+from stages.train.terms.ranks import soft_rank, soft_spearman
 
 RNG = np.random.default_rng(0)
 B, C = 12, 7

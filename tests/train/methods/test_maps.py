@@ -8,8 +8,8 @@ from methods_support import batch_of, facts_of, made, terms
 from stages.errors import UserError
 from stages.models import build as build_model
 from stages.models import signals
-from stages.train.layers import paired, same_size
 from stages.train.methods.nst import by_channels, by_positions
+from stages.train.terms.layers import paired, same_size
 
 RNG = np.random.default_rng(0)
 B = 5

@@ -7,8 +7,8 @@ from methods_support import batch_of, facts_of, made, terms
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stages.compare.sets import group_weights
-from stages.train.comparisons import in_batch
 from stages.train.methods.rkd import ENTRIES
+from stages.train.terms.comparisons import in_batch
 
 RNG = np.random.default_rng(0)
 C, D, N = 100, 64, 600

@@ -8,7 +8,7 @@ from scipy import stats
 from scipy.special import log_softmax, softmax
 
 from stages.errors import UserError
-from stages.train import mixing
+from stages.train.terms import mixing
 
 RNG = np.random.default_rng(0)
 B, C, M, SIDE = 12, 7, 20, 8

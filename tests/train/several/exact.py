@@ -13,8 +13,8 @@ from torch import nn
 
 from stages.arrays import write_json
 from stages.models import build, signals
-from stages.train import processes, sharing
-from stages.train.batchnorm import synchronised
+from stages.train.engine import processes, sharing
+from stages.train.engine.batchnorm import synchronised
 
 COUNT, SIDE = 13, 16
 

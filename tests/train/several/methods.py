@@ -6,7 +6,7 @@ import sys
 import test_resume
 import torch
 
-from stages.train import processes
+from stages.train.engine import processes
 from stages.train.methods import card
 
 STEPS = 2

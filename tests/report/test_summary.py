@@ -10,8 +10,8 @@ from rich.console import Console
 
 from stages.arrays import read_json, write_json
 from stages.errors import UserError
-from stages.evaluate import report
-from stages.evaluate.summary import print_summary
+from stages.report import __main__ as report
+from stages.report.summary import print_summary
 
 
 def printed(root) -> str:
@@ -78,13 +78,13 @@ def test_without_a_report(tmp_path):
     ("module", "heavy"),
     [
         ("summary", {"torch", "numpy", "scipy", "pandas", "mlflow"}),
-        ("report", {"torch", "scipy.stats", "pandas", "mlflow"}),
+        ("__main__", {"torch", "scipy.stats", "pandas", "mlflow"}),
     ],
 )
 def test_imports_nothing_heavy(make, module, heavy):
     make([100], ["ce", "kd"], [0, 1])
     report.main([])
-    code = f"import sys; from stages.evaluate import {module} as m; m.main([]); print(*sys.modules, file=sys.stderr)"
+    code = f"import sys; from stages.report import {module} as m; m.main([]); print(*sys.modules, file=sys.stderr)"
     path = {"PYTHONPATH": str(Path(report.__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=path)
     assert not heavy & set(done.stderr.split())

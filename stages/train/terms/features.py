@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.train.batch import Batch
-from stages.train.comparisons import Groups, difference, difference_mse, one_hot
-from stages.train.layers import connector, same_size
+from stages.train.terms.batch import Batch
+from stages.train.terms.comparisons import Groups, difference, difference_mse, one_hot
+from stages.train.terms.layers import connector, same_size
 
 VARIANCE = 5.0  # of VID at the start, in every channel
 LEAST_VARIANCE = 1e-5

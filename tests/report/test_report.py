@@ -12,7 +12,8 @@ import pytest
 
 from stages.arrays import write_json
 from stages.errors import UserError
-from stages.evaluate import report, text
+from stages.report import __main__ as report
+from stages.report import text
 
 FILES = {
     *("cells.csv", "summary.csv", "paired.csv", "curve.csv", "metrics.json", "report.md"),
@@ -52,7 +53,7 @@ def test_the_same_study_gives_the_same_bytes(make):
 
     report.main([])
     first = digests()
-    command = [sys.executable, "-m", "stages.evaluate.report"]
+    command = [sys.executable, "-m", "stages.report"]
     repository = Path(report.__file__).parents[2]
     subprocess.run(
         command, cwd=root, check=True, env={"PYTHONPATH": str(repository), "TZ": "Asia/Tokyo", "HOME": str(root)}

@@ -5,9 +5,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.train.batch import Batch
-from stages.train.divergence import kd
-from stages.train.facts import Facts
+from stages.train.terms.batch import Batch
+from stages.train.terms.divergence import kd
+from stages.train.terms.facts import Facts
 
 WEIGHT_KD, TEMPERATURE_KD = 1.0, 4.0  # of +kd, as arXiv 2407.11802 adds it
 

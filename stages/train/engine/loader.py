@@ -6,8 +6,8 @@ Every batch is a function of (seed, step) alone, so a run that was killed goes o
 import torch
 from torch import Tensor
 
-from stages.train.batch import Batch
-from stages.train.comparisons import Groups, in_batch, listed
+from stages.train.terms.batch import Batch
+from stages.train.terms.comparisons import Groups, in_batch, listed
 
 
 class Loader:

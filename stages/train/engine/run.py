@@ -15,13 +15,13 @@ from torch import Tensor
 from stages.arrays import digest, read_array, read_json
 from stages.errors import UserError
 from stages.models.projected import Projected
-from stages.train.checkpoint import Checkpoint, run_digest
-from stages.train.facts import Facts
-from stages.train.loader import Loader
-from stages.train.loop import Learner, Row, fit, make_fabric, validator
-from stages.train.loop import Progress as Trained
-from stages.train.networks import make, of, shapes
-from stages.train.objective import Objective
+from stages.train.engine.checkpoint import Checkpoint, run_digest
+from stages.train.engine.loader import Loader
+from stages.train.engine.loop import Learner, Row, fit, make_fabric, validator
+from stages.train.engine.loop import Progress as Trained
+from stages.train.engine.networks import make, of, shapes
+from stages.train.engine.objective import Objective
+from stages.train.terms.facts import Facts
 
 
 def read_split(split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +88,7 @@ def train(
             f"a share of every batch; valid: 1 to {loader.batch_size}"
         )
     if world > 1:
-        from stages.train.batchnorm import synchronised
+        from stages.train.engine.batchnorm import synchronised
 
         student = synchronised(student, fabric.device)
     if isinstance(student, Projected):

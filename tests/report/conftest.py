@@ -21,7 +21,7 @@ def make_study(
     teacher: float | None = 0.97,
     transfer: bool = False,
 ) -> Path:
-    """Write params.yaml and everything that `stages.evaluate.report` reads under `root`."""
+    """Write params.yaml and everything that `stages.report` reads under `root`."""
     sections = "\n".join(f"  {m}: {{}}" for m in methods)
     (root / "params.yaml").write_text(
         f"study:\n  budgets: {budgets}\n  methods: {methods}\n  seeds: {seeds}\n"

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from stages.train.comparisons import Groups
+from stages.train.terms.comparisons import Groups
 
 
 class Batch(NamedTuple):

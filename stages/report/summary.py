@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from stages.errors import UserError, run
-from stages.evaluate.spend import parts, total
+from stages.report.spend import parts, total
 
 
 def print_summary(folder: Path, console: Console | None = None) -> None:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stages.arrays import atomic
-from stages.evaluate.text import mirrored
+from stages.report.text import mirrored
 
 # Okabe and Ito's palette (2008), told apart with every common colour blindness; markers repeat the distinction in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel as DDP
 
 from stages.models import signals
-from stages.train import processes, sharing
-from stages.train.batch import Batch
-from stages.train.loader import Loader
-from stages.train.objective import Objective
+from stages.train.engine import processes, sharing
+from stages.train.engine.loader import Loader
+from stages.train.engine.objective import Objective
+from stages.train.terms.batch import Batch
 
 Row = dict[str, float]
 

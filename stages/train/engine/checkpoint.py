@@ -13,11 +13,12 @@ import torch
 from stages.arrays import atomic
 
 FOLDER = Path(".tuition/checkpoints")
-CODE = (Path(__file__).parent, Path(__file__).parents[1] / "models", Path(__file__).parents[1] / "signals.py")
+STAGES = Path(__file__).parents[2]
+CODE = (STAGES / "train", STAGES / "models", STAGES / "signals.py")
 
 
 def run_digest(*facts: Any) -> str:
-    """The sha256 over everything that decides a run: its facts (settings, data digests), this package's code and torch."""
+    """The sha256 over everything that decides a run: its facts (settings, data digests), the code of training and of models, and torch."""
     total = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
     total.update(torch.__version__.encode())
     for folder in CODE:

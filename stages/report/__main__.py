@@ -1,4 +1,4 @@
-"""The study's report: `python -m stages.evaluate.report` writes the files of `report/`.
+"""The study's report: `python -m stages.report` writes the files of `report/`.
 
 This module knows which files there are; what they say is made in `study` (numbers), `text` (words) and `pictures`.
 """
@@ -9,9 +9,9 @@ from typing import Any
 
 from stages.arrays import atomic, write_json
 from stages.errors import run
-from stages.evaluate import pictures, study, text
 from stages.evaluate.tables import write_rows
 from stages.params import load
+from stages.report import pictures, study, text
 
 FOLDER = Path("report")
 

@@ -3,9 +3,9 @@
 from math import isnan
 from typing import Any
 
-from stages.evaluate.spend import BESIDE, parts, total
-from stages.evaluate.study import BASELINES
 from stages.params import Params
+from stages.report.spend import BESIDE, parts, total
+from stages.report.study import BASELINES
 
 Row = dict[str, Any]
 FEW = 5  # seeds below which the interval is mostly the t-distribution's tail

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.train.batch import Batch
+from stages.train.terms.batch import Batch
 
 
 def draw_shares(count: int, k: int, alpha: float, generator: torch.Generator) -> Tensor:

@@ -9,8 +9,8 @@ from scipy import stats
 
 from stages.arrays import write_array
 from stages.errors import UserError
-from stages.evaluate import study
 from stages.params import load
+from stages.report import study
 
 
 @pytest.mark.parametrize("values", [[0.9, 0.92], [0.91, 0.93, 0.9], list(np.linspace(0.5, 0.9, 11))])

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from stages.train.relations import correlation
+from stages.train.terms.relations import correlation
 
 
 def soft_rank(scores: Tensor, temperature: float) -> Tensor:

@@ -1,0 +1,1 @@
+"""report: results of all cells → tables, curves, a verdict; one a study."""
