@@ -2,8 +2,8 @@
 
 The cells are brought up to date by plain `dvc repro`, by the flow one cell at a time, and by the flow two at a time, each in a copy of
 one workspace in which the teacher's answers are owned; every figure is of a whole command, with the start of Python, DVC and Prefect in it.
-Report and register are timed apart. A Prefect server runs beside, as `make serve` has it. With --noop-only the cells are trained and
-evaluated in one process, which is quick, and then told to DVC; one stage of a cell is timed by `dvc repro -s` there.
+Report and register are timed apart. A Prefect server runs beside, as `make serve` has it. With --two-only nothing is done one after
+another, for studies so large that this would take hours; one stage of a cell is timed by `dvc repro -s` there.
 """
 
 import argparse
@@ -17,34 +17,6 @@ from benchmarks.common import COUNTING, home, save, set_params, spread, table
 from benchmarks.servers import free_port, prefect_server
 
 
-def make(cells: list[str]) -> None:
-    """Train and evaluate cells in this process, in the current folder, and tell DVC, which would rewrite dvc.lock for each of them."""
-    from dvc.repo import Repo, lock_repo
-    from dvc.stage.serialize import to_single_stage_lockfile
-    from dvc.utils.serialize import dump_yaml, load_yaml
-
-    from stages.evaluate.__main__ import main as evaluate
-    from stages.train.__main__ import main as train
-
-    for budget, method, seed in map(parts, cells):
-        train([budget, method, seed])
-        evaluate([budget, method, seed])
-    repo, known = Repo(), load_yaml("dvc.lock")
-    with lock_repo(repo):
-        for stage in [*repo.stage.collect("train"), *repo.stage.collect("evaluate")]:
-            stage.save()
-            stage.commit()
-            known["stages"][stage.addressing] = to_single_stage_lockfile(stage)
-    dump_yaml("dvc.lock", known)
-
-
-def parts(cell: str) -> tuple[str, str, str]:
-    """Budget, method and seed of a cell such as 400-ckd-mse-0."""
-    budget, rest = cell.split("-", 1)
-    method, seed = rest.rsplit("-", 1)
-    return budget, method, seed
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1)
@@ -53,12 +25,9 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", default=["ce", "kd", "ckd-mse"])
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--threads", type=int, help="of each training; default: as torch has it")
-    parser.add_argument("--noop-only", action="store_true", help="time only what is up to date: large studies")
-    parser.add_argument("--look", type=Path, metavar="FOLDER", help="a picture of the artifact (needs Chromium)")
-    parser.add_argument("--make", nargs="*", metavar="CELL", help=argparse.SUPPRESS)
+    parser.add_argument("--two-only", action="store_true", help="large studies: by the flow two at a time alone")
+    parser.add_argument("--look", type=Path, metavar="FOLDER", help="pictures of the run and artifact (needs Chromium)")
     args = parser.parse_args()
-    if args.make:
-        return make(args.make)
     study = {
         **COUNTING, "study.budgets": args.budgets, "study.methods": args.methods, "study.seeds": list(range(args.seeds)),
         "train.steps": args.steps, "train.validate_every": args.steps,
@@ -88,18 +57,21 @@ def main() -> None:
 
         for run in range(args.runs):
             plain, one, two = f"plain-{run}", f"one-{run}", f"two-{run}"
-            if args.noop_only:
-                timed("cells in one process", two, "benchmarks.flow_speed", "--make", *names)
-                timed("dvc repro --single-item of what is up to date", two, "dvc", "repro", "-s", f"train@{names[-1]}")
-                timed("one stage by dvc repro --single-item", two, "dvc", "repro", "-f", "-s", f"evaluate@{names[-1]}")
-                timed("the same stage without DVC", two, "stages.evaluate", *parts(names[-1]))
-            else:
-                timed("flow, two at a time: cells", two, "flows.distill", *only, parallel=2)
+            timed("flow, two at a time: cells", two, "flows.distill", *only, parallel=2)
+            if args.look:
+                with look.browser() as page:
+                    look.run(page, more["PREFECT_API_URL"], args.look / f"prefect_run_{cells}.png")
             timed("flow, two at a time: report, register", two, "flows.distill")
             if args.look:
                 with look.browser() as page:
                     look.artifact(page, more["PREFECT_API_URL"], args.look / f"prefect_artifact_{cells}.png")
-            if not args.noop_only:
+            if args.two_only:
+                last = [str(args.budgets[-1]), args.methods[-1], str(args.seeds - 1)]
+                stage = f"evaluate@{'-'.join(last)}"
+                timed("dvc repro --single-item of what is up to date", two, "dvc", "repro", "-s", stage)
+                timed("one stage by dvc repro --single-item", two, "dvc", "repro", "-f", "-s", stage)
+                timed("the same stage without DVC", two, "stages.evaluate", *last)
+            else:
                 timed("dvc repro: cells", plain, "dvc", "repro", "evaluate")
                 timed("dvc repro: report, register", plain, "dvc", "repro")
                 timed("flow, one at a time: cells", one, "flows.distill", *only)
@@ -111,7 +83,7 @@ def main() -> None:
     figures = {name: spread(values) for name, values in found.items()}
     table([{"what": name, **{key: one[key] for key in ("n", "median", "min", "max")}} for name, one in figures.items()])
     told = {"cells": cells}
-    if not args.noop_only:
+    if not args.two_only:
         plain_, one_, two_ = (
             found[f"{name}: cells"] for name in ("dvc repro", "flow, one at a time", "flow, two at a time")
         )

@@ -138,17 +138,22 @@ def main(folder: Path) -> None:
     api = os.environ["PREFECT_API_URL"].rstrip("/")
     prefect, mlflow = api.removesuffix("/api"), os.environ["MLFLOW_TRACKING_URI"].rstrip("/")
     deployment = ask(f"{api}/deployments/name/distill/study")["id"]
-    done = {"state": {"type": {"any_": ["COMPLETED"]}}}
-    run = ask(f"{api}/flow_runs/filter", {"flow_runs": done, "sort": "END_TIME_DESC", "limit": 1})[0]
     with browser() as page:
-        page.call("Emulation.setDeviceMetricsOverride", width=SIZE[0], height=1000, deviceScaleFactor=1, mobile=False)
-        page.show(f"{prefect}/runs/flow-run/{run['id']}", [run["name"]], settle=8)
-        page.picture(folder / "prefect_run.png")
+        run(page, api, folder / "prefect_run.png")
         artifact(page, api, folder / "prefect_artifact.png")
         page.show(f"{prefect}/deployments/deployment/{deployment}/run", ["Parameters"])
         page.click("str")  # of `runner`: its choices
         page.picture(folder / "prefect_form.png", 1700)
         _mlflow(page, mlflow, folder)
+
+
+def run(page: Page, api: str, path: Path) -> None:
+    """The newest run of a flow that has ended well: its graph of tasks."""
+    done = {"state": {"type": {"any_": ["COMPLETED"]}}}
+    found = ask(f"{api}/flow_runs/filter", {"flow_runs": done, "sort": "END_TIME_DESC", "limit": 1})[0]
+    page.call("Emulation.setDeviceMetricsOverride", width=SIZE[0], height=1000, deviceScaleFactor=1, mobile=False)
+    page.show(f"{api.removesuffix('/api')}/runs/flow-run/{found['id']}", [found["name"]], settle=8)
+    page.picture(path)
 
 
 def artifact(page: Page, api: str, path: Path) -> None:
