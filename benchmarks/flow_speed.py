@@ -65,19 +65,19 @@ def main() -> None:
             if args.look:
                 with look.browser() as page:
                     look.artifact(page, more["PREFECT_API_URL"], args.look / f"prefect_artifact_{cells}.png")
-            if args.two_only:
-                last = [str(args.budgets[-1]), args.methods[-1], str(args.seeds - 1)]
-                stage = f"evaluate@{'-'.join(last)}"
-                timed("dvc repro --single-item of what is up to date", two, "dvc", "repro", "-s", stage)
-                timed("one stage by dvc repro --single-item", two, "dvc", "repro", "-f", "-s", stage)
-                timed("the same stage without DVC", two, "stages.evaluate", *last)
-            else:
+            if not args.two_only:
                 timed("dvc repro: cells", plain, "dvc", "repro", "evaluate")
                 timed("dvc repro: report, register", plain, "dvc", "repro")
                 timed("flow, one at a time: cells", one, "flows.distill", *only)
             for _ in range(3):
                 timed("dvc repro: nothing to do", two, "dvc", "repro")
                 timed("flow: nothing to do", two, "flows.distill")
+            if args.two_only:
+                last = [str(args.budgets[-1]), args.methods[-1], str(args.seeds - 1)]
+                stage = f"evaluate@{'-'.join(last)}"
+                timed("dvc repro --single-item of what is up to date", two, "dvc", "repro", "-s", stage)
+                timed("one stage by dvc repro --single-item", two, "dvc", "repro", "-f", "-s", stage)
+                timed("the same stage without DVC", two, "stages.evaluate", *last)
             for name in (plain, one):
                 shutil.rmtree(place.folder / name, ignore_errors=True)
     figures = {name: spread(values) for name, values in found.items()}
