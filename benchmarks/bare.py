@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.train.engine.loader import Batch
+from stages.train.terms.batch import Batch
 
 T = 4.0
 SETTINGS = {  # of the same methods in stages.train.methods

@@ -28,6 +28,9 @@ def main() -> None:
     parser.add_argument("--two-only", action="store_true", help="large studies: by the flow two at a time alone")
     parser.add_argument("--look", type=Path, metavar="FOLDER", help="pictures of the run and artifact (needs Chromium)")
     args = parser.parse_args()
+    if args.look:  # before the minutes that are lost without it
+        args.look.mkdir(parents=True, exist_ok=True)
+        look.program()
     study = {
         **COUNTING, "study.budgets": args.budgets, "study.methods": args.methods, "study.seeds": list(range(args.seeds)),
         "train.steps": args.steps, "train.validate_every": args.steps,

@@ -103,14 +103,19 @@ class Page:
         print(f"{path}: {small.tell():,} bytes")
 
 
+def program() -> str:
+    """Chromium's path; ends the benchmark where there is none."""
+    for name in ("chromium", "google-chrome", "chrome"):
+        if found := shutil.which(name):
+            return found
+    sys.exit("error: no Chromium is installed here; on Debian: apt-get install chromium")
+
+
 @contextmanager
 def browser() -> Iterator[Page]:
-    program = next((found for name in ("chromium", "google-chrome", "chrome") if (found := shutil.which(name))), None)
-    if program is None:
-        sys.exit("error: no Chromium is installed here; on Debian: apt-get install chromium")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
         command = [
-            program, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+            program(), "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
             "--disable-component-update", "--disable-sync", "--force-color-profile=srgb", "--hide-scrollbars",
             f"--window-size={SIZE[0]},{SIZE[1]}", "--remote-debugging-port=0", f"--user-data-dir={home}", "about:blank",
         ]  # fmt: skip

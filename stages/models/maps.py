@@ -32,7 +32,8 @@ def set_taps(model: nn.Module, names: Sequence[str], channels: int, size: tuple[
         raise UserError(f"taps: {', '.join(names)}: a module stands there twice")
     model.taps = tuple(names)  # type: ignore[assignment]
     if names:
-        # Hooks that come and go would be compiled anew on every call. Not a decorator, as its import takes a second.
+        # Hooks that come and go would be compiled anew on every call. Here and not as a decorator, which imports torch._dynamo:
+        # a second in every evaluation, for what few models have.
         model.read_taps = torch.compiler.disable(_tapped)
         training = model.training
         try:

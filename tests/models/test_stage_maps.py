@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 from torch.nn import functional as F
 
 from stages.errors import UserError
@@ -113,6 +114,16 @@ def test_hooks_exist_only_while_maps_are_asked_for():
     with pytest.raises(RuntimeError):
         signals(model, torch.randn(2, 7, 32, 32), maps=True)
     assert hooks() == 0
+
+
+def test_a_compiled_student_with_taps_is_compiled_once_and_gives_the_same_maps():
+    model, images = made("resnet8", taps=["layer1.0.bn2", "layer3"]).train(), torch.randn(4, 3, 32, 32)
+    counters.clear()
+    compiled = torch.compile(signals, backend="eager")
+    for batch in (images, images + 1, images):
+        said = compiled(model, batch, maps=True)
+    assert counters["stats"]["unique_graphs"] == 1
+    torch.testing.assert_close(said, signals(model, images, maps=True), rtol=0, atol=0)
 
 
 def test_gradients_reach_the_layers_below_a_tap():

@@ -14,7 +14,7 @@ from support import PAID, ROOT, stage, write_params
 from stages.arrays import read_array, read_json
 from stages.errors import UserError
 from stages.params import Training
-from stages.train.engine.checkpoint import Checkpoint
+from stages.train.checkpoint import Checkpoint
 from stages.train.engine.loop import rate
 
 SETS = {"ckd-mse": {"strategy": "in-batch", "k": 2}, "ckd-kl": {"strategy": "random", "k": 3}}

@@ -15,7 +15,7 @@ from torch import Tensor
 from stages.arrays import digest, read_array, read_json
 from stages.errors import UserError
 from stages.models.projected import Projected
-from stages.train.engine.checkpoint import Checkpoint, run_digest
+from stages.train.checkpoint import Checkpoint, run_digest
 from stages.train.engine.loader import Loader
 from stages.train.engine.loop import Learner, Row, fit, make_fabric, validator
 from stages.train.engine.loop import Progress as Trained

@@ -1,1 +1,1 @@
-"""What methods' losses are made of: the batch, comparisons, divergences, relations, mixing, layers between two networks."""
+"""What methods are given, the batch and the facts, and what their losses are made of: comparisons, divergences, relations, layers."""

@@ -13,7 +13,7 @@ import torch
 from stages.arrays import atomic
 
 FOLDER = Path(".tuition/checkpoints")
-STAGES = Path(__file__).parents[2]
+STAGES = Path(__file__).parents[1]
 CODE = (STAGES / "train", STAGES / "models", STAGES / "signals.py")
 
 
