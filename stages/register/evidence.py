@@ -1,6 +1,5 @@
 """What a version's run keeps of its student: test figures that a later one is held against, its files, and what made it."""
 
-import csv
 import math
 import shutil
 import tempfile
@@ -12,6 +11,7 @@ import numpy as np
 
 from stages.arrays import read_array, read_json, write_json
 from stages.errors import UserError
+from stages.evaluate.tables import read_rows
 from stages.tracking.store import Store
 
 CALLS = "calls.json"  # in lineage/: which calls made this student, and at what cost
@@ -87,8 +87,7 @@ def _whole(read: Callable[[Path], Any], path: Path, otherwise: Any) -> Any:
 
 
 def _recalls(path: Path) -> dict[str, float]:
-    with path.open(newline="") as file:
-        recalls = {row["label"]: float(row["recall"]) for row in csv.DictReader(file)}
+    recalls = {row["label"]: float(row["recall"]) for row in read_rows(path)}
     return {label: recall for label, recall in recalls.items() if not math.isnan(recall)}
 
 

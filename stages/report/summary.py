@@ -1,6 +1,5 @@
 """What a study came to, on one screen, from the files of `report/` and `spend/`."""
 
-import csv
 import json
 from math import isnan
 from pathlib import Path
@@ -10,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from stages.errors import UserError, run
+from stages.errors import run
+from stages.evaluate.tables import read_rows
 from stages.report.spend import parts, total
 
 
@@ -20,7 +20,7 @@ def print_summary(folder: Path, console: Console | None = None) -> None:
     Raises UserError where there is no report yet.
     """
     console = console or Console()
-    summary, paired = _rows(folder / "report/summary.csv"), _rows(folder / "report/paired.csv")
+    summary, paired = read_rows(folder / "report/summary.csv"), read_rows(folder / "report/paired.csv")
     probed = any(row.get("transfer_top1", "nan") != "nan" for row in summary)
     to_kd = {(r["budget"], r["method"]): r for r in paired if r["baseline"] == "kd"}
     budgets = list(dict.fromkeys(r["budget"] for r in summary))
@@ -51,7 +51,7 @@ def print_summary(folder: Path, console: Console | None = None) -> None:
 
 def _print_spend(console: Console, folder: Path) -> None:
     spend = [json.loads(path.read_text()) for path in sorted((folder / "spend").glob("*.json"))]
-    spend = [s for s in spend if str(s["budget"]) in {r["budget"] for r in _rows(folder / "report/summary.csv")}]
+    spend = [s for s in spend if str(s["budget"]) in {r["budget"] for r in read_rows(folder / "report/summary.csv")}]
     if not spend:
         return
     bill = max(spend, key=lambda s: s["calls"])  # budgets are nested: the largest holds the others
@@ -70,7 +70,7 @@ def _print_places(console: Console, folder: Path) -> None:
     path = folder / "report/registered.json"
     found = json.loads(path.read_text()) if path.is_file() else {}
     # A register that failed leaves what an earlier study registered: that is not this one's.
-    cells = {f"{row['budget']}-{row['method']}-{row['seed']}" for row in _rows(folder / "report/cells.csv")}
+    cells = {f"{row['budget']}-{row['method']}-{row['seed']}" for row in read_rows(folder / "report/cells.csv")}
     if found.get("cell") in cells:
         place = escape(f"models:/{found['name']}@{found['alias']}")
         console.print(f"       [bold]{place}[/bold] is version {found['version']}, cell {escape(str(found['cell']))}")
@@ -84,14 +84,6 @@ def _value(mean: float, low: float, high: float) -> str:
 def _difference(row: dict[str, Any]) -> str:
     mean, low, high = (float(row[key]) for key in ("difference", "low", "high"))
     return f"{mean:+.2f}" if isnan(low) else f"{mean:+.2f} ± {(high - low) / 2:.2f}"
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="") as file:
-            return list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `dvc repro` makes it") from None
 
 
 def main(argv: list[str]) -> None:

@@ -1,6 +1,5 @@
 """A cell, read from the study's files, as what MLflow keeps of a run. Plain values: no MLflow here."""
 
-import csv
 import hashlib
 import json
 import math
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from stages.arrays import digest, read_array, read_json
-from stages.errors import UserError
+from stages.evaluate.tables import read_rows
 from stages.params import Params, cell_name, comparison_set
 
 Points = dict[tuple[str, int], float]  # (metric, step) -> value
@@ -101,15 +100,7 @@ def read_cell(params: Params, budget: int, method: str, seed: int, hashes: Mappi
     metrics = numbers(read_json(results / "metrics.json"))
     metrics |= {"calls": float(spend["calls"]), "cost": float(spend["cost"])}
     metrics |= {f"speed/{key}": value for key, value in numbers(timings).items()}
-    return Record(name, settings, tags, metrics, curves(read_history(files[2])), datasets, sha256(identity))
-
-
-def read_history(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="") as file:
-            return list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `dvc repro` makes it") from None
+    return Record(name, settings, tags, metrics, curves(read_rows(files[2])), datasets, sha256(identity))
 
 
 def curves(rows: Iterable[Mapping[str, Any]]) -> Points:
