@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.train.terms.batch import Batch
+from tuition.methods.batch import Batch
 
 T = 4.0
-SETTINGS = {  # of the same methods in stages.train.methods
+SETTINGS = {  # of the same methods in tuition.methods
     "ce": {},
     "kd": {"temperature": T, "weight_ce": 0.1, "weight_kd": 0.9},
     "ckd-mse": {"labels": "ce"},

@@ -54,11 +54,16 @@ class Home:
         """What a process in the clone `folder` sees: this Python, that clone's code, and this home's ledger."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
         own = {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(folder),
-            "TUITION_LEDGER": str(self.ledger), "BILL": str(self.bill), "XDG_DATA_HOME": str(self.folder / "share"),
-            "DVC_SITE_CACHE_DIR": str(self.folder / "dvc"), "DVC_NO_ANALYTICS": "true", "DO_NOT_TRACK": "true",
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(folder),
+            "TUITION_LEDGER": str(self.ledger),
+            "BILL": str(self.bill),
+            "XDG_DATA_HOME": str(self.folder / "share"),
+            "DVC_SITE_CACHE_DIR": str(self.folder / "dvc"),
+            "DVC_NO_ANALYTICS": "true",
+            "DO_NOT_TRACK": "true",
             "MLFLOW_DISABLE_TELEMETRY": "true",
-        }  # fmt: skip
+        }
         return {**kept, **own, **more}
 
     def run(self, folder: Path, module: str, *args: object, **more: str) -> str:

@@ -37,9 +37,13 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=200)
     args = parser.parse_args()
     changes = {
-        **COUNTING, "study.budgets": [args.budget], "study.methods": ["kd"], "study.seeds": list(range(args.at_once)),
-        "train.steps": args.steps, "train.validate_every": args.steps,
-    }  # fmt: skip
+        **COUNTING,
+        "study.budgets": [args.budget],
+        "study.methods": ["kd"],
+        "study.seeds": list(range(args.at_once)),
+        "train.steps": args.steps,
+        "train.validate_every": args.steps,
+    }
     times: dict[tuple[str, int], list[float]] = {}
     with home() as place:
         folder = place.clone("study", changes)

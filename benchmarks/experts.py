@@ -14,8 +14,11 @@ from benchmarks.common import home, save, set_params, table
 from benchmarks.methods import cell, quiet, summary
 from benchmarks.study import change
 
-ORDERS = {"ces-kd": {}, "ces-kd-hard-first": {"method": "ces-kd", "order": "hard-first"},
-          "ces-kd-all-at-once": {"method": "ces-kd", "order": "none"}}  # fmt: skip
+ORDERS = {
+    "ces-kd": {},
+    "ces-kd-hard-first": {"method": "ces-kd", "order": "hard-first"},
+    "ces-kd-all-at-once": {"method": "ces-kd", "order": "none"},
+}
 CHOICES = ("difficulty", "anti", "random", "mean")
 FREE_SEED = 7
 
@@ -28,9 +31,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
     base: dict[str, Any] = {
-        **dict(args.changes), "study.methods": ["ce", "kd", *ORDERS], "methods": {"ce": {}, "kd": {}, **ORDERS},
+        **dict(args.changes),
+        "study.methods": ["ce", "kd", *ORDERS],
+        "methods": {"ce": {}, "kd": {}, **ORDERS},
         "compare.sets": {},
-    }  # fmt: skip
+    }
     rows = []
     with home() as place:
         folder = place.clone("study", base)
@@ -38,7 +43,7 @@ def main() -> None:
         files = {}
         for name, arch, seed in (("small", "resnet8", 0), ("large", "resnet20", 0), ("free", "resnet8", FREE_SEED)):
             set_params(folder, {"teacher.arch": arch, "pretrain.seed": seed})
-            place.run(folder, "stages.train.pretrain")
+            place.run(folder, "stages.pretrain")
             shutil.copy(folder / "teacher/weights.safetensors", folder / f"{name}.safetensors")
             files[name] = {"arch": arch, "weights": f"{name}.safetensors"}
         experts = {

@@ -23,18 +23,24 @@ import sqlalchemy as sa
 
 from benchmarks.common import ROOT, home, save, set_params, table
 from benchmarks.storm_server import LATE, scores_of
-from stages.ledger import accounts, owned
-from stages.ledger.asks import key_of
-from stages.ledger.database import open_ledger
-from stages.ledger.schema import LIVE, calls, rejected
+from tuition.ledger import accounts, owned
+from tuition.ledger.database import open_ledger
+from tuition.ledger.keys import key_of
+from tuition.ledger.schema import LIVE, calls, rejected
 
 TIMEOUT = 2.0  # seconds, of one attempt
 MOST_AHEAD = 0.5  # seconds from an answer to a kill that may have kept it from being committed
 MOST_RUNS = 40  # that may be stopped by their canary, before something else must be wrong
 STORM = {  # params
-    "teacher.kind": "http", "teacher.name": "storm", "teacher.format": "benchmarks.storm_server:Format", "teacher.price": 0.01,
-    "teacher.timeout": TIMEOUT, "teacher.patience": 30.0, "teacher.canary": 1, "teacher.max_malformed": 0.9,
-}  # fmt: skip
+    "teacher.kind": "http",
+    "teacher.name": "storm",
+    "teacher.format": "benchmarks.storm_server:Format",
+    "teacher.price": 0.01,
+    "teacher.timeout": TIMEOUT,
+    "teacher.patience": 30.0,
+    "teacher.canary": 1,
+    "teacher.max_malformed": 0.9,
+}
 
 
 class Run:
@@ -86,7 +92,7 @@ class Run:
 
     def tuition(self, *args: str) -> str:
         """`tuition args` on this ledger, its output and its errors; the caller judges what it says."""
-        command = [sys.executable, "-m", "stages.cli", *args]
+        command = [sys.executable, "-m", "tuition.cli", *args]
         ran = subprocess.run(command, cwd=self.workspace, env=self.environment, capture_output=True, text=True)
         return (ran.stdout + ran.stderr).strip()
 
@@ -142,12 +148,21 @@ def account(run: Run, told: dict[str, Any]) -> dict[str, Any]:
     have = {key_of(teacher.fingerprint, one, "clean") for one in mine}
     wrong = sum(row.tobytes() != right[one].tobytes() for one, row in zip(mine, signals["logits"], strict=True))
     return {
-        "requests": sum(fates.values()), "fates": dict(fates.most_common()), "processed": len(bill), "distinct": len(set(bill)),
-        **_whole(run, have, told["kills"]), "owned": len(mine), "wrong_owned": wrong,
-        "charged_without_use": status["calls"]["done"] - len(mine), "reasons": dict(reasons.most_common()),
-        "unknown": status["calls"]["unknown"], "refunded": status["calls"]["refunded"], "open": status["calls"]["reserved"],
-        "billed_and_not_counted": len(set(bill) - counted), "verify": run.tuition("ledger", "verify"),
-    }  # fmt: skip
+        "requests": sum(fates.values()),
+        "fates": dict(fates.most_common()),
+        "processed": len(bill),
+        "distinct": len(set(bill)),
+        **_whole(run, have, told["kills"]),
+        "owned": len(mine),
+        "wrong_owned": wrong,
+        "charged_without_use": status["calls"]["done"] - len(mine),
+        "reasons": dict(reasons.most_common()),
+        "unknown": status["calls"]["unknown"],
+        "refunded": status["calls"]["refunded"],
+        "open": status["calls"]["reserved"],
+        "billed_and_not_counted": len(set(bill) - counted),
+        "verify": run.tuition("ledger", "verify"),
+    }
 
 
 def _whole(run: Run, have: set[str], kills: list[tuple[float, float]]) -> dict[str, Any]:
@@ -173,12 +188,16 @@ def _whole(run: Run, have: set[str], kills: list[tuple[float, float]]) -> dict[s
         by[what] += 1
         longest = max(longest, ahead) if what == "kills" else longest
     return {
-        "whole_answers": len(whole), "whole_and_owned": len(set(whole) & have),
-        "whole_and_lost_to_kills": by["kills"], "longest_from_answer_to_kill_ms": round(1000 * longest, 1),
-        "whole_and_lost_to_timeouts": by["timeouts"], "whole_and_lost": by["nothing known"],
+        "whole_answers": len(whole),
+        "whole_and_owned": len(set(whole) & have),
+        "whole_and_lost_to_kills": by["kills"],
+        "longest_from_answer_to_kill_ms": round(1000 * longest, 1),
+        "whole_and_lost_to_timeouts": by["timeouts"],
+        "whole_and_lost": by["nothing known"],
         "said_to_the_killed_alone": len(nobody - set(whole) - have),
-        "on_spoilt_connections": len(spoilt - set(whole)), "on_spoilt_connections_and_owned": len((spoilt - set(whole)) & have),
-    }  # fmt: skip
+        "on_spoilt_connections": len(spoilt - set(whole)),
+        "on_spoilt_connections_and_owned": len((spoilt - set(whole)) & have),
+    }
 
 
 def _right(workspace: Path) -> dict[str, np.ndarray]:
@@ -231,18 +250,27 @@ def main() -> None:
     found: dict[str, dict] = {}
     with home() as place:
         study = {
-            "data.source": f"npz:{place.folder}/digits.npz", "study.budgets": [args.samples], "study.methods": ["kd"],
-            "teacher.batch_size": args.batch, "teacher.max_in_flight": args.in_flight,
-        }  # fmt: skip
+            "data.source": f"npz:{place.folder}/digits.npz",
+            "study.budgets": [args.samples],
+            "study.methods": ["kd"],
+            "teacher.batch_size": args.batch,
+            "teacher.max_in_flight": args.in_flight,
+        }
         digits(place.folder / "digits.npz", args.samples)
         folder = place.clone("study", study)
         place.run(folder, "stages.prepare")
         for name, idempotent in (("idempotent", True), ("not idempotent", False)):
             run = Run(folder, place.folder / name.replace(" ", "-"), place.environment(folder), args.samples)
             found[name] = measure(
-                run, idempotent, args.kills, args.window, args.seed,
-                lambda params: set_params(folder, params), latency=args.latency, stall=2 * TIMEOUT,
-            )  # fmt: skip
+                run,
+                idempotent,
+                args.kills,
+                args.window,
+                args.seed,
+                lambda params: set_params(folder, params),
+                latency=args.latency,
+                stall=2 * TIMEOUT,
+            )
             print(f"{name}: {found[name]}", flush=True)
     rows = dict.fromkeys(key for one in found.values() for key in one if key not in ("fates", "reasons"))
     table([{"": key, **{name: one.get(key, 0) for name, one in found.items()}} for key in rows])
@@ -260,9 +288,14 @@ def digits(path: Path, count: int) -> None:
     keep = np.random.default_rng(0).permutation(len(images))[:count]
     other, theirs = 255 - images[::50], labels[::50]  # of all classes
     np.savez(
-        path, train_images=images[keep], train_labels=labels[keep], val_images=other[::2], val_labels=theirs[::2],
-        test_images=other[1::2], test_labels=theirs[1::2],
-    )  # fmt: skip
+        path,
+        train_images=images[keep],
+        train_labels=labels[keep],
+        val_images=other[::2],
+        val_labels=theirs[::2],
+        test_images=other[1::2],
+        test_labels=theirs[1::2],
+    )
 
 
 if __name__ == "__main__":

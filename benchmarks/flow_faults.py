@@ -25,9 +25,16 @@ from benchmarks.servers import free_port, mlflow_server, prefect_server
 
 BUDGET = 60
 STUDY = {
-    **COUNTING, "study.budgets": [BUDGET], "study.methods": ["kd"], "study.seeds": [0], "train.steps": 40,
-    "train.validate_every": 10, "train.checkpoint_every": 10, "teacher.batch_size": 2, "teacher.idempotent": True,
-}  # fmt: skip
+    **COUNTING,
+    "study.budgets": [BUDGET],
+    "study.methods": ["kd"],
+    "study.seeds": [0],
+    "train.steps": 40,
+    "train.validate_every": 10,
+    "train.checkpoint_every": 10,
+    "teacher.batch_size": 2,
+    "teacher.idempotent": True,
+}
 STAGES = [
     f"teach@{BUDGET}",
     f"compare@{BUDGET}",
@@ -171,9 +178,13 @@ def mlflow_down(run: Run, moment: Moment) -> bool:
 
 
 FAULTS: dict[str, Fault] = {
-    "driver killed": driver_killed, "worker killed": worker_killed, "prefect server restarted": prefect_restarted,
-    "mlflow down a minute": mlflow_down, "disk full": disk_full, "two flows at once": two_at_once,
-}  # fmt: skip
+    "driver killed": driver_killed,
+    "worker killed": worker_killed,
+    "prefect server restarted": prefect_restarted,
+    "mlflow down a minute": mlflow_down,
+    "disk full": disk_full,
+    "two flows at once": two_at_once,
+}
 
 
 def _wait(run: Run, process: psutil.Popen, moment: Moment, patience: float = 300) -> None:
@@ -218,9 +229,14 @@ def strike(place: Home, name: str, number: int, moment: Moment, expected: dict[s
         paid = run.calls()
         again = 0 if itself else _again(run)
         found = {
-            "itself": itself, "orphans": orphans, "calls_at_the_fault": paid, "calls": run.calls(), "rerun": again,
-            "complete": (run.folder / "report/registered.json").exists(), "identical": run.products() == expected,
-        }  # fmt: skip
+            "itself": itself,
+            "orphans": orphans,
+            "calls_at_the_fault": paid,
+            "calls": run.calls(),
+            "rerun": again,
+            "complete": (run.folder / "report/registered.json").exists(),
+            "identical": run.products() == expected,
+        }
         if again or not found["identical"]:
             print(run.log.read_text()[-3000:])
     if found["identical"]:
@@ -275,10 +291,15 @@ def main() -> None:
 
 def row(fault: str, found: list[dict]) -> dict:
     return {
-        "fault": fault, "times": len(found), **{key: sum(one[key] for one in found) for key in ("itself", "complete", "identical")},
-        "most_calls": max(one["calls"] for one in found), "budget": BUDGET, "orphans": sum(len(one["orphans"]) for one in found),
-        "struck_in": [one["stage"] for one in found], "paid_at_the_fault": [one["calls_at_the_fault"] for one in found],
-    }  # fmt: skip
+        "fault": fault,
+        "times": len(found),
+        **{key: sum(one[key] for one in found) for key in ("itself", "complete", "identical")},
+        "most_calls": max(one["calls"] for one in found),
+        "budget": BUDGET,
+        "orphans": sum(len(one["orphans"]) for one in found),
+        "struck_in": [one["stage"] for one in found],
+        "paid_at_the_fault": [one["calls_at_the_fault"] for one in found],
+    }
 
 
 if __name__ == "__main__":

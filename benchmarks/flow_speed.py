@@ -32,9 +32,13 @@ def main() -> None:
         args.look.mkdir(parents=True, exist_ok=True)
         look.program()
     study = {
-        **COUNTING, "study.budgets": args.budgets, "study.methods": args.methods, "study.seeds": list(range(args.seeds)),
-        "train.steps": args.steps, "train.validate_every": args.steps,
-    }  # fmt: skip
+        **COUNTING,
+        "study.budgets": args.budgets,
+        "study.methods": args.methods,
+        "study.seeds": list(range(args.seeds)),
+        "train.steps": args.steps,
+        "train.validate_every": args.steps,
+    }
     cells = len(args.budgets) * len(args.methods) * args.seeds
     names = [f"{b}-{m}-{s}" for b in args.budgets for m in args.methods for s in range(args.seeds)]
     only = [word for name in names for word in ("--cell", name)]
@@ -91,9 +95,13 @@ def main() -> None:
             found[f"{name}: cells"] for name in ("dvc repro", "flow, one at a time", "flow, two at a time")
         )
         told |= {
-            "two_at_a_time_of_half_the_sum": spread([two / (plain / 2) for two, plain in zip(two_, plain_, strict=True)]),
-            "seconds_a_cell_over_dvc_repro": spread([(one - plain) / cells for one, plain in zip(one_, plain_, strict=True)]),
-        }  # fmt: skip
+            "two_at_a_time_of_half_the_sum": spread(
+                [two / (plain / 2) for two, plain in zip(two_, plain_, strict=True)]
+            ),
+            "seconds_a_cell_over_dvc_repro": spread(
+                [(one - plain) / cells for one, plain in zip(one_, plain_, strict=True)]
+            ),
+        }
     print(told)
     save(
         f"flow_speed_{cells}",

@@ -24,12 +24,12 @@ import aiohttp
 import numpy as np
 
 from benchmarks.common import ROOT, save, spread, table
-from stages.ledger.database import open_ledger
-from stages.sections import Teacher as Settings
-from stages.teach import remote
-from stages.teach.account import open_account
-from stages.teach.teachers.client import HttpTeacher
-from stages.teach.teachers.replies import Reply, Request
+from tuition.ledger.database import open_ledger
+from tuition.params.teacher import Teacher as Settings
+from tuition.purchase import remote
+from tuition.purchase.account import open_account
+from tuition.teachers.http.client import HttpTeacher
+from tuition.teachers.replies import Reply, Request
 
 PIXELS = bytes(28 * 28)  # of each image
 ANSWER = json.dumps([float(i) for i in range(-5, 5)]).encode()
@@ -113,9 +113,14 @@ def buy(
 ) -> None:
     """Own the outputs of `count` samples, in a new ledger."""
     settings = Settings(
-        kind="http", url=url, format="benchmarks.http_throughput:Format", max_in_flight=concurrency, batch_size=1,
-        idempotent=idempotent, requests_per_minute=per_window,
-    )  # fmt: skip
+        kind="http",
+        url=url,
+        format="benchmarks.http_throughput:Format",
+        max_in_flight=concurrency,
+        batch_size=1,
+        idempotent=idempotent,
+        requests_per_minute=per_window,
+    )
     ids = [sha256(str(i).encode()).hexdigest() for i in range(count)]
     images = np.frombuffer(PIXELS, dtype=np.uint8).reshape(1, 1, 28, 28)
     with tempfile.TemporaryDirectory(prefix="tuition-benchmark-") as folder:
@@ -149,9 +154,11 @@ def timed(url: str, count: int, call: Any) -> dict[str, float]:
     assert len(came) == count, f"{len(came)} requests for {count} calls"
     middle = came[count // 5 : count - count // 5]
     return {
-        "rate": count / seconds, "steady": (len(middle) - 1) / (middle[-1] - middle[0]), "client_cpu": cpu / count,
+        "rate": count / seconds,
+        "steady": (len(middle) - 1) / (middle[-1] - middle[0]),
+        "client_cpu": cpu / count,
         "server_cpu": (after["cpu"] - before["cpu"]) / count,
-    }  # fmt: skip
+    }
 
 
 def throughput(latency: float, concurrency: int, repeats: int, seconds: float, most: int) -> dict[str, Any]:
@@ -172,13 +179,20 @@ def throughput(latency: float, concurrency: int, repeats: int, seconds: float, m
         for side in ("client", "server")
     }
     return {
-        "latency_ms": latency * 1000, "concurrency": concurrency, "calls": count, "aim": aim,
+        "latency_ms": latency * 1000,
+        "concurrency": concurrency,
+        "calls": count,
+        "aim": aim,
         "rate": statistics.median(one["rate"] for one in found["buy"]),
-        "share": spread(share["buy"]), "share_steady": middle["buy"] / aim,
-        "charged_share": spread(share["charged"]), "charged_share_steady": middle["charged"] / aim, "bare_share": spread(share["bare"]),
+        "share": spread(share["buy"]),
+        "share_steady": middle["buy"] / aim,
+        "charged_share": spread(share["charged"]),
+        "charged_share_steady": middle["charged"] / aim,
+        "bare_share": spread(share["bare"]),
         "bare_share_steady": middle["bare"] / aim,
-        "to_bare": spread([mine / theirs for mine, theirs in zip(share["buy"], share["bare"], strict=True)]), **cpu,
-    }  # fmt: skip
+        "to_bare": spread([mine / theirs for mine, theirs in zip(share["buy"], share["bare"], strict=True)]),
+        **cpu,
+    }
 
 
 def limited(per_window: int, window: float, windows: int, latency: float) -> dict[str, Any]:
@@ -201,9 +215,14 @@ def limited(per_window: int, window: float, windows: int, latency: float) -> dic
             first += 1
         most = max(most, last - first + 1)
     return {
-        "limit": per_window, "window_s": window, "calls": count, "seconds": round(came[-1] - came[0], 2),
-        "share": round(statistics.median(shares), 4), "least_share": round(min(shares), 4), "most_in_any_window": most,
-    }  # fmt: skip
+        "limit": per_window,
+        "window_s": window,
+        "calls": count,
+        "seconds": round(came[-1] - came[0], 2),
+        "share": round(statistics.median(shares), 4),
+        "least_share": round(min(shares), 4),
+        "most_in_any_window": most,
+    }
 
 
 def main() -> None:

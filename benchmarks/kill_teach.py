@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import COUNTING, Home, home, save, set_params, table
-from stages.ledger import accounts
-from stages.ledger.database import open_ledger
+from tuition.ledger import accounts
+from tuition.ledger.database import open_ledger
 
 
 class Arm:
@@ -91,11 +91,17 @@ def account(arm: Arm, budget: int) -> dict:
     again = [process for process, key in answered if process != last[key]]
     lost = [process for key, process in last.items() if state.get(key) != "done"]
     return {
-        "budget": budget, "received": len(received), "distinct_keys": len(set(received)), "answered": len(answered),
-        "owned": status["samples"], "unknown": status["calls"]["unknown"], "refunded": status["calls"]["refunded"],
-        "lost_in_commit": len(lost) + len(again), "kills_in_commit": len({*lost, *again}),
+        "budget": budget,
+        "received": len(received),
+        "distinct_keys": len(set(received)),
+        "answered": len(answered),
+        "owned": status["samples"],
+        "unknown": status["calls"]["unknown"],
+        "refunded": status["calls"]["refunded"],
+        "lost_in_commit": len(lost) + len(again),
+        "kills_in_commit": len({*lost, *again}),
         "answered_and_not_owned": len(lost),
-    }  # fmt: skip
+    }
 
 
 def main() -> None:
@@ -126,12 +132,13 @@ def main() -> None:
             place.run(folder, "stages.teach", args.budget, **arm.more)
             owned = arm.rows(args.budget)
             found[name] = {
-                **killed, **account(arm, args.budget),
+                **killed,
+                **account(arm, args.budget),
                 "owned_rows_identical": all(rows[id] == row for id, row in owned.items()),
                 "export_identical": arm.export(args.budget) == whole,
-            }  # fmt: skip
+            }
             if not idempotent:
-                place.run(folder, "stages.cli", "ledger", "resolve", "refunded", **arm.more)
+                place.run(folder, "tuition.cli", "ledger", "resolve", "refunded", **arm.more)
                 place.run(folder, "stages.teach", args.budget, **arm.more)
                 found[name]["export_identical_once_resolved"] = arm.export(args.budget) == whole
     names = [key for key in found["not idempotent"]]

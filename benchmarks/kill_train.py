@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.common import COUNTING, Home, home, save, table
-from stages.train.methods import METHODS
+from tuition.methods import METHODS
 
 
 def train_process(repro: psutil.Popen) -> psutil.Process | None:
@@ -37,8 +37,11 @@ def kill_at(place: Home, folder: Path, cell: str, step: int, speed: dict, whole_
     with log.open("w") as file:
         repro = psutil.Popen(
             [sys.executable, "-m", "dvc", "repro", f"train@{cell}"],
-            cwd=folder, env=place.environment(folder), stdout=file, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            cwd=folder,
+            env=place.environment(folder),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
     training = None
     while training is None and repro.poll() is None:
         training = train_process(repro)
@@ -95,9 +98,14 @@ def main() -> None:
     args = parser.parse_args()
     rng = random.Random(args.seed)
     changes = {
-        **COUNTING, "study.budgets": [args.budget], "study.methods": args.methods, "study.seeds": [0],
-        "train.steps": args.steps, "train.validate_every": args.every, "train.checkpoint_every": args.every,
-    }  # fmt: skip
+        **COUNTING,
+        "study.budgets": [args.budget],
+        "study.methods": args.methods,
+        "study.seeds": [0],
+        "train.steps": args.steps,
+        "train.validate_every": args.every,
+        "train.checkpoint_every": args.every,
+    }
     rows = []
     with home() as place:
         calm, folder = place.clone("calm", changes), place.clone("killed", changes)
@@ -120,11 +128,16 @@ def main() -> None:
                     place.repro(folder, f"compare@{args.budget}")
             resumed.append(resumed_at(place.repro(folder, f"train@{cell}")))
             one, other = student(calm, cell), student(folder, cell)
-            rows.append({
-                "method": method, "kills": killed, "at_steps": steps, "started_from": resumed,
-                "weights_identical": one["weights.safetensors"] == other["weights.safetensors"],
-                "all_files_identical": one == other and all(same),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "method": method,
+                    "kills": killed,
+                    "at_steps": steps,
+                    "started_from": resumed,
+                    "weights_identical": one["weights.safetensors"] == other["weights.safetensors"],
+                    "all_files_identical": one == other and all(same),
+                }
+            )
     table(rows)
     save("kill_train", __doc__.strip().splitlines()[0], vars(args), rows)
     assert all(row["weights_identical"] for row in rows)

@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import ROOT, save, spread
-from stages.ledger import accounts, calls, exports, owned
-from stages.ledger.database import Ledger, open_ledger
+from tuition.ledger import accounts, calls, exports, owned
+from tuition.ledger.database import Ledger, open_ledger
 
 CLASSES = 100
 PAYLOAD = 4 * CLASSES  # bytes of an output
 PRICE = 0.002
-STEPS = ("reserve_and_mark_sent", "finish")  # as stages.teach.buy has them
+STEPS = ("reserve_and_mark_sent", "finish")  # as tuition.purchase.buy has them
 TEACHER = {"fingerprint": "f" * 64, "name": "scale", "description": {}}
 
 
@@ -59,9 +59,10 @@ def fill(ledger: Ledger, teacher: int, count: int, batch: int) -> dict[str, Any]
             print(f"{first + len(ids)} of {count}", flush=True)
     tenth = max(1, len(taken) // 10)
     return {
-        "us_a_call": _micros(taken), "us_a_call_first_tenth": _micros(taken[:tenth]),
+        "us_a_call": _micros(taken),
+        "us_a_call_first_tenth": _micros(taken[:tenth]),
         "us_a_call_last_tenth": _micros(taken[-tenth:]),
-    }  # fmt: skip
+    }
 
 
 def _micros(taken: Sequence[tuple[int, dict[str, float]]]) -> dict[str, float]:
@@ -93,7 +94,7 @@ def ask(place: Path, teacher: int, count: int, some: int, repeats: int) -> dict[
             exports.write(Path(folder), [ids[i] for i in places], signals, costs, TEACHER)
 
     def command(*args: str) -> None:
-        line = [sys.executable, "-m", "stages.cli", "ledger", *args]
+        line = [sys.executable, "-m", "tuition.cli", "ledger", *args]
         environment = {**os.environ, "TUITION_LEDGER": str(place)}
         subprocess.run(line, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
 
@@ -171,10 +172,12 @@ def main() -> None:
         mine = local_calls(place, teacher, args.count, [*batches, args.batch], 7 * args.repeats)
     best = min(forward, key=lambda batch: forward[batch])
     found |= {
-        "resnet18_us_an_image": forward, "resnet18_best_batch": best, "ledger_us_a_call": mine,
+        "resnet18_us_an_image": forward,
+        "resnet18_best_batch": best,
+        "ledger_us_a_call": mine,
         "ledger_to_forward": {batch: round(us / forward[best], 5) for batch, us in mine.items()},
         "ledger_to_forward_at_best_batch": round(mine[best] / forward[best], 5),
-    }  # fmt: skip
+    }
     print(json.dumps({key: found[key] for key in list(found)[-5:]}), flush=True)
     save("ledger_scale", __doc__.strip().splitlines()[0], {**vars(args), "load_average": load}, found)
 

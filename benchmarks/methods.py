@@ -64,8 +64,11 @@ def main() -> None:
         done = json.loads(cells_file.read_text()) if cells_file.exists() else {}
         todo = [
             (str(folder), b, m, s)
-            for s in range(args.seeds) for b in args.budgets for m in names if f"{b}/{m}/{s}" not in done
-        ]  # fmt: skip
+            for s in range(args.seeds)
+            for b in args.budgets
+            for m in names
+            if f"{b}/{m}/{s}" not in done
+        ]
         with multiprocessing.get_context("spawn").Pool(args.workers, initializer=quiet) as pool:
             for number, (key, row) in enumerate(pool.imap_unordered(cell, todo), start=1):
                 done[key] = row
@@ -73,14 +76,18 @@ def main() -> None:
                 print(f"{number}/{len(todo)} {key}: {row}", flush=True)
     rows = [summary(done, budget, name, args.seeds) for budget in args.budgets for name in names]
     table([{key: row[key] for key in ("budget", "method", "top1", "low", "high", "to_ce", "to_kd")} for row in rows])
-    save(args.name, __doc__.strip().splitlines()[0], {"changes": dict(args.changes), **vars(args) | {"changes": None}},
-         {"teacher_top1": teacher, "spend": spend, "rows": rows})  # fmt: skip
+    save(
+        args.name,
+        __doc__.strip().splitlines()[0],
+        {"changes": dict(args.changes), **vars(args) | {"changes": None}},
+        {"teacher_top1": teacher, "spend": spend, "rows": rows},
+    )
     cells_file.unlink()
 
 
 def chosen(only: list[str] | None) -> list[str]:
     """The methods that are measured, `ce` and `kd` first."""
-    from stages.train.methods import METHODS
+    from tuition.methods import METHODS
 
     every = ["ce", "kd", *(name for name in [*METHODS, *VARIANTS] if name not in ("ce", "kd", *ELSEWHERE))]
     return [name for name in every if only is None or name in ("ce", "kd", *only)]
@@ -88,16 +95,20 @@ def chosen(only: list[str] | None) -> list[str]:
 
 def params(names: list[str], budgets: list[int]) -> dict[str, Any]:
     """params.yaml's changes for these methods: all signals that they read are bought at once."""
-    from stages.train.methods import build, card, resolve
+    from tuition.methods import build, card, resolve
 
     sections = {name: VARIANTS.get(name, SHIPPED.get(name, {})) for name in names}
     signals = {signal for name in names for signal in build(name, sections[name]).signals}
     mixed = any(card(resolve(name, sections[name]).method).views == "mixed" for name in names)
     sets = {name: one for name, one in SETS.items() if name in names or name in ("ckd-mse", "ckd-kl")}
     return {
-        "study.methods": names, "study.budgets": budgets, "methods": sections, "compare.sets": sets, "teach.mixed": mixed,
+        "study.methods": names,
+        "study.budgets": budgets,
+        "methods": sections,
+        "compare.sets": sets,
+        "teach.mixed": mixed,
         "teacher.signals": ["logits", "embedding", *sorted(signals - {"logits", "embedding"})],
-    }  # fmt: skip
+    }
 
 
 def quiet() -> None:
@@ -113,13 +124,13 @@ def cell(job: tuple[str, int, str, int]) -> tuple[str, dict[str, float]]:
     import contextlib
     import io
 
-    from stages import params as parameters
     from stages.train.__main__ import train_cell
+    from tuition import params as parameters
 
     with contextlib.redirect_stdout(io.StringIO()):
         done, speed, model, meta = train_cell(parameters.load(), budget, name, seed)
     weights = Path("students") / parameters.cell_name(budget, name, seed)
-    from stages.train.engine import student
+    from tuition.training import student
 
     student.write(weights, done.best, meta, done.history, model)
     row = {"top1": score(Path(folder), weights), "val_top1": meta["val_top1"]}
@@ -132,8 +143,8 @@ def score(folder: Path, student: Path | None) -> float:
 
     from stages.evaluate.__main__ import predict
     from stages.evaluate.metrics import top_k
-    from stages.models import load_student, load_weights
-    from stages.train.engine.networks import make
+    from tuition.models import load_student, load_weights
+    from tuition.training.networks import make
 
     if student is None:
         made = json.loads((folder / "teacher/meta.json").read_text())

@@ -39,10 +39,13 @@ def main() -> None:
             found[method] = {
                 name: spread(list(values)) for name, values in zip(names, zip(*runs, strict=True), strict=True)
             }
-    table([
-        {"method": method, "seconds": name, **{key: figures[key] for key in ("n", "median", "min", "max")}}
-        for method, parts in found.items() for name, figures in parts.items()
-    ])  # fmt: skip
+    table(
+        [
+            {"method": method, "seconds": name, **{key: figures[key] for key in ("n", "median", "min", "max")}}
+            for method, parts in found.items()
+            for name, figures in parts.items()
+        ]
+    )
     save("overhead", __doc__.strip().splitlines()[0], vars(args), found)
 
 

@@ -14,9 +14,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="training steps a cell")
     args = parser.parse_args()
     study = {
-        **COUNTING, "study.budgets": [args.budget], "study.methods": ["kd", "ckd-mse"], "study.seeds": [0],
-        "train.steps": args.steps, "train.validate_every": args.steps,
-    }  # fmt: skip
+        **COUNTING,
+        "study.budgets": [args.budget],
+        "study.methods": ["kd", "ckd-mse"],
+        "study.seeds": [0],
+        "train.steps": args.steps,
+        "train.validate_every": args.steps,
+    }
     with home() as place:
         rows = measure(place, study, args.budget)
     table(rows)

@@ -19,8 +19,8 @@ import numpy as np
 
 from benchmarks.common import ROOT, Home, home, save, set_params, table
 from benchmarks.counting_teacher import answer as count_and_answer
-from stages.ledger import accounts
-from stages.ledger.database import open_ledger
+from tuition.ledger import accounts
+from tuition.ledger.database import open_ledger
 
 READY, GO = (
     "READY",
@@ -55,8 +55,12 @@ class Arm:
         self.folder.mkdir()
         self.bill, self.ready, self.go = (self.folder / one for one in ("bill.txt", "ready.txt", "go"))
         self.more = {
-            "TUITION_LEDGER": ledger, "BILL": str(self.bill), READY: str(self.ready), GO: str(self.go), "DELAY": str(delay),
-        }  # fmt: skip
+            "TUITION_LEDGER": ledger,
+            "BILL": str(self.bill),
+            READY: str(self.ready),
+            GO: str(self.go),
+            "DELAY": str(delay),
+        }
 
     def run(self, clones: list[Path], budget: int) -> dict[str, Any]:
         """Start `teach` in every clone, let them go together, and wait for all of them."""
@@ -103,10 +107,16 @@ class Arm:
         assert not wrong, wrong
         by_process = sorted(sum(1 for one, _ in received if one == process) for process in {one for one, _ in received})
         return {
-            "received": len(received), "distinct": len({key for _, key in received}), "billed": round(len(received) * price, 6),
-            "done": status["calls"]["done"], "owned": status["samples"], "cost": status["cost"],
-            "unknown": status["calls"]["unknown"], "refunded": status["calls"]["refunded"], "by_process": by_process,
-        }  # fmt: skip
+            "received": len(received),
+            "distinct": len({key for _, key in received}),
+            "billed": round(len(received) * price, 6),
+            "done": status["calls"]["done"],
+            "owned": status["samples"],
+            "cost": status["cost"],
+            "unknown": status["calls"]["unknown"],
+            "refunded": status["calls"]["refunded"],
+            "by_process": by_process,
+        }
 
 
 def _lines(path: Path) -> list[str]:
@@ -147,9 +157,15 @@ def main() -> None:
     args = parser.parse_args()
     found: dict[str, dict] = {}
     study = {
-        "data.source": "mnist5k", "study.budgets": [args.budget], "teacher.kind": "python", "teacher.name": "counting",
-        "teacher.function": STATEMENT, "teacher.price": args.price, "teacher.batch_size": args.batch, "teacher.canary": 1,
-    }  # fmt: skip
+        "data.source": "mnist5k",
+        "study.budgets": [args.budget],
+        "teacher.kind": "python",
+        "teacher.name": "counting",
+        "teacher.function": STATEMENT,
+        "teacher.price": args.price,
+        "teacher.batch_size": args.batch,
+        "teacher.canary": 1,
+    }
     with home() as place, _postgresql(args.postgresql) as database:
         clones = [place.clone(f"study{i}", {**study, "teach.seed": i}) for i in range(args.processes)]
         place.run(clones[0], "stages.prepare")

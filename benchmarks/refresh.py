@@ -26,10 +26,18 @@ from benchmarks.study import change
 TEST, VAL, START = 1000, 400, 400  # samples
 FIRST = 100  # calls before the first refresh
 STUDY = {
-    "data.source": "npz:digits.npz", "data.watch": "digits.npz", "study.budgets": [FIRST], "study.methods": ["kd"], "study.seeds": [0],
-    "teacher.kind": "python", "teacher.function": "benchmarks.refresh_teacher:answer", "teacher.name": "counted", "teacher.price": 0.01,
-    "refresh.inbox": "inbox", "register.name": "refreshed",
-}  # fmt: skip
+    "data.source": "npz:digits.npz",
+    "data.watch": "digits.npz",
+    "study.budgets": [FIRST],
+    "study.methods": ["kd"],
+    "study.seeds": [0],
+    "teacher.kind": "python",
+    "teacher.function": "benchmarks.refresh_teacher:answer",
+    "teacher.name": "counted",
+    "teacher.price": 0.01,
+    "refresh.inbox": "inbox",
+    "register.name": "refreshed",
+}
 
 
 def main() -> None:
@@ -75,9 +83,10 @@ def split(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     parts = zip(("test", "val", "train"), np.split(np.arange(ends[-1]), ends[:-1]), strict=True)
     arrays = {name: rows for name, rows in parts}
     np.savez(
-        folder / "digits.npz", **{f"{name}_images": images[rows] for name, rows in arrays.items()},
+        folder / "digits.npz",
+        **{f"{name}_images": images[rows] for name, rows in arrays.items()},
         **{f"{name}_labels": labels[rows] for name, rows in arrays.items()},
-    )  # fmt: skip
+    )
     return images[ends[-1] :], labels[ends[-1] :]
 
 
@@ -100,8 +109,8 @@ def periods(
     """A row a period, that of the study before the first one included (period 0)."""
     from PIL import Image
 
-    from stages.arrays import read_json
-    from stages.refresh import plan, take
+    from tuition.files import read_json
+    from tuition.intake import plan, take
 
     champion, rows = None, []
     for period in range(count + 1):
@@ -112,25 +121,40 @@ def periods(
             target.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(images[row]).save(target)
         if period:
-            stage("stages.refresh", "take")
+            stage("tuition.intake", "take")
         stage("stages.prepare")
-        stage("stages.prepare", "transfer")
+        stage("stages.transfer")
         if period:
-            stage("stages.refresh", "plan")
+            stage("tuition.intake", "plan")
         budget = one_budget()
         for name, *arguments in (
-            ("teach", budget), ("compare", budget), ("train", budget, "kd", 0), ("evaluate", budget, "kd", 0), ("register",),
-        ):  # fmt: skip
+            ("teach", budget),
+            ("compare", budget),
+            ("train", budget, "kd", 0),
+            ("evaluate", budget, "kd", 0),
+            ("register",),
+        ):
             stage(f"stages.{name}", *map(str, arguments))
         registered, planned = read_json(Path("report/registered.json")), read_json(plan.PLAN) if period else {}
         promoted = "champion" in registered["aliases"]
         champion = registered["test_top1"] if promoted else champion
-        rows.append({
-            "period": period, "arrived": len(some), "taken": read_json(take.TAKEN)["new"] if period else 0, "bought": bill() - before,
-            "allowance": allowance if period else FIRST, "waiting": planned.get("later", 0), "paid_in_all": bill(),
-            "challenger_top1": registered["test_top1"], "champion_top1": champion, "promoted": promoted,
-            "reason": registered["reason"], "ranked_by": planned.get("ranked_by"), "seconds": round(time.perf_counter() - begin, 1),
-        })  # fmt: skip
+        rows.append(
+            {
+                "period": period,
+                "arrived": len(some),
+                "taken": read_json(take.TAKEN)["new"] if period else 0,
+                "bought": bill() - before,
+                "allowance": allowance if period else FIRST,
+                "waiting": planned.get("later", 0),
+                "paid_in_all": bill(),
+                "challenger_top1": registered["test_top1"],
+                "champion_top1": champion,
+                "promoted": promoted,
+                "reason": registered["reason"],
+                "ranked_by": planned.get("ranked_by"),
+                "seconds": round(time.perf_counter() - begin, 1),
+            }
+        )
         print({key: value for key, value in rows[-1].items() if key != "reason"}, flush=True)
         a_day_passes()
     return rows
@@ -146,7 +170,7 @@ def stage(module: str, *arguments: str) -> None:
 
 
 def one_budget() -> int:
-    from stages import params
+    from tuition import params
 
     return params.load().study.budgets[0]
 

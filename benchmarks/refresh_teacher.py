@@ -24,9 +24,9 @@ answer.signals = ("logits",)
 
 @cache
 def _network() -> Any:
-    from stages.arrays import read_json
-    from stages.sections import Teacher
-    from stages.teach.teachers import checkpoint
+    from tuition.files import read_json
+    from tuition.params.teacher import Teacher
+    from tuition.teachers import checkpoint
 
     folder = Path(os.environ["TEACHER"])
     made = read_json(folder / "meta.json")

@@ -33,9 +33,21 @@ def prefect_server(environment: Mapping[str, str], port: int, ui: bool = False) 
 def mlflow_server(environment: Mapping[str, str], folder: Path, port: int) -> Iterator[None]:
     """Keeps all that it is told in `folder`; killed (kill -9) at the end of the block."""
     command = [
-        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination",
-        str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        f"sqlite:///{folder}/mlflow.db",
+        "--artifacts-destination",
+        str(folder / "artifacts"),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
     own = {key: value for key, value in environment.items() if key != "MLFLOW_TRACKING_URI"}
     with _running(command, own, folder, f"http://127.0.0.1:{port}/health"):
         yield

@@ -13,15 +13,15 @@ import torch
 
 from benchmarks.common import save, spread, table
 from benchmarks.methods import SETS, SHIPPED, VARIANTS, chosen
-from stages.compare.sets import group_weights
-from stages.params import Training
-from stages.signals import LAYERED, stored_type
-from stages.train.engine.loader import Loader
-from stages.train.engine.loop import Learner, make_fabric, make_optimizer
-from stages.train.engine.networks import make, of, shapes
-from stages.train.engine.objective import Objective
-from stages.train.methods import build, card, resolve
-from stages.train.terms.facts import Facts
+from tuition.comparisons import group_weights
+from tuition.methods import build, card, resolve
+from tuition.methods.facts import Facts
+from tuition.methods.objective import Objective
+from tuition.params import Training
+from tuition.signals import LAYERED, stored_type
+from tuition.training.loader import Loader
+from tuition.training.loop import Learner, make_fabric, make_optimizer
+from tuition.training.networks import make, of, shapes
 
 CLASSES, WIDTH, STAGES = 100, 64, ((16, 32), (32, 16), (64, 8))  # the teacher's: channels and side of each stage
 MODEL = {"channels": 3, "height": 32, "width": 32, "classes": CLASSES, "mean": [0.5] * 3, "std": [0.25] * 3, "taps": []}
@@ -30,9 +30,12 @@ MODEL = {"channels": 3, "height": 32, "width": 32, "classes": CLASSES, "mean": [
 def signal(family: str, n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Made-up values (n, …) of a family, of the shapes that a resnet for small images gives."""
     per_stage = {
-        "pooled": [(c,) for c, _ in STAGES], "energy": [(s, s) for _, s in STAGES], "map": [(c, s, s) for c, s in STAGES],
-        "gram": [(16, 32), (32, 64)], "sign": [(c // 8, s, s) for c, s in STAGES],
-    }  # fmt: skip
+        "pooled": [(c,) for c, _ in STAGES],
+        "energy": [(s, s) for _, s in STAGES],
+        "map": [(c, s, s) for c, s in STAGES],
+        "gram": [(16, 32), (32, 64)],
+        "sign": [(c // 8, s, s) for c, s in STAGES],
+    }
     if family in LAYERED:
         named = {f"{family}{i}": shape for i, shape in enumerate(per_stage[family], start=1)}
     elif family == "boundary":
@@ -73,24 +76,46 @@ def prepare(name: str, arch: str, batch_size: int) -> Any:
     if chosen_set and chosen_set["strategy"] != "in-batch":
         members = torch.from_numpy(rng.integers(0, n, (20_000, chosen_set["k"])))
     loader = Loader(
-        torch.from_numpy(images), torch.from_numpy(labels), {k: torch.from_numpy(v) for k, v in arrays.items()}, mean=MODEL["mean"],
-        std=MODEL["std"], batch_size=batch_size, crop=4, flip=True, seed=0, members=members, weights=weights,
-    )  # fmt: skip
+        torch.from_numpy(images),
+        torch.from_numpy(labels),
+        {k: torch.from_numpy(v) for k, v in arrays.items()},
+        mean=MODEL["mean"],
+        std=MODEL["std"],
+        batch_size=batch_size,
+        crop=4,
+        flip=True,
+        seed=0,
+        members=members,
+        weights=weights,
+    )
     settings = Training(steps=10_000, batch_size=batch_size, lr=1e-4)
     model: dict[str, Any] = {**MODEL, "arch": arch}
     torch.manual_seed(0)
     student = make(model)
-    mixed = {"images": torch.from_numpy(images[:500]), "logits": torch.randn(500, CLASSES), "lam": torch.rand(500),
-             "first": torch.arange(500), "second": torch.arange(500).flip(0)}  # fmt: skip
+    mixed = {
+        "images": torch.from_numpy(images[:500]),
+        "logits": torch.randn(500, CLASSES),
+        "lam": torch.rand(500),
+        "first": torch.arange(500),
+        "second": torch.arange(500).flip(0),
+    }
     objective.setup(
         Facts(
-            student=shapes(student, model, objective.maps), teacher=loader.teacher, labels=loader.labels, classes=CLASSES,
-            steps=settings.steps, per_epoch=loader.per_epoch, seed=0, pixels=torch.from_numpy(images),
+            student=shapes(student, model, objective.maps),
+            teacher=loader.teacher,
+            labels=loader.labels,
+            classes=CLASSES,
+            steps=settings.steps,
+            per_epoch=loader.per_epoch,
+            seed=0,
+            pixels=torch.from_numpy(images),
             normalise=lambda pixels: (pixels.float() / 255 - 0.5) / 0.25,
-            make_student=lambda other=None: make(of(model, other)), student_model=student,
-            constants=constants, mixed=mixed,
+            make_student=lambda other=None: make(of(model, other)),
+            student_model=student,
+            constants=constants,
+            mixed=mixed,
         )
-    )  # fmt: skip
+    )
     learner = Learner(objective.wrap(student), objective)
     return _stepper(learner, objective, loader, settings)
 
@@ -136,8 +161,15 @@ def main() -> None:
         pairs = [(base(args.steps), ours(args.steps)) for _ in range(args.pairs)]
         ratios = [ours / ce for ce, ours in pairs]
         figures[name] = spread(ratios)
-        rows.append({"method": name, "ratio": statistics.median(ratios), "min": min(ratios), "max": max(ratios),
-                     "ce_ms": 1000 * statistics.median(ce for ce, _ in pairs)})  # fmt: skip
+        rows.append(
+            {
+                "method": name,
+                "ratio": statistics.median(ratios),
+                "min": min(ratios),
+                "max": max(ratios),
+                "ce_ms": 1000 * statistics.median(ce for ce, _ in pairs),
+            }
+        )
         print(rows[-1], flush=True)
     table(rows)
     save(args.name, __doc__.strip().splitlines()[0], vars(args) | {"threads": torch.get_num_threads()}, figures)

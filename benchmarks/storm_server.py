@@ -25,21 +25,36 @@ from typing import Any
 
 import numpy as np
 
-from stages.teach.teachers.bodies import Malformed, json_object, shown
-from stages.teach.teachers.replies import Reply, Request
+from tuition.teachers.formats.bodies import Malformed, json_object, shown
+from tuition.teachers.replies import Reply, Request
 
 CLASSES = 10
 WEIGHTS = {  # of what becomes of a request, in per cent
     "well": 61.0,
     # not processed
-    "429": 3.0, "429 with Retry-After": 1.0, "503": 3.0, "500 before": 1.5, "502 before": 1.5, "closed before": 2.0,
+    "429": 3.0,
+    "429 with Retry-After": 1.0,
+    "503": 3.0,
+    "500 before": 1.5,
+    "502 before": 1.5,
+    "closed before": 2.0,
     # processed, and the answer spoilt on its way
-    "500 after": 1.5, "502 after": 1.5, "closed after": 2.0, "stalled": 1.5, "truncated": 2.0, "cut": 2.0,
+    "500 after": 1.5,
+    "502 after": 1.5,
+    "closed after": 2.0,
+    "stalled": 1.5,
+    "truncated": 2.0,
+    "cut": 2.0,
     # processed, and the answer there, in a way of its own
-    "reordered": 3.0, "twice": 3.0, "twice, late": 1.0,
+    "reordered": 3.0,
+    "twice": 3.0,
+    "twice, late": 1.0,
     # processed wrongly: this is then the answer
-    "wrong shape": 2.5, "NaN": 3.0, "other ids": 2.0, "error body": 2.0,
-}  # fmt: skip
+    "wrong shape": 2.5,
+    "NaN": 3.0,
+    "other ids": 2.0,
+    "error body": 2.0,
+}
 BEFORE = ("429", "429 with Retry-After", "503", "500 before", "502 before", "closed before")
 LATE = 0.005  # seconds until an answer comes a second time
 
@@ -199,9 +214,13 @@ async def read_request(reader: asyncio.StreamReader) -> tuple[dict[str, str], by
 
 
 async def say(
-    writer: asyncio.StreamWriter, body: bytes, status: int = 200, headers: dict[str, str] | None = None,
-    length: int | None = None, times: int = 1,
-) -> None:  # fmt: skip
+    writer: asyncio.StreamWriter,
+    body: bytes,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    length: int | None = None,
+    times: int = 1,
+) -> None:
     """Write a response, `times` in one piece; `length` is what it says of its body where that is not so."""
     lines = [f"{name}: {value}" for name, value in (headers or {}).items()]
     head = [f"HTTP/1.1 {status} Said", f"Content-Length: {len(body) if length is None else length}", *lines, "", ""]

@@ -64,8 +64,12 @@ def main() -> None:
     rows = [outcome(done, budget, name, args.seeds) for budget, name in cells]
     shown = ("budget", "method", "calls", "top1", "low", "high", "to_random", "to_random_low", "to_random_high")
     table([{key: row[key] for key in shown} for row in rows])
-    save("strategies", __doc__.strip().splitlines()[0], {"changes": dict(args.changes), "budgets": budgets, "seeds": args.seeds},
-         {"teacher_top1": teacher, "rows": rows})  # fmt: skip
+    save(
+        "strategies",
+        __doc__.strip().splitlines()[0],
+        {"changes": dict(args.changes), "budgets": budgets, "seeds": args.seeds},
+        {"teacher_top1": teacher, "rows": rows},
+    )
 
 
 def enter(place: Home, folder: Path) -> None:
@@ -79,7 +83,7 @@ def one(folder: Path, name: str, budget: int, seed: int) -> dict[str, float]:
     from stages.compare.__main__ import main as compare
     from stages.teach.__main__ import main as teach
 
-    keys = {"strategy": name, "seed": seed, "student": None, "order": None, "watch": "stages/arrays.py"} | STRATEGIES[
+    keys = {"strategy": name, "seed": seed, "student": None, "order": None, "watch": "tuition/files.py"} | STRATEGIES[
         name
     ]
     set_params(folder, {f"teach.{key}": value for key, value in keys.items()})
@@ -91,8 +95,8 @@ def one(folder: Path, name: str, budget: int, seed: int) -> dict[str, float]:
 
 def write_list(bought: set[int], seed: int) -> None:
     """The list of `then-uncertain`: what the guide was trained on, and then what it is least sure of."""
-    from stages.arrays import read_array, read_json
-    from stages.teach.order import purchase_order
+    from tuition.files import read_array, read_json
+    from tuition.selection.order import purchase_order
 
     images, labels, ids = (read_array(Path(f"data/train/{name}.npy")) for name in ("images", "labels", "ids"))
     classes = read_json(Path("data/meta.json"))["classes"]

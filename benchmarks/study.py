@@ -58,11 +58,15 @@ def main() -> None:
         report = folder / "report"
         figures = {
             "seconds": round(seconds, 1),
-            "data": {key: value for key, value in json.loads((folder / "data/meta.json").read_text()).items() if key != "classes"},
+            "data": {
+                key: value
+                for key, value in json.loads((folder / "data/meta.json").read_text()).items()
+                if key != "classes"
+            },
             "spend": [json.loads(path.read_text()) for path in sorted((folder / "spend").glob("*.json"))],
             "summary": read(report / "summary.csv"),
             "paired": read(report / "paired.csv"),
-        }  # fmt: skip
+        }
         (ROOT / "docs").mkdir(exist_ok=True)
         for kind in ("svg", "png"):
             shutil.copy(report / f"accuracy.{kind}", ROOT / "docs" / f"{args.name}.{kind}")

@@ -1,7 +1,7 @@
 """Claim: training and teaching go about as fast as bare loops of the same model over the same tensors.
 
-Training (`stages.train.engine.loop.fit`, with loading and augmentation) against forward, backward, step on batches that are already
-made. Teaching (`stages.teach.buy`, with a ledger on disk) against a bare batched loop. Blocks of both alternate in one process;
+Training (`tuition.training.loop.fit`, with loading and augmentation) against forward, backward, step on batches that are already
+made. Teaching (`tuition.purchase.buy`, with a ledger on disk) against a bare batched loop. Blocks of both alternate in one process;
 a ratio is of neighbouring blocks: ours over bare, in images a second.
 """
 
@@ -15,18 +15,18 @@ import torch
 
 from benchmarks import bare
 from benchmarks.common import save, spread, table
-from stages.arrays import content_id
-from stages.compare.sets import draw, group_weights
-from stages.ledger import accounts
-from stages.ledger.database import open_ledger
-from stages.models import build
-from stages.params import Teacher, Training
-from stages.teach.buy import buy
-from stages.teach.teachers import fingerprint
-from stages.teach.teachers.checkpoint import CheckpointTeacher
-from stages.train.engine.loader import Loader
-from stages.train.engine.loop import Learner, fit, make_fabric
-from stages.train.methods import build as build_method
+from tuition.comparisons import draw, group_weights
+from tuition.files import content_id
+from tuition.ledger import accounts
+from tuition.ledger.database import open_ledger
+from tuition.methods import build as build_method
+from tuition.models import build
+from tuition.params import Teacher, Training
+from tuition.purchase.buy import buy
+from tuition.teachers import fingerprint
+from tuition.teachers.checkpoint import CheckpointTeacher
+from tuition.training.loader import Loader
+from tuition.training.loop import Learner, fit, make_fabric
 
 CASES = {  # name: method, k of its comparisons, whether they are stored
     "ce": ("ce", 0, False),
@@ -60,11 +60,18 @@ class Case:
             torch.from_numpy(draw("random", k, 20_000, 0, logits, labels)[0]).long().to(device) if stored else None
         )
         loader = Loader(
-            torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device),
+            torch.from_numpy(images).to(device),
+            torch.from_numpy(labels).to(device),
             {"logits": torch.from_numpy(logits).to(device)} if method != "ce" else {},
-            mean=[0.5] * shape[0], std=[0.25] * shape[0], batch_size=size, crop=settings.crop, flip=settings.flip, seed=0,
-            members=members, weights=torch.from_numpy(group_weights(k)).float() if k else None,
-        )  # fmt: skip
+            mean=[0.5] * shape[0],
+            std=[0.25] * shape[0],
+            batch_size=size,
+            crop=settings.crop,
+            flip=settings.flip,
+            seed=0,
+            members=members,
+            weights=torch.from_numpy(group_weights(k)).float() if k else None,
+        )
         return cls(method, arch, shape, loader, settings)
 
     def model(self) -> torch.nn.Module:

@@ -12,12 +12,13 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows import artifact, runs, workspace
-from flows.commands import Commands
-from flows.overrides import apply
-from flows.study import run_study
-from stages import params as parameters
-from stages.errors import UserError, run
+from flows.local import lock as workspace
+from flows.local.commands import Commands
+from flows.run import artifact, runs
+from flows.run.overrides import apply
+from flows.run.study import run_study
+from tuition import params as parameters
+from tuition.errors import UserError, run
 
 
 @flow(name="distill", persist_result=False)
@@ -70,8 +71,14 @@ def distill(
 def main(argv: list[str]) -> None:
     """Check the parameters, run the flow, exit with 1 where a stage failed."""
     parser = argparse.ArgumentParser(prog="python -m flows.distill", description="Run the whole study.")
-    parser.add_argument("-S", "--set-param", action="append", default=[], metavar="section.key=value",
-                        help="change params.yaml first, as `dvc exp run -S` does")  # fmt: skip
+    parser.add_argument(
+        "-S",
+        "--set-param",
+        action="append",
+        default=[],
+        metavar="section.key=value",
+        help="change params.yaml first, as `dvc exp run -S` does",
+    )
     parser.add_argument(
         "--cell", action="append", default=[], metavar="400-kd-0", help="only this cell, and what it needs"
     )

@@ -2,7 +2,7 @@
 
     python -m flows.refresh [--inbox PLACE] [--allowance CALLS] [--strategy NAME] [-S section.key=value ...]
 
-Run twice it spends once, and killed anywhere the next run goes on: `stages/refresh/plan.py` says how.
+Run twice it spends once, and killed anywhere the next run goes on: `tuition/intake/plan.py` says how.
 """
 
 import argparse
@@ -20,14 +20,15 @@ from prefect.client.schemas import filters
 from prefect.states import Cancelled, Completed, Failed
 from pydantic import Field
 
-from flows import artifact, pipeline, runs, workspace
-from flows.commands import Commands
-from flows.overrides import apply
-from flows.study import reproduce, run_study
-from stages import params as parameters
-from stages.errors import UserError, run
+from flows.local import lock as workspace
+from flows.local.commands import Commands
+from flows.run import artifact, pipeline, runs
+from flows.run.overrides import apply
+from flows.run.study import reproduce, run_study
+from tuition import params as parameters
+from tuition.errors import UserError, run
 
-STAGE = [sys.executable, "-m", "stages.refresh"]
+STAGE = [sys.executable, "-m", "tuition.intake"]
 REPORTS = Path("refresh")  # what the commands say
 WAITING = ["Scheduled", "Late", "AwaitingConcurrencySlot"]
 
@@ -169,12 +170,21 @@ def _read(name: str) -> dict[str, Any]:
 def main(argv: list[str]) -> None:
     """Check the parameters, run the flow, exit with 1 where a step failed."""
     parser = argparse.ArgumentParser(prog="python -m flows.refresh", description="Refresh the champion once.")
-    parser.add_argument("-S", "--set-param", action="append", default=[], metavar="section.key=value",
-                        help="change params.yaml first, as `dvc exp run -S` does")  # fmt: skip
+    parser.add_argument(
+        "-S",
+        "--set-param",
+        action="append",
+        default=[],
+        metavar="section.key=value",
+        help="change params.yaml first, as `dvc exp run -S` does",
+    )
     parser.add_argument("--inbox", metavar="PLACE", help="folder or s3://bucket/prefix (refresh.inbox)")
     parser.add_argument("--allowance", type=int, metavar="CALLS", help="calls a period (refresh.allowance)")
-    parser.add_argument("--strategy", choices=["uncertain", "random", "balanced", "kcenter"],
-                        help="which new samples first (refresh.strategy)")  # fmt: skip
+    parser.add_argument(
+        "--strategy",
+        choices=["uncertain", "random", "balanced", "kcenter"],
+        help="which new samples first (refresh.strategy)",
+    )
     options = parser.parse_args(argv)
     if options.allowance is not None and options.allowance < 1:
         parser.error(f"--allowance {options.allowance}: expected 1 or more")

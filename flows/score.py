@@ -1,4 +1,4 @@
-"""A folder of images, classified by a registered model: one Prefect flow around `python -m stages.register.score`.
+"""A folder of images, classified by a registered model: one Prefect flow around `python -m tuition.registry.score`.
 
 python -m flows.score FOLDER [--model models:/<name>@champion] [--out predictions.csv]
 """
@@ -15,10 +15,10 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Cancelled, Completed, Failed
 
-from flows import runs
-from flows.commands import Commands
-from stages import params as parameters
-from stages.errors import run
+from flows.local.commands import Commands
+from flows.run import runs
+from tuition import params as parameters
+from tuition.errors import run
 
 SHOWN = 50  # rejected files that the artifact names
 
@@ -32,7 +32,9 @@ def classify(folder: str, model: str, out: str, commands: Commands) -> Any:
         last[0] = text
         logger.info(text)
 
-    status = commands.run([sys.executable, "-m", "stages.register.score", folder, "--model", model, "--out", out], line)
+    status = commands.run(
+        [sys.executable, "-m", "tuition.registry.score", folder, "--model", model, "--out", out], line
+    )
     if commands.stopped:
         return Cancelled(message="ended with the flow")
     return Failed(message=f"exit status {status}: {last[0]}") if status else Completed(message=last[0])

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from flows import api, deployments, servers, services
-from stages import params as parameters
-from stages.arrays import read_json, write_json
-from stages.errors import Unreachable, UserError, run
+from flows.services import api, deployments, processes, servers
+from tuition import params as parameters
+from tuition.errors import Unreachable, UserError, run
+from tuition.files import read_json, write_json
 
 HOME = Path(".tuition")
 RECORD = HOME / "serve.json"
@@ -39,9 +39,9 @@ def start(ports: dict[str, int]) -> None:
     params, plan = parameters.load(), deployments.read()
     with _locked():
         state = _state()
-        ours = {name: record for name, record in state["services"].items() if services.alive(record)}
+        ours = {name: record for name, record in state["services"].items() if processes.alive(record)}
         gone = [record for name, record in state["services"].items() if name not in ours]
-        services.end(gone)  # children that outlived a service of ours
+        processes.end(gone)  # children that outlived a service of ours
         state["services"] = dict(ours)
         try:
             _start(state, ports, params, plan)
@@ -50,7 +50,7 @@ def start(ports: dict[str, int]) -> None:
                 new = _new(state, ours)
                 if new:
                     print("ending what was started", file=sys.stderr)
-                services.end([state["services"].pop(name) for name in new])
+                processes.end([state["services"].pop(name) for name in new])
                 _keep(state)
             raise
     _tell(state, started=_new(state, ours))
@@ -65,7 +65,7 @@ def _start(state: State, ports: dict[str, int], params: parameters.Params, plan:
     tracking = os.environ.get("MLFLOW_TRACKING_URI") or ""
     database = tracking if tracking and not tracking.startswith("http") else f"sqlite:///{Path('mlflow.db').absolute()}"
     if "mlflow" in chosen:
-        _command([sys.executable, "-m", "stages.tracking"], {**environment, "MLFLOW_TRACKING_URI": database})
+        _command([sys.executable, "-m", "tuition.tracking"], {**environment, "MLFLOW_TRACKING_URI": database})
     commands = {"prefect": servers.prefect_server, "mlflow": lambda port: servers.mlflow_server(port, database)}
     for name in chosen:
         _launch(
@@ -109,7 +109,7 @@ def _addresses(state: State, ports: dict[str, int], plan: list[deployments.Deplo
     own |= {name: f"http://{servers.HOST}:{port}{'/api' * (name == 'prefect')}" for name, port in chosen.items()}
     state |= {name: outside.get(name, own.get(name)) for name in servers.PORTS}
     if "worker" in state["services"] and before != {name: state[name] for name in servers.PORTS}:
-        services.end([state["services"].pop("worker")])  # it knows the servers of before
+        processes.end([state["services"].pop("worker")])  # it knows the servers of before
     return chosen
 
 
@@ -117,9 +117,9 @@ def stop() -> None:
     """End the services and everything that they started; harmless where nothing runs."""
     with _locked(), _deaf():
         state = _state()
-        running = {name: services.find([record]) for name, record in state["services"].items()}
+        running = {name: processes.find([record]) for name, record in state["services"].items()}
         for name in sorted(state["services"], key=ENDING.index):
-            left = services.end([state["services"][name]])
+            left = processes.end([state["services"][name]])
             if left:
                 raise UserError(f"{name}: process {', '.join(str(process.pid) for process in left)} could not be ended")
             if name == "worker" and api.answers(f"{state['prefect']}/health"):
@@ -142,7 +142,7 @@ def status() -> bool:
         answers = name == "worker" or api.answers(f"{where}/health")
         if record is None and name != "worker":
             text = "not ours, answers" if answers else "not ours, does not answer"
-        elif record is None or not services.alive(record):
+        elif record is None or not processes.alive(record):
             text = "has ended; `make serve` starts it again"
         else:
             text = f"runs as process {record['pid']}{'' if answers else ', does not answer'}"
@@ -201,19 +201,19 @@ def _check_answers(variable: str, url: str) -> None:
 
 
 def _launch(state: State, name: str, command: list[str], environment: dict[str, str]) -> None:
-    record = state["services"][name] = services.new(state.get(name))
+    record = state["services"][name] = processes.new(state.get(name))
     _keep(state)
-    services.launch(record, command, environment, HOME / f"{name}.log")
+    processes.launch(record, command, environment, HOME / f"{name}.log")
     _keep(state)
 
 
 def _wait(name: str, state: State, condition: Any) -> None:
     record = state["services"][name]
-    came = services.until(lambda: condition() or not services.alive(record), PATIENCE)
-    if not services.alive(record) or not came:
+    came = processes.until(lambda: condition() or not processes.alive(record), PATIENCE)
+    if not processes.alive(record) or not came:
         log = HOME / f"{name}.log"
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-        what = f"does not answer after {PATIENCE:.0f} s" if services.alive(record) else "has ended"
+        what = f"does not answer after {PATIENCE:.0f} s" if processes.alive(record) else "has ended"
         raise UserError(f"{name} {what}; the end of {log}:\n{tail}")
 
 

@@ -12,15 +12,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # tests at once: a thread each, in the 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-import postgres
 import pytest
-from support import COUNTING_TEACHER, PAID, digits, write_params
+from support import COUNTING_TEACHER, PAID, digits, postgres, write_params
 
 # A shell's background jobs ignore Ctrl-C, and so would the processes whose Ctrl-C is tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-FIRST = ("tests/test_pipeline.py", "tests/train/test_devices.py", "tests/test_planted_key.py")  # the longest files
+FIRST = ("tests/test_pipeline.py", "tests/training/test_devices.py", "tests/test_planted_key.py")  # the longest files
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -49,8 +48,11 @@ def prepared(tmp_path_factory) -> Path:
     images, labels = digits(700)
     np.savez(
         folder / "digits.npz",
-        train_images=images[:600], train_labels=labels[:600], test_images=images[600:], test_labels=labels[600:],
-    )  # fmt: skip
+        train_images=images[:600],
+        train_labels=labels[:600],
+        test_images=images[600:],
+        test_labels=labels[600:],
+    )
     write_params(folder, {"data.source": f"npz:{folder}/digits.npz"})
     subprocess.run([sys.executable, "-m", "stages.prepare"], cwd=folder, check=True, capture_output=True)
     return folder

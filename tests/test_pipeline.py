@@ -22,15 +22,20 @@ class Workspace:
     def __init__(self, folder: Path, bills: Path):
         self.folder, self.settings = folder, dict(STUDY)
         ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / "stages", folder / "stages", ignore=ignored)
+        for name in ("tuition", "stages"):
+            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
         (folder / ".dvc").mkdir()
         for name in ("dvc.yaml", ".dvc/config", ".dvcignore", ".gitignore"):
             shutil.copy(ROOT / name, folder / name)
         (folder / "paid.py").write_text(COUNTING_TEACHER)
         self.environment = {
-            **os.environ, "BILL": str(bills), "PYTHONPATH": str(folder), "DVC_NO_ANALYTICS": "1", "MLFLOW_DISABLE_TELEMETRY": "true",
+            **os.environ,
+            "BILL": str(bills),
+            "PYTHONPATH": str(folder),
+            "DVC_NO_ANALYTICS": "1",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        }  # fmt: skip
+        }
         self.change()
         for command in (["git", "init", "-q"], ["git", "add", "-A"]):
             subprocess.run(command, cwd=folder, check=True)
@@ -84,7 +89,7 @@ def test_what_runs_and_what_is_paid(study, bills, tmp_path):
     study.change(methods__kd={"temperature": 2.0})
     assert set(study.repro()) == {"compare@40"} | cells("40-kd-0") | ENDS
 
-    source = study.folder / "stages/train/methods/kd.py"
+    source = study.folder / "tuition/methods/kd.py"
     source.write_text(source.read_text() + "\n# edited\n")
     ran = set(study.repro()) - ENDS
     assert {"compare@40", "train@40-kd-0"} <= ran <= {"compare@40"} | cells("40-kd-0")  # and no other method's
@@ -111,8 +116,10 @@ def test_what_runs_and_what_is_paid(study, bills, tmp_path):
     assert len(bill(tmp_path)) == len(set(bill(tmp_path))) == 80
 
     for command, shown in (
-        (["metrics", "show"], "report/metrics.json"), (["plots", "show"], "plots"), (["params", "diff"], "study.methods"),
-    ):  # fmt: skip
+        (["metrics", "show"], "report/metrics.json"),
+        (["plots", "show"], "plots"),
+        (["params", "diff"], "study.methods"),
+    ):
         assert shown in clone.dvc(*command)
 
 

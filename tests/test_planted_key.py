@@ -8,16 +8,14 @@ from pathlib import Path
 
 import pytest
 from support import ROOT, write_params
-
-sys.path.insert(0, str(Path(__file__).parent / "teach"))
-from loopback import Server, status
+from support.loopback import Server, status
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 SECRET = "s3cret-Key.with_odd~chars"
 FORMAT = """
 import json
 import numpy as np
-from stages.teach.teachers.replies import Reply, Request
+from tuition.teachers.replies import Reply, Request
 
 class Format:
     signals = ("logits",)
@@ -35,7 +33,7 @@ WRITTEN = ("dvc.lock", "mlflow.db", "ledger.db", ".prefect-home/prefect.db", ".d
 @pytest.fixture
 def study(tmp_path, prepared):
     """A repository of its own with a study whose teacher is a loopback server; (folder, environment, server)."""
-    for name in ("stages", "flows"):
+    for name in ("tuition", "stages", "flows"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / ".dvc").mkdir()
     for name in ("dvc.yaml", "prefect.toml", ".gitignore", ".dvcignore", ".dvc/config"):
@@ -45,17 +43,35 @@ def study(tmp_path, prepared):
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLFLOW_"))}
     environment = {
-        **inherited, "PREFECT_HOME": str(tmp_path / ".prefect-home"), "TUITION_LEDGER": str(tmp_path / "ledger.db"),
-        "XDG_DATA_HOME": str(tmp_path / "share"), "PLANTED": SECRET, "PREFECT_LOGGING_LEVEL": "DEBUG",
+        **inherited,
+        "PREFECT_HOME": str(tmp_path / ".prefect-home"),
+        "TUITION_LEDGER": str(tmp_path / "ledger.db"),
+        "XDG_DATA_HOME": str(tmp_path / "share"),
+        "PLANTED": SECRET,
+        "PREFECT_LOGGING_LEVEL": "DEBUG",
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-    }  # fmt: skip
+    }
     with Server() as server:
-        write_params(tmp_path, {
-            "data.source": "npz:digits.npz", "study.budgets": [40], "study.methods": ["kd"], "train.steps": 4,
-            "train.validate_every": 2, "evaluate.batch_size": 100, "teacher.kind": "http", "teacher.url": server.url,
-            "teacher.format": "wire:Format", "teacher.batch_size": 1, "teacher.api_key_env": "PLANTED",
-            "teacher.timeout": 20.0, "teacher.patience": 20.0, "teacher.max_malformed": 0.5, "teacher.canary": 1,
-        })  # fmt: skip
+        write_params(
+            tmp_path,
+            {
+                "data.source": "npz:digits.npz",
+                "study.budgets": [40],
+                "study.methods": ["kd"],
+                "train.steps": 4,
+                "train.validate_every": 2,
+                "evaluate.batch_size": 100,
+                "teacher.kind": "http",
+                "teacher.url": server.url,
+                "teacher.format": "wire:Format",
+                "teacher.batch_size": 1,
+                "teacher.api_key_env": "PLANTED",
+                "teacher.timeout": 20.0,
+                "teacher.patience": 20.0,
+                "teacher.max_malformed": 0.5,
+                "teacher.canary": 1,
+            },
+        )
         yield tmp_path, environment, server
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from support import ROOT, stage
 
-from flows import overrides
-from stages import params as parameters
-from stages import study_files
-from stages.arrays import read_json
-from stages.errors import UserError
+from flows.run import overrides
 from stages.train.__main__ import train_cell
-from stages.train.engine import student
+from tuition import params as parameters
+from tuition.errors import UserError
+from tuition.files import read_json
+from tuition.params import presets as study_files
+from tuition.training import student
 
 FILES = sorted((ROOT / "studies").glob("*.yaml"))
 PAPERS = ("2311.02253", "2407.11802", "2007.01922")
@@ -30,9 +30,14 @@ def keys(study: Path, size: str) -> set[tuple[str, ...]]:
 
 def test_the_studies_are_there():
     assert {one.stem for one in FILES} >= {
-        "ckd-main-resnet110-resnet32", "ckd-main-wrn_40_2-wrn_16_2", "ckd-main-vgg13-vgg8", "ckd-white-box", "ckd-ablations",
-        "icd", "nine-methods",
-    }  # fmt: skip
+        "ckd-main-resnet110-resnet32",
+        "ckd-main-wrn_40_2-wrn_16_2",
+        "ckd-main-vgg13-vgg8",
+        "ckd-white-box",
+        "ckd-ablations",
+        "icd",
+        "nine-methods",
+    }
 
 
 @pytest.mark.parametrize("size", study_files.SIZES)
@@ -113,12 +118,18 @@ def test_sections_are_merged_and_methods_replaced(file, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (STUDY.replace("lr:", "lrr:"), r"one\.yaml \(small\): .*train\.lrr: no such parameter\. Did you mean 'lr'\? Valid: "),
+        (
+            STUDY.replace("lr:", "lrr:"),
+            r"one\.yaml \(small\): .*train\.lrr: no such parameter\. Did you mean 'lr'\? Valid: ",
+        ),
         (STUDY.replace("  train:", "  trian:"), r"trian: no such parameter\. Did you mean 'train'\?"),
         (STUDY.replace("steps: 3", "steps: many"), r"train\.steps: found 'many'"),
-        (STUDY.replace("weight_kd: 2.0", "weight_dk: 2.0"), r"methods\.kd: 'weight_dk' is not known\. Did you mean 'weight_kd'"),
+        (
+            STUDY.replace("weight_kd: 2.0", "weight_dk: 2.0"),
+            r"methods\.kd: 'weight_dk' is not known\. Did you mean 'weight_kd'",
+        ),
         (STUDY.replace("method: ckd-mse", "method: ckd"), r"'ckd' is not known"),
-        (STUDY.replace("[kd, mine]", "[kd, fitnet]") , r"fitnet"),
+        (STUDY.replace("[kd, mine]", "[kd, fitnet]"), r"fitnet"),
         (STUDY.replace("sets: {mine", "sets: {theirs"), r"compare\.sets: 'theirs' is not known"),
         (STUDY.replace("train: {steps: 3}", "train: 3"), r"train"),
         (STUDY.replace("small:", "tiny:"), r"one\.yaml: 'tiny' is not known\. Valid: all, full, small"),
@@ -127,7 +138,7 @@ def test_sections_are_merged_and_methods_replaced(file, tmp_path):
         ("- 1", r"found list, expected the keys all, small, full"),
         ("small: {", r"one\.yaml: not valid YAML"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_study_is_told_and_params_stay(file, tmp_path, text, message):
     before = file.read_bytes()
     study = write(tmp_path, text)
@@ -160,12 +171,17 @@ def test_every_method_of_a_small_study_trains(study, workspace):
     params = study_files.use(ROOT / study, "small", Path("params.yaml"))
     overrides.apply(
         [
-            f"data.source={source}", f"transfer.source={'null' if params.transfer.source is None else source}",
-            "study.budgets=[60]", "study.seeds=[0]", "pretrain.steps=20", "pretrain.validate_every=20", "train.steps=4",
+            f"data.source={source}",
+            f"transfer.source={'null' if params.transfer.source is None else source}",
+            "study.budgets=[60]",
+            "study.seeds=[0]",
+            "pretrain.steps=20",
+            "pretrain.validate_every=20",
+            "train.steps=4",
             "train.validate_every=2",
         ]
-    )  # fmt: skip
-    for name, *argv in (("prepare", "transfer"), ("train.pretrain",), ("teach", 60), ("compare", 60)):
+    )
+    for name, *argv in (("transfer",), ("pretrain",), ("teach", 60), ("compare", 60)):
         ran = stage(name, *argv, cwd=workspace)
         assert ran.returncode == 0, ran.stderr
     params = parameters.load()

@@ -9,11 +9,11 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from stages import params as parameters
-from stages.arrays import read_array, write_array, write_json
-from stages.compare.sets import checked_weights, draw, statistics
-from stages.errors import run
-from stages.train import methods
+from tuition import methods
+from tuition import params as parameters
+from tuition.comparisons import checked_weights, draw, statistics
+from tuition.errors import run
+from tuition.files import read_array, write_array, write_json
 
 
 def main(argv: list[str]) -> None:
@@ -49,7 +49,9 @@ def main(argv: list[str]) -> None:
 
 def code(method: str) -> str:
     """The sha256 (hex) of the file of a method."""
-    return hashlib.sha256((Path(methods.__file__).parent / f"{method}.py").read_bytes()).hexdigest()
+    return hashlib.sha256(
+        (Path(methods.__file__).parent / f"{methods.module_name(method)}.py").read_bytes()
+    ).hexdigest()
 
 
 if __name__ == "__main__":

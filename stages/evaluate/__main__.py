@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from stages.arrays import read_array, read_json, write_array, write_json
-from stages.errors import UserError, run
 from stages.evaluate import metrics
 from stages.evaluate.probe import linear_probe
-from stages.evaluate.tables import write_rows
-from stages.models import load_student, signals
-from stages.models.preprocess import to_float
-from stages.params import cell_name, load
-from stages.views import Images, bought
+from tuition.errors import UserError, run
+from tuition.files import read_array, read_json, write_array, write_json
+from tuition.inputs.preprocess import to_float
+from tuition.inputs.views import Images, bought
+from tuition.models import load_student, signals
+from tuition.params import cell_name, load
+from tuition.tables import write_rows
 
 SINGLE_REPEATS = 5  # a handful is enough for a median, and costs milliseconds
 

@@ -6,14 +6,15 @@
 from pathlib import Path
 from typing import Any
 
-from stages import params as parameters
-from stages.arrays import read_json, write_json
-from stages.errors import UserError, run
-from stages.params import Params
-from stages.register import choose, evidence, history, origin, registry
-from stages.register.check import check, check_name, claim
-from stages.register.decide import decide
-from stages.tracking import reconcile, record, store
+from stages.register import choose
+from tuition import params as parameters
+from tuition.errors import UserError, run
+from tuition.files import read_json, write_json
+from tuition.params import Params
+from tuition.registry import evidence, history, origin, registry
+from tuition.registry.check import check, check_name, claim
+from tuition.registry.decide import decide
+from tuition.tracking import reconcile, record, store
 
 TARGET = Path("report/registered.json")
 
@@ -69,12 +70,22 @@ def register(params: Params, opened: store.Store, winner: dict[str, Any], done: 
     known = f"the same student is version {version.version} already, not registered again; " if found else ""
     metrics = winner["metrics"]
     return {
-        "name": name, "version": str(version.version), "alias": aliases[0], "aliases": aliases, "cell": cell,
-        "weights_sha256": weights, "reason": f"{known}{aliases[0]}: {verdict['reason']}", "verdict": verdict,
-        "val_top1": metrics["val_top1"], "test_top1": metrics["top1"],
-        "calls": winner["calls"], "cost": winner["cost"],
-        "run_id": version.run_id, "study_run_id": done["parent"], "experiment_id": opened.experiment,
-    }  # fmt: skip
+        "name": name,
+        "version": str(version.version),
+        "alias": aliases[0],
+        "aliases": aliases,
+        "cell": cell,
+        "weights_sha256": weights,
+        "reason": f"{known}{aliases[0]}: {verdict['reason']}",
+        "verdict": verdict,
+        "val_top1": metrics["val_top1"],
+        "test_top1": metrics["top1"],
+        "calls": winner["calls"],
+        "cost": winner["cost"],
+        "run_id": version.run_id,
+        "study_run_id": done["parent"],
+        "experiment_id": opened.experiment,
+    }
 
 
 if __name__ == "__main__":

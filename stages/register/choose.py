@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from stages.arrays import read_json
-from stages.errors import UserError
-from stages.params import Params, cell_name
+from tuition.errors import UserError
+from tuition.files import read_json
+from tuition.params import Params, cell_name
 
 
 def best(params: Params) -> dict[str, Any]:
@@ -23,10 +23,17 @@ def best(params: Params) -> dict[str, Any]:
             missing.append(name)
             continue
         spend = read_json(Path("outputs", str(budget), "spend.json"))
-        cells.append({
-            "cell": name, "budget": budget, "method": method, "seed": seed,
-            "calls": spend["calls"], "cost": spend["cost"], "metrics": read_json(path),
-        })  # fmt: skip
+        cells.append(
+            {
+                "cell": name,
+                "budget": budget,
+                "method": method,
+                "seed": seed,
+                "calls": spend["calls"],
+                "cost": spend["cost"],
+                "metrics": read_json(path),
+            }
+        )
     if missing:
         shown = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
         raise UserError(f"results/: no metrics.json for {shown} ({len(missing)} cells); `dvc repro` makes them")

@@ -7,11 +7,11 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from stages.arrays import atomic, write_json
-from stages.errors import run
-from stages.evaluate.tables import write_rows
-from stages.params import load
 from stages.report import pictures, study, text
+from tuition.errors import run
+from tuition.files import atomic, write_json
+from tuition.params import load
+from tuition.tables import write_rows
 
 FOLDER = Path("report")
 

@@ -10,8 +10,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stages.arrays import atomic
 from stages.report.text import mirrored
+from tuition.files import atomic
 
 # Okabe and Ito's palette (2008), told apart with every common colour blindness; markers repeat the distinction in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -68,8 +68,15 @@ def accuracy(study: dict[str, Any], summary: list[Row]) -> Figure:
             for row in rows:
                 values = [100 * study["metrics"][row["budget"], method, s]["top1"] for s in study["seeds"]]
                 if len(values) > 1:
-                    axes.plot([beside[row["budget"]]] * len(values), values, _marker(index), ms=4,
-                              color=COLOURS[index % len(COLOURS)], alpha=0.35, mew=0)  # fmt: skip
+                    axes.plot(
+                        [beside[row["budget"]]] * len(values),
+                        values,
+                        _marker(index),
+                        ms=4,
+                        color=COLOURS[index % len(COLOURS)],
+                        alpha=0.35,
+                        mew=0,
+                    )
             points = [(at[r["budget"]], 100 * r["top1"], 100 * r["low"], 100 * r["high"]) for r in rows]
             _points(axes, points, index, method if len(calls) > 1 else None)
         known = study["teacher"].get("val_top1")
@@ -149,8 +156,19 @@ def _points(axes: Axes, points: list[tuple[float, float, float, float]], index: 
     """The means joined by a line; a hollow marker where there is no interval."""
     colour, marker = COLOURS[index % len(COLOURS)], _marker(index)
     fill = "white" if any(isnan(p[2]) for p in points) else colour
-    axes.plot([p[0] for p in points], [p[1] for p in points], color=colour, marker=marker, ms=6.5, lw=1.8, mec=colour,
-              mfc=fill, mew=1.4, label=label, zorder=3)  # fmt: skip
+    axes.plot(
+        [p[0] for p in points],
+        [p[1] for p in points],
+        color=colour,
+        marker=marker,
+        ms=6.5,
+        lw=1.8,
+        mec=colour,
+        mfc=fill,
+        mew=1.4,
+        label=label,
+        zorder=3,
+    )
     for x, _, low, high in points:
         if not isnan(low):
             axes.plot([x, x], [low, high], color=colour, lw=1.4, marker="_", ms=7, zorder=2)

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from stages.arrays import read_array, read_json
-from stages.errors import UserError
-from stages.params import Params, cell_name
+from tuition.errors import UserError
+from tuition.files import read_array, read_json
+from tuition.params import Params, cell_name
 
 BASELINES = ("ce", "kd")
 LEVEL = 0.95
@@ -22,10 +22,26 @@ Key = tuple[int, str, int]
 Row = dict[str, Any]
 
 CELL_COLUMNS = [
-    "budget", "method", "seed", "top1", "top5", "nll", "ece", "brier", "agreement_with_teacher", "top1_recentred",
-    "macro_recall", "worst_class_recall", "map_euclidean", "map_cosine", "val_top1", "val_nll", "parameters", "size_bytes",
+    "budget",
+    "method",
+    "seed",
+    "top1",
+    "top5",
+    "nll",
+    "ece",
+    "brier",
+    "agreement_with_teacher",
+    "top1_recentred",
+    "macro_recall",
+    "worst_class_recall",
+    "map_euclidean",
+    "map_cosine",
+    "val_top1",
+    "val_nll",
+    "parameters",
+    "size_bytes",
     "n_test",
-]  # fmt: skip
+]
 TRANSFER_COLUMNS = ["transfer_top1", "transfer_l2"]  # of cells.csv where there is a transfer.source
 SUMMARY_COLUMNS = ["budget", "method", "n", "calls", "top1", "sd", "low", "high", "nll", "ece", "agreement", "cost"]
 PAIRED_COLUMNS = ["budget", "method", "baseline", "n", "difference", "low", "high", "p", "wins", "losses"]
@@ -76,15 +92,23 @@ def summary_rows(study: dict[str, Any]) -> list[Row]:
     for budget in study["budgets"]:
         for method in study["methods"]:
             top1, low, high, sd = interval(_over_seeds(study, budget, method, "top1"))
-            rows.append({
-                "budget": budget, "method": method, "n": len(study["seeds"]), "calls": study["spend"][budget]["calls"],
-                "top1": top1, "sd": sd, "low": low, "high": high,
-                "nll": _mean(_over_seeds(study, budget, method, "nll")),
-                "ece": _mean(_over_seeds(study, budget, method, "ece")),
-                "agreement": _mean(_over_seeds(study, budget, method, "agreement_with_teacher")),
-                "cost": study["spend"][budget]["cost"],
-                "transfer_top1": _mean(_over_seeds(study, budget, method, "transfer_top1")),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "budget": budget,
+                    "method": method,
+                    "n": len(study["seeds"]),
+                    "calls": study["spend"][budget]["calls"],
+                    "top1": top1,
+                    "sd": sd,
+                    "low": low,
+                    "high": high,
+                    "nll": _mean(_over_seeds(study, budget, method, "nll")),
+                    "ece": _mean(_over_seeds(study, budget, method, "ece")),
+                    "agreement": _mean(_over_seeds(study, budget, method, "agreement_with_teacher")),
+                    "cost": study["spend"][budget]["cost"],
+                    "transfer_top1": _mean(_over_seeds(study, budget, method, "transfer_top1")),
+                }
+            )
     return rows
 
 
@@ -102,10 +126,21 @@ def paired_rows(study: dict[str, Any]) -> list[Row]:
                 singles = [100 * (x - y) for x, y in zip(a, b, strict=True)]
                 mean, low, high, _ = interval(singles)
                 wins, losses = discordant(study, budget, method, baseline)
-                rows.append({
-                    "budget": budget, "method": method, "baseline": baseline, "n": len(singles), "difference": mean,
-                    "low": low, "high": high, "p": p_value(singles), "wins": wins, "losses": losses, "singles": singles,
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "budget": budget,
+                        "method": method,
+                        "baseline": baseline,
+                        "n": len(singles),
+                        "difference": mean,
+                        "low": low,
+                        "high": high,
+                        "p": p_value(singles),
+                        "wins": wins,
+                        "losses": losses,
+                        "singles": singles,
+                    }
+                )
     return rows
 
 
@@ -117,8 +152,16 @@ def needed_rows(study: dict[str, Any], summary: list[Row]) -> list[Row]:
         calls, target = curve[baseline][-1]
         for method in study["methods"]:
             relation, needed = calls_needed(curve[method], target)
-            rows.append({"baseline": baseline, "baseline_calls": calls, "target": target, "method": method,
-                         "relation": relation, "calls": needed})  # fmt: skip
+            rows.append(
+                {
+                    "baseline": baseline,
+                    "baseline_calls": calls,
+                    "target": target,
+                    "method": method,
+                    "relation": relation,
+                    "calls": needed,
+                }
+            )
     return rows
 
 
@@ -179,8 +222,10 @@ def _right(cell: Key, labels: np.ndarray) -> np.ndarray:
         raise UserError(f"{folder}/logits.npy: {len(logits)} rows for {len(labels)} test labels; run `dvc repro`")
     right = logits.argmax(axis=1) == labels
     if abs(right.mean() - figures["top1"]) > 1e-9:
-        raise UserError(f"{folder}: logits.npy gives top1 {right.mean():.6f}, metrics.json says {figures['top1']:.6f}; "
-                        f"they are of different runs; run `dvc repro`")  # fmt: skip
+        raise UserError(
+            f"{folder}: logits.npy gives top1 {right.mean():.6f}, metrics.json says {figures['top1']:.6f}; "
+            f"they are of different runs; run `dvc repro`"
+        )
     return right
 
 

@@ -3,9 +3,9 @@
 from math import isnan
 from typing import Any
 
-from stages.params import Params
-from stages.report.spend import BESIDE, parts, total
 from stages.report.study import BASELINES
+from tuition.params import Params
+from tuition.purchase.spend import BESIDE, parts, total
 
 Row = dict[str, Any]
 FEW = 5  # seeds below which the interval is mostly the t-distribution's tail
@@ -211,12 +211,14 @@ def _reading(study: dict[str, Any], paired: list[Row]) -> str:
 
 
 def _further(params: Params) -> str:
-    return "\n".join([
-        "- `mlflow ui --backend-store-uri sqlite:///mlflow.db`: every cell's parameters, curves and metrics.",
-        "- `dvc metrics show`, `dvc plots show`: the same figures by file; `dvc metrics diff` against another commit.",
-        f"- `models:/{params.registry.name}@challenger`: the student chosen by validation.",
-        "- `cells.csv`, `summary.csv`, `paired.csv`, `curve.csv` beside this file: the numbers behind it.",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "- `mlflow ui --backend-store-uri sqlite:///mlflow.db`: every cell's parameters, curves and metrics.",
+            "- `dvc metrics show`, `dvc plots show`: the same figures by file; `dvc metrics diff` against another commit.",
+            f"- `models:/{params.registry.name}@challenger`: the student chosen by validation.",
+            "- `cells.csv`, `summary.csv`, `paired.csv`, `curve.csv` beside this file: the numbers behind it.",
+        ]
+    )
 
 
 def _parameters(study: dict[str, Any]) -> str:

@@ -11,19 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from stages import params as parameters
-from stages.arrays import read_array, read_json, write_array, write_json
-from stages.errors import UserError, run
-from stages.ledger import accounts, exports, owned
-from stages.ledger.database import open_ledger
-from stages.preflight import check_methods, check_shapes, check_student
-from stages.signals import ROUNDING, stored_type
-from stages.teach import drift, mixed, several, views
-from stages.teach.account import Account, open_account
-from stages.teach.order import purchase_order
-from stages.teach.purchase import check, own, own_in_rounds
-from stages.teach.several import Bought
-from stages.views import Images
+from tuition import params as parameters
+from tuition.errors import UserError, run
+from tuition.files import read_array, read_json, write_array, write_json
+from tuition.inputs.views import Images
+from tuition.ledger import accounts, exports, owned
+from tuition.ledger.database import open_ledger
+from tuition.methods.preflight import check_methods, check_shapes, check_student
+from tuition.purchase import mixed, several, views
+from tuition.purchase import recheck as drift
+from tuition.purchase.account import Account, open_account
+from tuition.purchase.purchase import check, own, own_in_rounds
+from tuition.purchase.several import Bought
+from tuition.selection.order import purchase_order
+from tuition.signals import ROUNDING, stored_type
 
 
 def main(argv: list[str]) -> None:
@@ -38,9 +39,15 @@ def main(argv: list[str]) -> None:
     if number > 1:
         views.check(number, size, params.teach.crop, params.teach.flip)
     order = purchase_order(
-        params.teach.strategy, ids, labels, params.teach.seed,
-        images=images, classes=facts["classes"], limit=-(-budget // number), guide=params.teach.guide,
-    )  # fmt: skip
+        params.teach.strategy,
+        ids,
+        labels,
+        params.teach.seed,
+        images=images,
+        classes=facts["classes"],
+        limit=-(-budget // number),
+        guide=params.teach.guide,
+    )
     if not 1 <= budget <= len(order) * number:
         each = f", each bought in {number} views (teach.views)" if number > 1 else ""
         raise UserError(
@@ -55,8 +62,15 @@ def main(argv: list[str]) -> None:
 
     recheck = params.teacher.recheck
     asks, positions, drawn_views = views.plan(
-        order, ids, drift.samples_for(budget, recheck), number, size, params.teach.crop, params.teach.flip, params.teach.seed
-    )  # fmt: skip
+        order,
+        ids,
+        drift.samples_for(budget, recheck),
+        number,
+        size,
+        params.teach.crop,
+        params.teach.flip,
+        params.teach.seed,
+    )
     place, bought = {one: row for row, one in enumerate(asks)}, Images(images, positions, drawn_views)
     drawn = mixed.draw(order, ids, budget if params.teach.mixed and budget > 1 else 0, params.teach.seed)
     blends = mixed.mix(images[drawn[0]], images[drawn[1]], drawn[2])

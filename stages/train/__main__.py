@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from stages import params as parameters
-from stages.arrays import read_array, read_json, write_json
-from stages.errors import UserError, run
-from stages.signals import arrays_of
-from stages.train.engine import processes, student
-from stages.train.engine.loop import Progress as Trained
-from stages.train.engine.loop import Row
-from stages.train.engine.run import describe, read_split, train
-from stages.train.methods import build, card, resolve
-from stages.views import FILE as VIEWS
-from stages.views import bought as images_of
+from tuition import params as parameters
+from tuition.errors import UserError, run
+from tuition.files import read_array, read_json, write_json
+from tuition.inputs.views import FILE as VIEWS
+from tuition.inputs.views import bought as images_of
+from tuition.methods import build, card, resolve
+from tuition.signals import arrays_of
+from tuition.training import processes, student
+from tuition.training.loop import Progress as Trained
+from tuition.training.loop import Row
+from tuition.training.run import describe, read_split, train
 
 
 def main(argv: list[str]) -> None:
@@ -28,7 +28,7 @@ def main(argv: list[str]) -> None:
     if processes.rank():
         train_cell(params, budget, name, seed)
         return
-    from stages.tracking import Live  # imports no MLflow until a run has lasted a while
+    from tuition.tracking import Live  # imports no MLflow until a run has lasted a while
 
     live = Live(params, budget, name, seed)
     try:
@@ -62,18 +62,37 @@ def train_cell(
     members, weights = _groups(name, about.compares, compared, groups)
     model = describe(params.student.arch, images, params.student.taps)
     done, speed = train(
-        parameters.cell_name(budget, name, seed), model, objective, params.train, seed,
-        images=seen[: len(positions)], labels=labels[positions], augment=not seen.of_views,
-        teacher=teacher, members=members, weights=weights, constants=constants, mixed=mixed, others=others, present=present,
-        identity=[name, section], on_row=on_row,
-    )  # fmt: skip
+        parameters.cell_name(budget, name, seed),
+        model,
+        objective,
+        params.train,
+        seed,
+        images=seen[: len(positions)],
+        labels=labels[positions],
+        augment=not seen.of_views,
+        teacher=teacher,
+        members=members,
+        weights=weights,
+        constants=constants,
+        mixed=mixed,
+        others=others,
+        present=present,
+        identity=[name, section],
+        on_row=on_row,
+    )
     best = done.history[[row["step"] for row in done.history].index(done.best_step)]
     meta = {
-        "budget": budget, "method": name, "seed": seed, "samples": len(positions), "comparisons": groups,
+        "budget": budget,
+        "method": name,
+        "seed": seed,
+        "samples": len(positions),
+        "comparisons": groups,
         "augmentation": "views as bought" if seen.of_views else "random",
         "settings": {"train": params.train.model_dump(), "student": params.student.model_dump(), name: section or {}},
-        "best_step": done.best_step, "val_top1": best["val_top1"], "val_loss": best["val_loss"],
-    }  # fmt: skip
+        "best_step": done.best_step,
+        "val_top1": best["val_top1"],
+        "val_loss": best["val_loss"],
+    }
     return done, speed, model, meta
 
 

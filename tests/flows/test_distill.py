@@ -7,10 +7,10 @@ import sys
 
 import pytest
 from support import ROOT, bill
-from workspaces import DVC, distill, make_workspace, prefect_server
+from support.workspaces import DVC, distill, make_workspace, prefect_server
 
-from flows import artifact, pipeline
-from stages.errors import UserError
+from flows.run import artifact, pipeline
+from tuition.errors import UserError
 
 ARTIFACT = """
 from prefect.client.orchestration import get_client
@@ -32,7 +32,7 @@ def study(tmp_path_factory, prepared):
 def broken(study):
     """A study whose `kd` breaks as soon as it trains, run once."""
     folder, environment = study
-    method = folder / "stages/train/methods/kd.py"
+    method = folder / "tuition/methods/kd.py"
     sound = method.read_text()
     method.write_text(
         sound.replace("def forward(", "def forward(self, *_):\n        raise RuntimeError('chalk')\n\n    def was(")
@@ -74,13 +74,26 @@ def test_the_order_is_read_from_dvc():
 
 
 def test_a_cell_is_one_task_and_every_other_stage_its_own():
-    upstream = {"teach@4": set(), "train@4-kd-0": {"teach@4"}, "evaluate@4-kd-0": {"teach@4", "train@4-kd-0"},
-                "evaluate@4-ce-0": set(), "report": {"evaluate@4-kd-0", "evaluate@4-ce-0"}}  # fmt: skip
+    upstream = {
+        "teach@4": set(),
+        "train@4-kd-0": {"teach@4"},
+        "evaluate@4-kd-0": {"teach@4", "train@4-kd-0"},
+        "evaluate@4-ce-0": set(),
+        "report": {"evaluate@4-kd-0", "evaluate@4-ce-0"},
+    }
     stages, needs = pipeline.tasks(upstream)
-    assert stages == {"teach@4": ["teach@4"], "cell 4-kd-0": ["train@4-kd-0", "evaluate@4-kd-0"],
-                      "cell 4-ce-0": ["evaluate@4-ce-0"], "report": ["report"]}  # fmt: skip
-    assert needs == {"teach@4": set(), "cell 4-kd-0": {"teach@4"}, "cell 4-ce-0": set(),
-                     "report": {"cell 4-kd-0", "cell 4-ce-0"}}  # fmt: skip
+    assert stages == {
+        "teach@4": ["teach@4"],
+        "cell 4-kd-0": ["train@4-kd-0", "evaluate@4-kd-0"],
+        "cell 4-ce-0": ["evaluate@4-ce-0"],
+        "report": ["report"],
+    }
+    assert needs == {
+        "teach@4": set(),
+        "cell 4-kd-0": {"teach@4"},
+        "cell 4-ce-0": set(),
+        "report": {"cell 4-kd-0", "cell 4-ce-0"},
+    }
 
 
 def test_the_artifact_is_the_table_the_picture_and_the_spend(tmp_path, monkeypatch):
@@ -119,8 +132,13 @@ def test_links_lead_to_a_server_and_never_show_a_password(tmp_path, monkeypatch,
 
 
 def test_only_some_cells_and_what_they_need():
-    upstream = {"prepare": set(), "train@4-kd-0": {"prepare"}, "evaluate@4-kd-0": {"train@4-kd-0"}, "evaluate@4-ce-0": {"prepare"},
-                "report": {"evaluate@4-kd-0"}}  # fmt: skip
+    upstream = {
+        "prepare": set(),
+        "train@4-kd-0": {"prepare"},
+        "evaluate@4-kd-0": {"train@4-kd-0"},
+        "evaluate@4-ce-0": {"prepare"},
+        "report": {"evaluate@4-kd-0"},
+    }
     assert list(pipeline.only(upstream, ["4-kd-0"])) == ["prepare", "train@4-kd-0", "evaluate@4-kd-0"]
     with pytest.raises(UserError, match=r"cells: 4-kd-1: not in the study\. Valid: 4-ce-0, 4-kd-0"):
         pipeline.only(upstream, ["4-kd-1"])

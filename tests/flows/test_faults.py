@@ -8,10 +8,11 @@ import sys
 import psutil
 import pytest
 from support import bill
-from workspaces import DVC, below, distill, make_workspace, start_flow, wait_for
+from support.workspaces import DVC, below, distill, make_workspace, start_flow, wait_for
 
-from flows import runs, workspace
-from stages.errors import UserError
+from flows.local import lock as workspace
+from flows.run import runs
+from tuition.errors import UserError
 
 
 @pytest.mark.slow

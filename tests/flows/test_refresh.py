@@ -15,7 +15,7 @@ import psutil
 import pytest
 from PIL import Image
 from support import bill, digits
-from workspaces import DVC, below, make_workspace, prefect_server, wait_for
+from support.workspaces import DVC, below, make_workspace, prefect_server, wait_for
 
 from flows.refresh import told
 
@@ -67,9 +67,14 @@ def server(tmp_path_factory, prepared):
     """A workspace with an inbox of 30 digits and an allowance of 12, and a Prefect server."""
     folder = tmp_path_factory.mktemp("refresh")
     changes = {
-        "study.methods": ["kd"], "refresh.inbox": "inbox", "refresh.allowance": 12, "refresh.strategy": "balanced",
-        "teacher.batch_size": 2, "teacher.canary": 2, "flows.retries": 0,
-    }  # fmt: skip
+        "study.methods": ["kd"],
+        "refresh.inbox": "inbox",
+        "refresh.allowance": 12,
+        "refresh.strategy": "balanced",
+        "teacher.batch_size": 2,
+        "teacher.canary": 2,
+        "flows.retries": 0,
+    }
     environment = make_workspace(folder, prepared, changes)
     fill(folder, 0, 30)
     with prefect_server(folder, environment) as url:
@@ -211,9 +216,20 @@ def test_missed_periods_do_not_pile_up(refreshed):
 
 def outcome(**changes: Any) -> dict[str, Any]:
     return {
-        "taken": 0, "duplicates": 3, "rejected": 1, "bought": 0, "spent": 5, "allowance": 9, "every": "week", "later": 0, "ranked_by": "x",
-        "champion_before": "2", "champion": "2", "verdict": "not better", **changes,
-    }  # fmt: skip
+        "taken": 0,
+        "duplicates": 3,
+        "rejected": 1,
+        "bought": 0,
+        "spent": 5,
+        "allowance": 9,
+        "every": "week",
+        "later": 0,
+        "ranked_by": "x",
+        "champion_before": "2",
+        "champion": "2",
+        "verdict": "not better",
+        **changes,
+    }
 
 
 def test_what_it_says():

@@ -9,8 +9,6 @@ import pytest
 from PIL import Image
 from support import ROOT
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tracking"))
-
 ARTIFACT = """
 from prefect.client.orchestration import get_client
 with get_client(sync_client=True) as client:
@@ -25,7 +23,7 @@ def run(folder: Path, environment: dict[str, str], *arguments: str) -> subproces
 
 @pytest.mark.slow
 def test_a_folder_is_classified_as_a_flow(tmp_path: Path) -> None:
-    from small_study import TEST, digits, make_study, write_cell
+    from support.small_study import TEST, digits, make_study, write_cell
 
     make_study(tmp_path, methods=("ce",))
     write_cell(tmp_path, 100, "ce", 0, steps=20)

@@ -11,11 +11,11 @@ import urllib.request
 
 import psutil
 import pytest
-from serving import Workspace, elsewhere, wait_for
 from support import bill
-from workspaces import free_port
+from support.serving import Workspace, elsewhere, wait_for
+from support.workspaces import free_port
 
-from stages.errors import Unreachable
+from tuition.errors import Unreachable
 
 SERVICES = {"prefect", "mlflow", "worker"}
 
@@ -42,16 +42,22 @@ def serving(tmp_path_factory, prepared):
 
 def prefect(folder, exported, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "prefect", *arguments], cwd=folder, env=elsewhere(folder) | exported, capture_output=True,
-        text=True, timeout=500,
-    )  # fmt: skip
+        [sys.executable, "-m", "prefect", *arguments],
+        cwd=folder,
+        env=elsewhere(folder) | exported,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
 
 
 def asked(exported, method: str, path: str, body=None):
     request = urllib.request.Request(
-        exported["PREFECT_API_URL"] + path, None if body is None else json.dumps(body).encode(),
-        {"Content-Type": "application/json"}, method=method,
-    )  # fmt: skip
+        exported["PREFECT_API_URL"] + path,
+        None if body is None else json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+        method=method,
+    )
     with urllib.request.urlopen(request, timeout=60) as answer:
         return json.loads(answer.read())
 
@@ -119,9 +125,13 @@ def test_a_run_from_another_shell(serving, tmp_path):
         f"sqlite:///{made.folder}/mlflow.db",
     ):  # with the server and without it
         found = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300,
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
             env=elsewhere(tmp_path) | {"MLFLOW_TRACKING_URI": uri},
-        )  # fmt: skip
+        )
         assert found.returncode == 0, found.stderr
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from stages.ledger import accounts, blocks, calls, owned
-from stages.ledger.calls import Answer
-from stages.ledger.database import LedgerError, open_ledger
-from stages.ledger.schema import calls as table
-from stages.ledger.schema import parts
+from tuition.ledger import accounts, blocks, calls, owned
+from tuition.ledger.calls import Answer
+from tuition.ledger.database import LedgerError, open_ledger
+from tuition.ledger.schema import calls as table
+from tuition.ledger.schema import parts
 
 pytestmark = pytest.mark.usefixtures("new_place")  # on SQLite and on PostgreSQL
 
@@ -42,10 +42,16 @@ def stored(ledger) -> list[tuple]:
 
 
 KINDS = [
-    np.float32(1.5), np.arange(3, dtype=np.float16), np.arange(12, dtype=np.uint8).reshape(3, 4), np.zeros((0,), np.float32),
-    np.arange(8, dtype=np.float64).reshape(2, 2, 2), np.array([True, False]), np.arange(6, dtype=">i4"),
-    np.arange(20, dtype=np.float32)[::2], np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3)),
-]  # fmt: skip
+    np.float32(1.5),
+    np.arange(3, dtype=np.float16),
+    np.arange(12, dtype=np.uint8).reshape(3, 4),
+    np.zeros((0,), np.float32),
+    np.arange(8, dtype=np.float64).reshape(2, 2, 2),
+    np.array([True, False]),
+    np.arange(6, dtype=">i4"),
+    np.arange(20, dtype=np.float32)[::2],
+    np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3)),
+]
 
 
 @pytest.mark.parametrize("value", KINDS, ids=lambda one: f"{one.dtype}{one.shape}")
@@ -63,9 +69,13 @@ def test_outputs_that_are_alike_lie_together_and_others_apart(ledger):
     rng = np.random.default_rng(0)
     small, half = (rng.normal(size=10).astype(np.float32) for _ in range(2))
     outputs = [
-        {"logits": small, "embedding": half.astype(np.float16)}, {"logits": half}, {"logits": small.astype(np.float16)},
-        {"embedding": small.astype(np.float16), "logits": half}, {"logits": small[:3]}, {"logits": small},
-    ]  # fmt: skip
+        {"logits": small, "embedding": half.astype(np.float16)},
+        {"logits": half},
+        {"logits": small.astype(np.float16)},
+        {"embedding": small.astype(np.float16), "logits": half},
+        {"logits": small[:3]},
+        {"logits": small},
+    ]
     id = own(ledger, outputs)
     assert len({(name, type) for name, type, _, _ in stored(ledger)}) == 4
     assert len(stored(ledger)) == 7  # five kinds of answers; two orders of the same signals are two
@@ -125,7 +135,9 @@ def flip(at):
 @pytest.mark.parametrize(
     ("change", "number"),
     [
-        (flip(0), 1), (flip(8 * 40 - 1), 1), (lambda payload, sums, type: (payload, b"\0" * 8 + sums[8:], type), 1),
+        (flip(0), 1),
+        (flip(8 * 40 - 1), 1),
+        (lambda payload, sums, type: (payload, b"\0" * 8 + sums[8:], type), 1),
         (lambda payload, sums, type: (payload[: 40 * 5], sums, type), 3),
         (lambda payload, sums, type: (payload[: 40 * 5 + 3], sums, type), 3),
         (lambda payload, sums, type: (payload, sums[:-3], type), 1),
@@ -136,7 +148,7 @@ def flip(at):
         (lambda payload, sums, type: (payload, sums, "flo"), 8),
         (lambda payload, sums, type: (payload, sums, "float32[999999999999999999999]"), 8),
     ],
-)  # fmt: skip
+)
 def test_damage_is_found_to_the_output(ledger, change, number):
     values = np.random.default_rng(0).normal(size=(8, 10)).astype(np.float32)
     id = own(ledger, [{"logits": one, "embedding": one[:3]} for one in values])

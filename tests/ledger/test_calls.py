@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages.ledger import accounts, calls, owned
-from stages.ledger.calls import Answer, CapReached
-from stages.ledger.database import open_ledger
-from stages.ledger.schema import parts
-from stages.ledger.spending import Bound, Caps
+from tuition.ledger import accounts, calls, owned
+from tuition.ledger.calls import Answer, CapReached
+from tuition.ledger.database import open_ledger
+from tuition.ledger.schema import parts
+from tuition.ledger.spending import Bound, Caps
 
 pytestmark = pytest.mark.usefixtures("new_place")  # on SQLite and on PostgreSQL
 
@@ -115,8 +115,8 @@ def test_a_damaged_output_is_found_by_its_checksum(ledger):
 DIES = textwrap.dedent(
     """
     import os, signal, sys
-    from stages.ledger import accounts, calls
-    from stages.ledger.database import open_ledger
+    from tuition.ledger import accounts, calls
+    from tuition.ledger.database import open_ledger
     ledger = open_ledger()
     id = accounts.open_account(ledger, "ab" * 32, "teacher", {"kind": "test"}, None)
     run = calls.start_run(ledger, id, 20)
@@ -184,10 +184,10 @@ BUYER = textwrap.dedent(
     """
     import random, sys, time
     import numpy as np
-    from stages.ledger import accounts, calls
-    from stages.ledger.calls import Answer, CapReached
-    from stages.ledger.database import open_ledger
-    from stages.ledger.spending import Bound, Caps
+    from tuition.ledger import accounts, calls
+    from tuition.ledger.calls import Answer, CapReached
+    from tuition.ledger.database import open_ledger
+    from tuition.ledger.spending import Bound, Caps
     ledger = open_ledger()
     id = accounts.open_account(ledger, "ab" * 32, "teacher", {"kind": "test"}, Caps(Bound(calls=50)))
     run = calls.start_run(ledger, id, 1000)

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.ledger import accounts, calls, database, schema
-from stages.ledger.database import LedgerError, open_ledger
+from tuition.ledger import accounts, calls, database, schema
+from tuition.ledger.database import LedgerError, open_ledger
 
 
 @pytest.fixture
@@ -79,8 +79,8 @@ FILLS = textwrap.dedent(
     """
     import resource, sys
     import numpy as np
-    from stages.ledger import accounts, calls
-    from stages.ledger.database import LedgerError, open_ledger
+    from tuition.ledger import accounts, calls
+    from tuition.ledger.database import LedgerError, open_ledger
     ledger = open_ledger()
     id = accounts.open_account(ledger, "cd" * 32, "t", {}, None)
     run = calls.start_run(ledger, id, 10_000)

@@ -9,8 +9,8 @@ import textwrap
 import pytest
 import sqlalchemy as sa
 
-from stages.ledger import accounts, calls, database, migrations, postgres, schema
-from stages.ledger.database import LedgerError, LedgerWaits, open_ledger
+from tuition.ledger import accounts, calls, database, migrations, postgres, schema
+from tuition.ledger.database import LedgerError, LedgerWaits, open_ledger
 
 pytestmark = pytest.mark.usefixtures("new_place")  # on SQLite and on PostgreSQL
 
@@ -33,10 +33,13 @@ def together(program, *arguments, n=8):
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", program, str(i), *map(str, arguments)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for i in range(n)
-    ]  # fmt: skip
+    ]
     try:
         for process in processes:  # all of them have imported what they need: now
             assert process.stdout is not None
@@ -57,8 +60,8 @@ def together(program, *arguments, n=8):
 OPENS = textwrap.dedent(
     """
     import sys
-    from stages.ledger import accounts
-    from stages.ledger.database import open_ledger
+    from tuition.ledger import accounts
+    from tuition.ledger.database import open_ledger
     print("ready", flush=True)
     sys.stdin.readline()
     print(accounts.open_account(open_ledger(), "cd" * 32, "t", {}, None))
@@ -78,10 +81,10 @@ BUYER = textwrap.dedent(
     """
     import os, random, sys, time
     import numpy as np
-    from stages.ledger import accounts, calls
-    from stages.ledger.calls import Answer
-    from stages.ledger.database import open_ledger
-    from stages.ledger.spending import Bound, CapReached, Caps
+    from tuition.ledger import accounts, calls
+    from tuition.ledger.calls import Answer
+    from tuition.ledger.database import open_ledger
+    from tuition.ledger.spending import Bound, CapReached, Caps
     seed, unit, limit, path = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
     print("ready", flush=True)
     sys.stdin.readline()
@@ -145,8 +148,8 @@ def test_a_reader_sees_one_moment_and_neither_waits_nor_is_waited_for(ledger):
 HOLDS = textwrap.dedent(
     """
     import sys
-    from stages.ledger.database import open_ledger
-    from stages.ledger.schema import teachers
+    from tuition.ledger.database import open_ledger
+    from tuition.ledger.schema import teachers
     with open_ledger().write() as db:
         db.execute(teachers.update().values(name="never committed"))
         print("ready", flush=True)

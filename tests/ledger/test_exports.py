@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from stages.errors import UserError
-from stages.ledger import accounts, blocks, calls, exports, imports, owned
-from stages.ledger.calls import Answer
-from stages.ledger.database import open_ledger
-from stages.ledger.schema import calls as table
-from stages.ledger.schema import parts
-from stages.ledger.spending import Bound, Caps
+from tuition.errors import UserError
+from tuition.ledger import accounts, blocks, calls, exports, imports, owned
+from tuition.ledger.calls import Answer
+from tuition.ledger.database import open_ledger
+from tuition.ledger.schema import calls as table
+from tuition.ledger.schema import parts
+from tuition.ledger.spending import Bound, Caps
 
 pytestmark = pytest.mark.usefixtures("new_place")  # on SQLite and on PostgreSQL
 
@@ -60,8 +60,9 @@ def test_signals_that_only_some_samples_have_are_left_out_or_asked_for_and_can_b
     energy = np.random.default_rng(1).random((5, 3, 3)).astype(np.float16)
     calls.finish(ledger, run, made, [Answer({"energy1": one}) for one in energy], 0.0)
     assert owned.signals(ledger, account.id, IDS[4:6]) == {
-        IDS[4]: {"logits", "embedding", "energy1"}, IDS[5]: {"logits", "embedding"},
-    }  # fmt: skip
+        IDS[4]: {"logits", "embedding", "energy1"},
+        IDS[5]: {"logits", "embedding"},
+    }
     assert exports.export(ledger, tmp_path / "all", None) == (20, {"energy1": 5})
     assert exports.export(ledger, tmp_path / "some", None, ["logits", "energy1"]) == (5, {"embedding": 20})
     with pytest.raises(UserError, match=r"signals: 'energi1' is not known\. Did you mean 'energy1'"):
@@ -117,7 +118,7 @@ def test_a_damaged_export_is_named_and_nothing_taken(exported, new_place, damage
 
 
 def tuition(*args):
-    command = [sys.executable, "-m", "stages.cli", *map(str, args)]
+    command = [sys.executable, "-m", "tuition.cli", *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 

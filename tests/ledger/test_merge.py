@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from stages.ledger import accounts, calls, owned
-from stages.ledger.calls import Answer
-from stages.ledger.database import LedgerError, open_ledger
-from stages.ledger.merge import merge
-from stages.ledger.schema import calls as table
-from stages.ledger.schema import parts, runs, spending, teachers
-from stages.ledger.spending import Bound, CapReached, Caps
+from tuition.ledger import accounts, calls, owned
+from tuition.ledger.calls import Answer
+from tuition.ledger.database import LedgerError, open_ledger
+from tuition.ledger.merge import merge
+from tuition.ledger.schema import calls as table
+from tuition.ledger.schema import parts, runs, spending, teachers
+from tuition.ledger.spending import Bound, CapReached, Caps
 
 pytestmark = pytest.mark.usefixtures("new_place")  # on SQLite and on PostgreSQL
 
@@ -42,10 +42,11 @@ def buy(ledger, samples, *, fate="done", cost=0.5, view="clean", signals=("logit
         calls.mark_sent(ledger, run, made)
     micros = int(cost * 1e6)
     answers = [
-        Answer({}, "NaN", b"raw", tokens=3, cost=micros) if fate == "malformed"
+        Answer({}, "NaN", b"raw", tokens=3, cost=micros)
+        if fate == "malformed"
         else Answer({name: value(call.sample, seed) for name in signals}, tokens=3, cost=micros)
         for call in made
-    ]  # fmt: skip
+    ]
     ends = {"unknown": calls.abandon, "refunded": calls.refund, "done": calls.finish, "malformed": calls.finish}
     if fate in ends:
         ends[fate](ledger, run, made, answers if ends[fate] is calls.finish else "why")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from stages.ledger import accounts, calls, migrations, owned, schema
-from stages.ledger.database import open_ledger
-from stages.ledger.spending import Bound, CapReached
+from tuition.ledger import accounts, calls, migrations, owned, schema
+from tuition.ledger.database import open_ledger
+from tuition.ledger.spending import Bound, CapReached
 
 IDS = [f"{i:064x}" for i in range(10)]
 STATES = ["done"] * 5 + ["refunded", "unknown", "unknown", "sent"]  # of the calls for the first nine
@@ -21,34 +21,63 @@ def version_1() -> sa.MetaData:
     column, text, real, long, bytes_ = sa.Column, sa.Text, sa.Float, sa.BigInteger, sa.LargeBinary
     sa.Table("ledger_version", tables, column("version", sa.Integer, nullable=False))
     sa.Table(
-        "teachers", tables, column("id", sa.Integer, primary_key=True), column("fingerprint", sa.String(64), unique=True),
-        column("name", text, nullable=False), column("description", text, nullable=False), column("cap", long),
+        "teachers",
+        tables,
+        column("id", sa.Integer, primary_key=True),
+        column("fingerprint", sa.String(64), unique=True),
+        column("name", text, nullable=False),
+        column("description", text, nullable=False),
+        column("cap", long),
         column("spent", long, nullable=False),
-    )  # fmt: skip
+    )
     sa.Table(
-        "runs", tables, column("id", sa.Integer, primary_key=True), column("teacher_id", sa.ForeignKey("teachers.id")),
-        column("host", text), column("pid", sa.Integer), column("process_started", real), column("heartbeat", real),
-        column("budget", long), column("spent", long),
-    )  # fmt: skip
+        "runs",
+        tables,
+        column("id", sa.Integer, primary_key=True),
+        column("teacher_id", sa.ForeignKey("teachers.id")),
+        column("host", text),
+        column("pid", sa.Integer),
+        column("process_started", real),
+        column("heartbeat", real),
+        column("budget", long),
+        column("spent", long),
+    )
     made = sa.Table(
-        "calls", tables, column("id", sa.Integer, primary_key=True), column("teacher_id", sa.ForeignKey("teachers.id")),
-        column("sample", bytes_(32)), column("view", text), column("state", sa.String(8)),
-        column("run_id", sa.ForeignKey("runs.id")), column("key", sa.String(32)), column("reserved_at", real),
-        column("sent_at", real), column("ended_at", real), column("cost", long, nullable=False), column("detail", text),
-    )  # fmt: skip
+        "calls",
+        tables,
+        column("id", sa.Integer, primary_key=True),
+        column("teacher_id", sa.ForeignKey("teachers.id")),
+        column("sample", bytes_(32)),
+        column("view", text),
+        column("state", sa.String(8)),
+        column("run_id", sa.ForeignKey("runs.id")),
+        column("key", sa.String(32)),
+        column("reserved_at", real),
+        column("sent_at", real),
+        column("ended_at", real),
+        column("cost", long, nullable=False),
+        column("detail", text),
+    )
     live, open_ = sa.text("state <> 'refunded'"), sa.text("state IN ('reserved', 'sent', 'unknown')")
     one = (made.c.teacher_id, made.c.sample, made.c.view)
     sa.Index("one_live_call", *one, unique=True, sqlite_where=live, postgresql_where=live)
     sa.Index("open_calls", made.c.teacher_id, made.c.state, sqlite_where=open_, postgresql_where=open_)
     sa.Table(
-        "outputs", tables, column("call_id", sa.ForeignKey("calls.id"), primary_key=True),
-        column("signal", text, primary_key=True), column("type", text), column("payload", bytes_),
-        column("checksum", bytes_(8)),
-    )  # fmt: skip
-    sa.Table(
-        "rejected", tables, column("call_id", sa.ForeignKey("calls.id"), primary_key=True), column("reason", text),
+        "outputs",
+        tables,
+        column("call_id", sa.ForeignKey("calls.id"), primary_key=True),
+        column("signal", text, primary_key=True),
+        column("type", text),
         column("payload", bytes_),
-    )  # fmt: skip
+        column("checksum", bytes_(8)),
+    )
+    sa.Table(
+        "rejected",
+        tables,
+        column("call_id", sa.ForeignKey("calls.id"), primary_key=True),
+        column("reason", text),
+        column("payload", bytes_),
+    )
     return tables
 
 
@@ -63,17 +92,31 @@ def old(new_place):
     day = float(time.time() // 86_400 * 86_400)
     reserved = [day - 0.4] * 2 + [day + 0.6] * 7  # two of them yesterday, half a second before midnight
     rows = [
-        { "teacher_id": 1, "sample": bytes.fromhex(IDS[i]), "view": "clean", "state": state, "run_id": 1, "key": "k",
-         "reserved_at": reserved[i], "sent_at": reserved[i] + 0.1, "cost": 250_000 * (state == "done"),
-         "detail": "malformed: NaN" if i == 4 else None}
+        {
+            "teacher_id": 1,
+            "sample": bytes.fromhex(IDS[i]),
+            "view": "clean",
+            "state": state,
+            "run_id": 1,
+            "key": "k",
+            "reserved_at": reserved[i],
+            "sent_at": reserved[i] + 0.1,
+            "cost": 250_000 * (state == "done"),
+            "detail": "malformed: NaN" if i == 4 else None,
+        }
         for i, state in enumerate(STATES)
-    ]  # fmt: skip
+    ]
     outputs = [
-        {"call_id": i + 1, "signal": signal, "type": f"float32[{n}]", "payload": np.full(n, i, np.float32).tobytes(),
-         "checksum": hashlib.blake2b(np.full(n, i, np.float32).tobytes(), digest_size=8).digest()}
+        {
+            "call_id": i + 1,
+            "signal": signal,
+            "type": f"float32[{n}]",
+            "payload": np.full(n, i, np.float32).tobytes(),
+            "checksum": hashlib.blake2b(np.full(n, i, np.float32).tobytes(), digest_size=8).digest(),
+        }
         for i in range(4)
         for signal, n in (("logits", 10), ("embedding", 4))
-    ]  # fmt: skip
+    ]
     with engine.begin() as db:
         tables.create_all(db)
         add = {name: table.insert() for name, table in tables.tables.items()}

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from stages.ledger import accounts, calls, owned
-from stages.ledger.calls import Answer
-from stages.ledger.database import open_ledger
+from tuition.ledger import accounts, calls, owned
+from tuition.ledger.calls import Answer
+from tuition.ledger.database import open_ledger
 
 IDS = [sha256(str(i).encode()).hexdigest() for i in range(400)]
 

@@ -12,9 +12,9 @@ import pytest
 import sqlalchemy as sa
 from support import bill, write_params
 
-from stages.ledger import accounts, calls, database, owned, postgres, schema
-from stages.ledger.calls import Answer
-from stages.ledger.database import LedgerError, LedgerWaits, open_ledger
+from tuition.ledger import accounts, calls, database, owned, postgres, schema
+from tuition.ledger.calls import Answer
+from tuition.ledger.database import LedgerError, LedgerWaits, open_ledger
 
 pytestmark = pytest.mark.postgres
 
@@ -110,7 +110,7 @@ def test_a_database_that_is_missing_or_closed_is_named_with_what_to_do(postgresq
         ("postgresql://u:s3cr@127.0.0.1/db?no_such_option=1", r"no_such_option"),
         ("mysql://u:s3cr@127.0.0.1/db", r"mysql://… is no ledger; valid: a file path.*postgresql://user:password@host"),
     ],
-)  # fmt: skip
+)
 def test_a_server_that_cannot_be_had_is_named_without_the_password(place, match):
     with pytest.raises(LedgerError, match=match) as raised:
         open_ledger(place)
@@ -122,7 +122,7 @@ def test_a_missing_driver_is_named():
         """
         import sys
         sys.modules["psycopg"] = None  # as where it is not installed
-        from stages.ledger.database import LedgerError, open_ledger
+        from tuition.ledger.database import LedgerError, open_ledger
         try:
             open_ledger("postgresql://u:s3cr@127.0.0.1/db")
         except LedgerError as error:
@@ -137,8 +137,14 @@ def test_a_missing_driver_is_named():
 
 @pytest.mark.parametrize(
     ("state", "kind"),
-    [("40001", LedgerWaits), ("53100", LedgerWaits), ("57014", LedgerWaits), ("25006", LedgerWaits), ("22012", LedgerError)],
-)  # fmt: skip
+    [
+        ("40001", LedgerWaits),
+        ("53100", LedgerWaits),
+        ("57014", LedgerWaits),
+        ("25006", LedgerWaits),
+        ("22012", LedgerError),
+    ],
+)
 def test_what_passes_is_told_from_what_does_not(ledger, state, kind):
     with pytest.raises(LedgerError) as raised, ledger.write() as db:
         db.exec_driver_sql(f"DO $$ BEGIN RAISE EXCEPTION 'so said the server' USING ERRCODE = '{state}'; END $$")
@@ -158,7 +164,7 @@ def test_a_deadlock_with_another_program_passes(ledger):
         """
         import sys
         import sqlalchemy as sa
-        from stages.ledger.database import LedgerWaits, open_ledger
+        from tuition.ledger.database import LedgerWaits, open_ledger
         touch = sa.text("UPDATE teachers SET name = name WHERE id = :id")
         try:
             with open_ledger().write() as db:
@@ -225,8 +231,17 @@ def test_answers_survive_a_restart_of_the_server(ledger, postgresql, how):
 @pytest.mark.slow
 def test_teach_holds_paid_answers_while_the_server_is_away(paid, url, postgresql):
     """The server goes down while the teacher answers and comes back later: nothing is lost, nothing is asked twice."""
-    write_params(paid, {"teacher.kind": "python", "teacher.function": "paid:answer", "teacher.price": 0.01,
-                        "study.budgets": [40], "data.source": "mnist5k", "teacher.canary": 8})  # fmt: skip
+    write_params(
+        paid,
+        {
+            "teacher.kind": "python",
+            "teacher.function": "paid:answer",
+            "teacher.price": 0.01,
+            "study.budgets": [40],
+            "data.source": "mnist5k",
+            "teacher.canary": 8,
+        },
+    )
     command = [sys.executable, "-m", "stages.teach", "40"]
     teach = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "DELAY": "1"}

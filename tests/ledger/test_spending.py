@@ -9,11 +9,11 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages.errors import UserError
-from stages.ledger import accounts, calls, schema, spending
-from stages.ledger.calls import Answer
-from stages.ledger.database import open_ledger
-from stages.ledger.spending import DAY, Amount, Bound, CapReached, Caps
+from tuition.errors import UserError
+from tuition.ledger import accounts, calls, schema, spending
+from tuition.ledger.calls import Answer
+from tuition.ledger.database import open_ledger
+from tuition.ledger.spending import DAY, Amount, Bound, CapReached, Caps
 
 pytestmark = pytest.mark.usefixtures("new_place")  # on SQLite and on PostgreSQL
 
@@ -195,11 +195,16 @@ def test_room_is_that_of_the_tightest_bound(new_place):
 @pytest.mark.parametrize(
     ("at", "every", "first"),
     [
-        ("2024-10-04", "day", "2024-10-04"), ("2024-10-04", "week", "2024-09-30"), ("2024-09-30", "week", "2024-09-30"),
-        ("2024-10-06", "week", "2024-09-30"), ("2024-10-04", "month", "2024-10-01"), ("2024-02-29", "month", "2024-02-01"),
-        ("2025-01-01", "week", "2024-12-30"), ("1970-01-01", "week", "1969-12-29"),
+        ("2024-10-04", "day", "2024-10-04"),
+        ("2024-10-04", "week", "2024-09-30"),
+        ("2024-09-30", "week", "2024-09-30"),
+        ("2024-10-06", "week", "2024-09-30"),
+        ("2024-10-04", "month", "2024-10-01"),
+        ("2024-02-29", "month", "2024-02-01"),
+        ("2025-01-01", "week", "2024-12-30"),
+        ("1970-01-01", "week", "1969-12-29"),
     ],
-)  # fmt: skip
+)
 def test_periods_begin_at_midnight_utc_and_weeks_on_monday(at, every, first):
     def day(text):
         return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() // DAY)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from stages.errors import UserError
-from stages.models import build, load_weights, signals
+from tuition.errors import UserError
+from tuition.models import build, load_weights, signals
 
 
 @pytest.mark.parametrize(

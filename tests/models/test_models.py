@@ -7,9 +7,9 @@ from importlib import import_module
 import pytest
 import torch
 
-from stages.errors import UserError
-from stages.models import ARCHS, FAMILIES, build, check_arch, signals
-from stages.models.preprocess import to_float
+from tuition.errors import UserError
+from tuition.inputs.preprocess import to_float
+from tuition.models import ARCHS, FAMILIES, build, check_arch, signals
 
 
 def parameters(model: torch.nn.Module) -> int:
@@ -17,13 +17,13 @@ def parameters(model: torch.nn.Module) -> int:
 
 
 def test_importing_the_package_costs_no_torch():
-    code = "import sys, stages.models as m; m.check_arch('x', 'timm:anything'); print('torch' in sys.modules)"
+    code = "import sys, tuition.models as m; m.check_arch('x', 'timm:anything'); print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
 
 
 def test_names_are_those_that_the_families_build():
     for family, names in FAMILIES.items():
-        assert tuple(import_module(f"stages.models.{family}").SETTINGS) == names
+        assert tuple(import_module(f"tuition.models.{family}").SETTINGS) == names
     assert [name for names in FAMILIES.values() for name in names] == list(ARCHS)
     assert len(set(ARCHS)) == len(ARCHS)
 
@@ -82,7 +82,7 @@ def test_libraries_have_the_same_networks():
 
 
 def test_shuffle_deals_the_channels_out():
-    dealt = import_module("stages.models.shufflenet").shuffle(torch.arange(6.0).reshape(1, 6, 1, 1), 3)
+    dealt = import_module("tuition.models.shufflenet").shuffle(torch.arange(6.0).reshape(1, 6, 1, 1), 3)
     assert dealt.flatten().tolist() == [0, 2, 4, 1, 3, 5]
 
 
@@ -99,7 +99,7 @@ def randomised(module: torch.nn.Module) -> torch.nn.Module:
 def test_shufflenetv2_units_are_torchvisions(entering, stride):
     from torchvision.models.shufflenetv2 import InvertedResidual
 
-    unit = randomised(import_module("stages.models.shufflenet").UnitV2(entering, 116, stride))
+    unit = randomised(import_module("tuition.models.shufflenet").UnitV2(entering, 116, stride))
     theirs = InvertedResidual(entering, 116, stride).eval()
     names = {"left": "branch1", "right": "branch2"}
     state = {names[key.split(".")[0]] + key[key.index(".") :]: tensor for key, tensor in unit.state_dict().items()}
@@ -112,7 +112,7 @@ def test_shufflenetv2_units_are_torchvisions(entering, stride):
 def test_inverted_residuals_are_torchvisions_where_nothing_exceeds_six(wide, stride):
     from torchvision.models.mobilenetv2 import InvertedResidual
 
-    unit = randomised(import_module("stages.models.mobilenet").InvertedResidual(16, wide, 6, stride))
+    unit = randomised(import_module("tuition.models.mobilenet").InvertedResidual(16, wide, 6, stride))
     theirs = InvertedResidual(16, wide, stride, expand_ratio=6).eval()
     theirs.load_state_dict(dict(zip(theirs.state_dict(), unit.state_dict().values(), strict=True)))
     x = torch.randn(2, 16, 8, 8)
@@ -123,7 +123,7 @@ def test_inverted_residuals_are_torchvisions_where_nothing_exceeds_six(wide, str
 def test_shufflenetv1_units_follow_the_paper(entering, wide, stride):
     """Group by group, with one 1×1 convolution each; only the first unit of the network groups none of its first."""
     F = torch.nn.functional
-    unit = randomised(import_module("stages.models.shufflenet").UnitV1(entering, wide, stride))
+    unit = randomised(import_module("tuition.models.shufflenet").UnitV1(entering, wide, stride))
     x = torch.randn(2, entering, 8, 8)
     out = wide - entering if stride == 2 else wide
     inside, groups = out // 4, 1 if entering == 24 else 3

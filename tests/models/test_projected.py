@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from stages.errors import UserError
-from stages.models import build, load_student, signals
-from stages.models.projected import Projected, projector, wrap
-from stages.register.model import export
-from stages.train.engine.student import write
+from tuition.errors import UserError
+from tuition.models import build, load_student, signals
+from tuition.models.projected import Projected, projector, wrap
+from tuition.registry.model import export
+from tuition.training.student import write
 
 WIDTH, CLASSES = 24, 5
 SIZE = {"channels": 1, "size": (28, 28)}

@@ -7,8 +7,8 @@ import torch
 from torch._dynamo.utils import counters
 from torch.nn import functional as F
 
-from stages.errors import UserError
-from stages.models import ARCHS, build, signals
+from tuition.errors import UserError
+from tuition.models import ARCHS, build, signals
 
 QUICK = [arch for arch in ARCHS if arch != "resnet110"]
 

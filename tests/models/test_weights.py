@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from stages.errors import UserError
-from stages.models import build, load_student, load_weights
+from tuition.errors import UserError
+from tuition.models import build, load_student, load_weights
 
 
 def make(arch: str = "resnet8", classes: int = 10, seed: int = 0) -> torch.nn.Module:

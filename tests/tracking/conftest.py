@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.tracking import store
+from tuition.tracking import store
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,10 @@ import time
 from pathlib import Path
 
 import pytest
-from small_study import make_study, student, write_cell
+from support.small_study import make_study, student, write_cell
 
-from stages.tracking import Live, reconcile, store
-from stages.tracking.sync import SUPERSEDED
+from tuition.tracking import Live, reconcile, store
+from tuition.tracking.sync import SUPERSEDED
 
 
 def test_reconcile_completes_the_run_that_training_began(workspace: Path) -> None:

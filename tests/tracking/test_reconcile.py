@@ -4,13 +4,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from small_study import FILES, content, make_study, write_cell
+from support.small_study import FILES, content, make_study, write_cell
 
-from stages import params as parameters
-from stages.arrays import read_json, write_json
-from stages.errors import UserError
-from stages.tracking import reconcile, store
-from stages.tracking.sync import SUPERSEDED
+from tuition import params as parameters
+from tuition.errors import UserError
+from tuition.files import read_json, write_json
+from tuition.tracking import reconcile, store
+from tuition.tracking.sync import SUPERSEDED
 
 
 def study_with_two_cells(root: Path) -> parameters.Params:
@@ -92,7 +92,7 @@ def test_a_changed_cell_is_a_new_run_and_the_old_one_comes_back_with_its_files(w
 
 @pytest.mark.parametrize("file", [f"{folder}/100-ce-0/{name}" for folder, names in FILES.items() for name in names])
 def test_every_file_of_a_cell_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
-    from stages.tracking.record import read_cell
+    from tuition.tracking.record import read_cell
 
     monkeypatch.chdir(tmp_path)
     params = study_with_two_cells(tmp_path)

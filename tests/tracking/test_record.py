@@ -3,8 +3,8 @@
 import mlflow
 from support import write_params
 
-from stages import params as parameters
-from stages.tracking.record import cell_params, study_digest, study_params
+from tuition import params as parameters
+from tuition.tracking.record import cell_params, study_digest, study_params
 
 METHODS = {
     "study.methods": ["icd+kd", "mine"],

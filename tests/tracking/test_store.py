@@ -1,21 +1,21 @@
 from pathlib import Path
 
 import pytest
-from small_study import content, make_study, run_python, write_cell
+from support.small_study import content, make_study, run_python, write_cell
 
-from stages.errors import UserError
-from stages.tracking import lineage, store
+from tuition.errors import UserError
+from tuition.tracking import lineage, store
 
 
 def test_importing_tracking_imports_no_mlflow_and_no_torch(tmp_path: Path) -> None:
-    code = "import sys, stages.tracking; sys.exit(any(name in sys.modules for name in ('mlflow', 'torch', 'pandas')))"
+    code = "import sys, tuition.tracking; sys.exit(any(name in sys.modules for name in ('mlflow', 'torch', 'pandas')))"
     assert run_python("-c", code, cwd=tmp_path).wait() == 0
 
 
 def test_two_processes_make_one_database_and_one_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_study(tmp_path, methods=("ce",))
     write_cell(tmp_path, 100, "ce", 0, steps=2)
-    code = "from stages import params; from stages.tracking import reconcile; print(reconcile(params.load()))"
+    code = "from stages import params; from tuition.tracking import reconcile; print(reconcile(params.load()))"
     both = [run_python("-c", code, cwd=tmp_path, MLFLOW_TRACKING_URI="") for _ in range(2)]
     said = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said

@@ -1,0 +1,1 @@
+"""One run of a flow: what DVC says is due, a task for each, and what Prefect is told."""

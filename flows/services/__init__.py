@@ -1,0 +1,1 @@
+"""What `python -m flows.serve` starts: servers, a worker, deployments."""

@@ -1,0 +1,1 @@
+"""pretrain: all labelled data → a teacher, where the user brings none."""

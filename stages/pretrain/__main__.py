@@ -1,0 +1,48 @@
+"""`python -m stages.pretrain`: train the teacher on all labelled data, where the user brings none."""
+
+import shutil
+from pathlib import Path
+
+from tuition import params as parameters
+from tuition.errors import run
+from tuition.files import write_json
+from tuition.methods import build
+from tuition.training import processes, student
+from tuition.training.run import describe, read_split, train
+
+FOLDER = Path("teacher")
+
+
+def main(argv: list[str]) -> None:
+    params = parameters.load()
+    if params.teacher.kind != "checkpoint" or params.teacher.weights != str(FOLDER):
+        if not processes.rank():
+            shutil.rmtree(FOLDER, ignore_errors=True)
+            write_json(FOLDER / "meta.json", {"brought": True})
+            print("pretrain: the teacher is brought by the user, nothing to train")
+        return
+    if processes.launched("stages.pretrain", argv, params.pretrain, "pretrain"):
+        return
+    images, labels = read_split("train")
+    model = describe(params.teacher.arch, images, params.teacher.taps)
+    done, speed = train(
+        "teacher",
+        model,
+        build("ce"),
+        params.pretrain,
+        params.pretrain.seed,
+        images=images,
+        labels=labels,
+        teacher={},
+    )
+    if processes.rank():
+        return
+    meta = {**model, "val_top1": done.best_score[0], "best_step": done.best_step}
+    student.write(FOLDER, done.best, meta, done.history)
+    print(
+        f"pretrain {params.teacher.arch}: val top-1 {100 * done.best_score[0]:.2f} %, {speed['images_per_second']:,.0f} images/s"
+    )
+
+
+if __name__ == "__main__":
+    run(processes.one_voice(main))

@@ -1,0 +1,1 @@
+"""transfer: other data → the arrays on which evaluate probes a student's embedding."""

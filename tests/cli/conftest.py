@@ -1,0 +1,3 @@
+from support.finished import make
+
+__all__ = ["make"]

@@ -1,0 +1,3 @@
+from support.registered import registered, workspace
+
+__all__ = ["registered", "workspace"]

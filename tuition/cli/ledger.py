@@ -1,0 +1,255 @@
+"""`tuition ledger`: what is owned, what was spent, and how to set right what went wrong."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from tuition.cli.console import AsJson, explained
+from tuition.errors import UserError
+
+ledger_app = typer.Typer(
+    no_args_is_help=True, help="What is owned, what was spent. Its place: TUITION_LEDGER, else the user's data folder."
+)
+Which = Annotated[
+    str | None, typer.Option("--teacher", help="A fingerprint or its beginning; not needed where there is one teacher.")
+]
+State = StrEnum("State", "reserved sent done unknown refunded")
+
+
+def _print(as_json: bool, value: dict[str, Any], lines: Sequence[str]) -> None:
+    typer.echo(json.dumps(value, indent=2) if as_json else "\n".join(lines))
+
+
+@ledger_app.command()
+@explained
+def status(as_json: AsJson = False) -> None:
+    """Each teacher's calls by state, tokens, cost, bounds, and samples owned."""
+    from tuition.ledger import accounts, database
+
+    place = database.locate()
+    found = []
+    if database.exists(place):  # asking makes no ledger
+        ledger = database.open_ledger(place)
+        place, found = ledger.place, accounts.status(ledger)  # ledger.place shows no password
+    lines = [f"ledger {place}" if found else f"ledger {place}: nothing bought yet"]
+    for one in found:
+        made = ", ".join(f"{number} {state}" for state, number in one["calls"].items())
+        bill = f"cost {one['cost']:g}" + (f", {one['tokens']} tokens" if one["tokens"] else "")
+        if one["held"]["cost"] or one["held"]["tokens"]:
+            bill += f" (at most {one['held']['cost']:g} and {one['held']['tokens']} tokens more for what is under way or unknown)"
+        lines.append(
+            f"  {one['fingerprint'][:12]} {one['name']}: {made}; {one['samples']} samples owned; {bill}; {_caps(one['caps'])}"
+        )
+        if any(one["caps"]["period"][unit] is not None for unit in ("calls", "tokens", "money")):
+            seen = ", ".join(f"{one['period'][unit]:g} {unit}" for unit in ("calls", "tokens", "money"))
+            lines.append(f"    this {one['period']['every']}: {seen}")
+        if one["calls"]["unknown"]:
+            lines.append(
+                "    unknown calls count as spent: see `tuition ledger unknown` and `tuition ledger resolve --help`"
+            )
+    _print(as_json, {"teachers": found}, lines)
+
+
+def _caps(caps: dict[str, Any]) -> str:
+    def words(bound: dict[str, Any]) -> str:
+        return ", ".join(f"{bound[unit]:g} {unit}" for unit in ("calls", "tokens", "money") if bound[unit] is not None)
+
+    said = [f"cap {words(caps)}"] if words(caps) else []
+    if words(caps["period"]):
+        said.append(f"cap {words(caps['period'])} a {caps['period']['every']}")
+    return "; ".join(said) or "no cap"
+
+
+@ledger_app.command("calls")
+@explained
+def calls_(
+    teacher: Which = None,
+    state: Annotated[list[State] | None, typer.Option(help="Only these; may be repeated.")] = None,
+    malformed: Annotated[bool, typer.Option("--malformed", help="Only those charged without a usable answer.")] = False,
+    answer: Annotated[
+        int | None, typer.Option(help="Print the rejected answer to the call with this id, as it came.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The latest so many.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List calls, the latest first: state, sample, view, key, tokens, cost, when, by whom, why."""
+    from tuition.ledger import accounts, calls, database
+
+    ledger = database.open_existing()
+    if answer is not None:
+        reason, raw = accounts.rejected_answer(ledger, answer)
+        text = raw.decode(errors="replace")
+        _print(as_json, {"call": answer, "reason": reason, "answer": text}, [reason, text])
+        return
+    account = accounts.find(ledger, teacher)
+    calls.settle(ledger, account.id)  # those of a process that was killed, too
+    found = accounts.listed(ledger, account.id, state or (), False if malformed else None, limit)
+    _print(as_json, {"calls": found}, [*(_line(one) for one in found), f"{len(found)} calls of {account.name}"])
+
+
+def _line(call: dict[str, Any]) -> str:
+    at = next((call[key] for key in ("ended_at", "sent_at", "reserved_at") if call[key] is not None), None)
+    when = "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S ")
+    bill = f"cost {call['cost']:g}" + (f" {call['tokens']} tokens" if call["tokens"] else "")
+    what = f"{call['state']}  sample {call['sample'][:16]} {call['view']}  key {call['key']}"
+    why = "".join(one if one.isprintable() else "·" for one in call["detail"] or "")  # it may quote a server
+    return f"{call['id']}  {when}{what}  {bill}  {why}".rstrip()
+
+
+@ledger_app.command()
+@explained
+def unknown(teacher: Which = None, as_json: AsJson = False) -> None:
+    """List the calls that may or may not have been charged, and what to do."""
+    from tuition.ledger import accounts, calls, database
+
+    ledger = database.open_existing()
+    account = accounts.find(ledger, teacher)
+    calls.settle(ledger, account.id)  # those of a process that was killed, too
+    found = accounts.listed(ledger, account.id, ["unknown"])
+    lines = [*(_line(one) for one in found), f"{len(found)} unknown calls"]
+    if found:
+        lines += [
+            "Look for their keys or times in the provider's log or bill. Those that are not there may be bought again after",
+            "`tuition ledger resolve refunded --call ID …`; those that are there stay spent: `tuition ledger resolve charged --cost MONEY "
+            "--call ID …`.",
+            "Where the provider never charges a key twice, set teacher.idempotent: true, and they are sent again by themselves.",
+        ]
+    _print(as_json, {"calls": found}, lines)
+
+
+@ledger_app.command()
+@explained
+def resolve(
+    outcome: Annotated[Literal["charged", "refunded"], typer.Argument(help="What the provider's bill says.")],
+    teacher: Which = None,
+    as_json: AsJson = False,
+    cost: Annotated[
+        float | None,
+        typer.Option(min=0, max=1e6, help="Of each call, where charged. Default: the most it may have come to."),
+    ] = None,
+    call: Annotated[list[int] | None, typer.Option(help="Only this call; may be repeated. Default: all.")] = None,
+) -> None:
+    """Settle unknown calls: charged (spent, the answer is lost) or refunded (the sample may be bought again)."""
+    from tuition.ledger import accounts, calls, database
+
+    ledger = database.open_existing()
+    account = accounts.find(ledger, teacher)
+    calls.settle(ledger, account.id)  # those of a process that was killed, too
+    hit = accounts.resolve(ledger, account.id, outcome == "charged", cost, call or None)
+    again = "; `dvc repro -f -s teach@<budget>` buys them, then `dvc repro`" if hit and outcome == "refunded" else ""
+    told = {"resolved": hit, "outcome": outcome}
+    _print(as_json, told, [f"{hit} calls of {account.name} resolved as {outcome}{again}"])
+
+
+@ledger_app.command("export")
+@explained
+def export_(
+    folder: Path,
+    teacher: Which = None,
+    signals: Annotated[str | None, typer.Option(help="Comma-separated; else those that every sample has.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write what is owned of a teacher to a new folder: ids, one .npy a signal, costs, meta.json."""
+    from tuition.ledger import database, exports
+
+    if folder.is_file() or (folder.exists() and any(folder.iterdir())):
+        raise UserError(f"{folder}: is a file or not empty; name a new folder")
+    number, left_out = exports.export(
+        database.open_existing(), folder, teacher, signals.split(",") if signals else None
+    )
+    lines = [f"{number} samples written to {folder}"]
+    for signal, count in left_out.items():
+        lines.append(
+            f"  left out: {signal}, owned of {count} samples; `--signals {signal},…` writes those that have it"
+        )
+    _print(as_json, {"samples": number, "left_out": left_out}, lines)
+
+
+@ledger_app.command("import")
+@explained
+def import_(folders: list[Path], as_json: AsJson = False) -> None:
+    """Own what exports hold: folders that `export` wrote, or outputs/<budget> of a clone. Importing twice changes nothing."""
+    from tuition.ledger import database, imports
+
+    ledger = database.open_ledger()
+    told: dict[str, dict[str, int]] = {}
+    for folder in (one for given in folders for one in (given, *_within(given))):
+        taken, held = imports.import_folder(ledger, folder)
+        told[str(folder)] = {"taken": taken, "held": held}
+    _print(
+        as_json,
+        {"folders": told},
+        [f"{one}: {n['taken']} samples taken, {n['held']} were owned already" for one, n in told.items()],
+    )
+
+
+def _within(folder: Path) -> list[Path]:
+    """The exports that outputs/<budget>/ holds beside its own: mixed inputs, and what further teachers said."""
+    return sorted(path.parent for path in (*folder.glob("mixed/meta.json"), *folder.glob("teachers/*/meta.json")))
+
+
+@ledger_app.command()
+@explained
+def verify(as_json: AsJson = False) -> None:
+    """Check the books: counters against calls, every done call has its outputs, every output its checksum. Exit status 2 if not."""
+    from tuition.ledger import accounts, database
+
+    wrong = accounts.verify(database.open_existing())
+    if as_json:
+        typer.echo(json.dumps({"wrong": wrong}, indent=2))
+        raise typer.Exit(2 if wrong else 0)
+    if wrong:
+        raise UserError("; ".join(wrong))
+    typer.echo("the books are right")
+
+
+@ledger_app.command()
+@explained
+def replay(
+    number: Annotated[int, typer.Argument(min=1, help="How many rows of outputs/, drawn at random.")] = 16,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the draw; default: another one each time.")] = None,
+    tolerance: Annotated[float, typer.Option(min=0, help="Of an answer, absolute and relative.")] = 1e-3,
+    as_json: AsJson = False,
+) -> None:
+    """Make some bought samples and views again from data/train: are they drawn and stored as outputs/ says, and does a local checkpoint
+    still answer so? Exit status 2 if not. Nothing is paid."""
+    from tuition.purchase.replay import check
+
+    found = check(number, seed, tolerance)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        raise typer.Exit(2 if found["wrong"] else 0)
+    if found["wrong"]:
+        raise UserError("; ".join(found["wrong"]))
+    typer.echo(
+        f"{found['replayed']} rows made again: samples and views are as recorded; {found['in_ledger']} are in the ledger so"
+    )
+    if found["asked_again"]:
+        most = found["largest_difference"]
+        typer.echo(f"{found['asked_again']} asked again: answers differ by at most {most:.2g}")
+    for why, rows in found["not_asked"].items():
+        typer.echo(f"{rows} not asked again: {why}")
+
+
+@ledger_app.command()
+@explained
+def merge(
+    other: Annotated[str, typer.Argument(help="Another ledger: a file or a database URL.")], as_json: AsJson = False
+) -> None:
+    """Take another ledger into this one; what both have counts once. The other stays as it is."""
+    from tuition.ledger import database
+    from tuition.ledger.merge import merge as join
+
+    if not database.exists(other):
+        raise UserError(f"ledger {other}: no such file")
+    counts = join(database.open_ledger(), database.open_ledger(other))
+    lines = [
+        f"{counts['taken']} samples taken, {counts['held']} were owned already, {counts['spent']} more calls count as spent",
+        *([f"{counts['damaged']} outputs there are damaged and were left out"] if counts["damaged"] else []),
+    ]
+    _print(as_json, counts, lines)

@@ -1,0 +1,214 @@
+"""`tuition promote`, `demote`, `history`, `lineage`, `reproduce`, `export`: the registry as a person sees it.
+
+This module imports little: what a command needs, it imports when it runs.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tuition.cli.console import AsJson, explained
+from tuition.errors import UserError
+
+if TYPE_CHECKING:
+    from tuition.tracking.store import Store
+
+Which = Annotated[str, typer.Argument(help="A version's number or an alias, or models:/<name>@champion.")]
+Name = Annotated[
+    str | None, typer.Option("--name", help="The registered model; register.name of params.yaml by default.")
+]
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the history.")]
+
+
+@explained
+def promote(
+    which: Which = "challenger",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Explain the verdict and change nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Promote whatever the verdict; needs --reason.")] = False,
+    reason: Reason = "",
+    name: Name = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a version champion where it beats the champion and keeps register.guard; exit status 1 where it does not."""
+    from tuition import params as parameters
+    from tuition.registry import decide, history, registry
+
+    if force and not reason.strip():
+        raise UserError('--force: say why, as in --reason "approved by the clinic"')
+    settings = parameters.load().registry
+    name, which = registry.parse(which, name or settings.name)
+    store = _open(name)
+    version = registry.resolve(store, name, which)
+    champion = registry.champion_of(store, name)
+    verdict = decide.decide(store, champion, version, settings, by_hand=True)
+    is_champion = champion is not None and str(champion.version) == str(version.version)
+    goes = (verdict["promoted"] or force) and not is_champion
+    if goes and not dry_run:
+        forced = not verdict["promoted"]
+        by, why = history.somebody("tuition promote"), reason or verdict["reason"]
+        history.promote(store, name, version, verdict, by=by, reason=why, forced=forced)
+    outcome = "champion already" if is_champion else "promoted" if goes else "not promoted"
+    if dry_run and goes:
+        outcome = "would be promoted"
+    if as_json:
+        typer.echo(json.dumps({"name": name, "outcome": outcome, "dry_run": dry_run, "verdict": verdict}, indent=2))
+    else:
+        marks = {True: "kept", False: "BROKEN"}
+        _table(["check", "", "finding"], [[c["check"], marks[c["passed"]], c["says"]] for c in verdict["checks"]])
+        former = f" over version {champion.version}" if goes and champion is not None else ""
+        typer.echo(f"{name} version {version.version} ({version.tags.get('cell')}): {outcome}{former}")
+    if not (goes or is_champion):
+        raise typer.Exit(1)
+
+
+@explained
+def demote(reason: Reason = "", name: Name = None, as_json: AsJson = False) -> None:
+    """Give the alias `champion` back to the version that had it before."""
+    from tuition.registry import history
+
+    name = _name(name)
+    event = history.demote(_open(name), name, by=history.somebody("tuition demote"), reason=reason)
+    _say(as_json, event, f"{name}: version {event['to']} is champion again, version {event['version']} is not")
+
+
+@explained
+def history(name: Name = None, as_json: AsJson = False) -> None:
+    """Every promotion and demotion: when, which version, by whom, over which, why, and what its student's calls came to."""
+    from tuition.registry import evidence, registry
+    from tuition.registry.history import events
+
+    name = _name(name)
+    store = _open(name)
+    if registry.model_of(store, name) is None:
+        registry.resolve(store, name, "champion")  # tells what there is
+    versions = {str(version.version): version for version in registry.versions_of(store, name)}
+    told = [{**event, "made_of": evidence.of_tags(versions[event["version"]].tags)} for event in events(store, name)]
+    champion = registry.champion_of(store, name)
+    now = None if champion is None else str(champion.version)
+    if as_json:
+        typer.echo(json.dumps({"name": name, "champion": now, "events": told}, indent=2))
+        return
+    rows = []
+    for event in told:
+        other = event.get("over") or event.get("to")
+        word = "over" if event["event"] == "promoted" else "back to"
+        calls, cost = (event["made_of"][key] for key in ("calls", "cost"))
+        what = event["event"] + (" by force" if event.get("forced") else "")
+        rows.append(
+            [
+                event["at"][:19].replace("T", " "),
+                what,
+                event["version"],
+                event["cell"] or "",
+                f"{word} {other}" if other else "",
+                event["by"],
+                "" if calls is None else f"{calls:,}",
+                "" if cost is None else f"{cost:g}",
+                event["reason"],
+            ]
+        )
+    _table(["when (UTC)", "what", "version", "cell", "", "by", "calls", "cost", "why"], rows)
+    typer.echo(f"champion of {name} now: {'none' if now is None else f'version {now}'}")
+
+
+@explained
+def lineage(which: Which = "champion", name: Name = None, as_json: AsJson = False) -> None:
+    """Which calls, at what cost, made a version's student: teacher, budget, samples, code, and where the answers are."""
+    from tuition.registry import evidence, registry
+
+    name, which = _parsed(which, name)
+    store = _open(name)
+    version = registry.resolve(store, name, which)
+    tags = {key: text for key, text in version.tags.items() if key != "verdict" and not key.startswith("promotion.")}
+    made = evidence.bought(store, version)
+    told = {"name": name, "version": str(version.version), "run_id": version.run_id, "made_of": made, "tags": tags}
+    outputs, teacher, calls = made["outputs"], made["teacher"], "not known"
+    if made["calls"] is not None:
+        calls = f"{made['calls']:,} of budget {made['budget']}, cost {made['cost']:g}"
+    if made.get("total_calls") not in (None, made["calls"]):
+        calls += f"; {made['total_calls']:,}, cost {made['total_cost']:g}, with all that was bought beside them"
+    changes = ", with changes" if tags.get("git_dirty") == "true" else ""
+    lines = [
+        f"{name} version {version.version}: student {tags.get('cell')}, weights sha256 {tags.get('weights_sha256')}",
+        f"teacher   {teacher['name']}, fingerprint {teacher['fingerprint']}",
+        f"calls     {calls}",
+        f"answers   {outputs['path']}, DVC {outputs.get('dvc')}, digest {outputs.get('digest')}",
+        f"samples   lineage/ids.npy of run {version.run_id}, digest {outputs.get('ids')}",
+        f"code      commit {tags.get('git_commit')}{changes}; {tags.get('made_with', '')}",
+    ]
+    _say(as_json, told, "\n".join(lines))
+
+
+@explained
+def reproduce(
+    model: Which = "champion",
+    folder: Annotated[Path | None, typer.Option(help="Work here and leave it; a temporary folder by default.")] = None,
+    name: Name = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a version's student again, from its commit and DVC's files, and compare the weights; exit status 1 where they differ."""
+    from tuition.registry import registry
+    from tuition.registry.reproduce import reproduce as again
+
+    name, which = _parsed(model, name)
+    store = _open(name)
+    version = registry.resolve(store, name, which)
+    told = again(store, version, folder, lambda line: typer.echo(line, err=as_json))
+    lines = [f"recorded   {told['recorded']}", f"reproduced {told['reproduced']}", told["says"]]
+    _say(as_json, told, "\n".join(lines))
+    if not told["equal"]:
+        raise typer.Exit(1)
+
+
+@explained
+def export(
+    model: Annotated[str, typer.Argument(help="models:/<name>@champion, or a version's number or alias.")],
+    file: Annotated[Path, typer.Argument(help="The ONNX file to write.")],
+    name: Name = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a version's student as ONNX, any batch size, once ONNX Runtime has given the same answers as torch."""
+    from tuition.registry import registry
+    from tuition.registry.onnx_file import write
+
+    name, which = _parsed(model, name)
+    store = _open(name)
+    told = write(store, registry.resolve(store, name, which), file)
+    _say(as_json, told, f"{file}: {told['bytes']:,} bytes; {told['says']}")
+
+
+COMMANDS: list[Callable[..., None]] = [promote, demote, history, lineage, reproduce, export]
+
+
+def _name(name: str | None) -> str:
+    from tuition import params as parameters
+
+    return name or parameters.load().registry.name
+
+
+def _parsed(which: str, name: str | None) -> tuple[str, str]:
+    from tuition.registry.registry import parse
+
+    return parse(which) if which.startswith("models:") else parse(which, _name(name))
+
+
+def _open(name: str) -> "Store":
+    from tuition.tracking import store
+
+    return store.connect(name, create=False)
+
+
+def _say(as_json: bool, value: dict[str, Any], text: str) -> None:
+    typer.echo(json.dumps(value, indent=2) if as_json else text)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their widest entry; the last one may be of any length."""
+    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads) - 1)]
+    for row in [heads, *rows]:
+        typer.echo(
+            "  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
+        )

@@ -1,0 +1,77 @@
+"""The files that pass between stages: `.npy` and `.json`, each written whole or not at all."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from tuition.errors import UserError
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path`; on success fsync it and rename it over `path`, on failure remove it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write one array as `.npy` (no pickle)."""
+    with atomic(path) as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON with sorted keys, so that the same content has the same bytes."""
+    with atomic(path) as file:
+        file.write((json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Read a `.npy` file memory-mapped and read-only. Raises UserError when it is missing or damaged."""
+    return _read(path, lambda: np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file. Raises UserError when it is missing or damaged."""
+    return _read(path, lambda: json.loads(path.read_text()))
+
+
+def _read(path: Path, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `dvc repro` makes it") from None
+    except (ValueError, EOFError, OSError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); delete it and run `dvc repro`") from None
+
+
+def content_id(image: np.ndarray) -> str:
+    """The sha256 (hex) of a sample's content: its shape and its uint8 pixels (C, H, W)."""
+    header = f"uint8{tuple(int(n) for n in image.shape)}".encode()
+    return hashlib.sha256(header + np.ascontiguousarray(image, dtype=np.uint8).tobytes()).hexdigest()
+
+
+def digest(*arrays: np.ndarray) -> str:
+    """The sha256 (hex) over the types, shapes and bytes of arrays."""
+    total = hashlib.sha256()
+    for array in arrays:
+        total.update(f"{array.dtype.str}{array.shape}".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()

@@ -1,0 +1,162 @@
+"""Images of any mode and size -> uint8 arrays (C, H, W) of one shape."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from tuition.errors import UserError
+
+CHUNK = 4096  # images converted at a time, so that the wide intermediate stays small
+LUMA = (19595, 38470, 7471)  # ITU-R 601-2 in 1/65536, as Pillow computes it
+
+
+def decode(image: Image.Image, channels: int | None, resize: int | tuple[int, int] | None) -> np.ndarray:
+    """One Pillow image -> uint8 (1 or 3, H, W), upright as its EXIF data says.
+
+    Transparent pixels are laid on white, as viewers show them; 16-bit values are scaled to 8 bits; a palette is colour.
+    `resize` is pixels a side, or (width, height). Raises ValueError for pixels that have no defined range (float, 32-bit).
+    """
+    image = _flat(ImageOps.exif_transpose(image))
+    if channels is not None:
+        image = image.convert("L" if channels == 1 else "RGB")
+    size = (resize, resize) if isinstance(resize, int) else resize
+    if size is not None and image.size != size:
+        image = image.resize(size, Image.Resampling.BICUBIC)
+    array = np.asarray(image)
+    return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
+def _flat(image: Image.Image) -> Image.Image:
+    """The image in mode L or RGB."""
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no defined range; save as 8 or 16 bit")
+    if image.mode.startswith("I"):
+        wide = np.asarray(image).astype(np.int64)
+        if wide.size and (wide.min() < 0 or wide.max() > 65535):
+            raise ValueError("pixels outside the range of 16 bits")
+        return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
+    grey = image.mode in ("1", "L", "LA", "La")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return image.convert("L" if grey else "RGB")
+
+
+def read(
+    names: Sequence[str],
+    open_one: Callable[[int], Image.Image],
+    channels: int | None,
+    resize: int | tuple[int, int] | None,
+    where: str,
+    threads: int = 1,
+) -> tuple[np.ndarray, np.ndarray, list[tuple[str, str]]]:
+    """Decode image i by `open_one(i)` for all `names`: (images (n, C, H, W), their positions in names (n,), rejected).
+
+    Grey images become colour where others are colour. What cannot be read is rejected with the reason. Raises
+    UserError where sizes differ and `resize` does not make them equal.
+    """
+
+    def attempt(index: int) -> np.ndarray | str:
+        try:
+            with open_one(index) as image:
+                return decode(image, channels, resize)
+        except Exception as error:  # damaged files make decoders fail in every way; the reason is kept
+            return reason(error)
+
+    arrays: list[np.ndarray] = []
+    kept: list[int] = []
+    rejected: list[tuple[str, str]] = []
+    for index, answer in enumerate(in_order(attempt, len(names), threads)):
+        if isinstance(answer, str):
+            rejected.append((names[index], answer))
+            continue
+        if arrays and answer.shape[1:] != arrays[0].shape[1:]:
+            first, other = (f"{a.shape[2]}x{a.shape[1]}" for a in (arrays[0], answer))
+            raise UserError(
+                f"{where}: images differ in size: {first} ({names[kept[0]]}), {other} ({names[index]}), …; "
+                "set data.resize to the pixels a side that all should have"
+            )
+        arrays.append(answer)
+        kept.append(index)
+    return _stack(arrays), np.array(kept, dtype=np.int64), rejected
+
+
+def in_order(attempt: Callable[[int], np.ndarray | str], count: int, threads: int) -> Iterator[np.ndarray | str]:
+    """attempt(0), attempt(1), …; a bounded number ahead of the reader, since a decoded image is large."""
+    if threads == 1:
+        yield from map(attempt, range(count))
+        return
+    with ThreadPoolExecutor(min(threads, os.cpu_count() or 1)) as pool:
+        for start in range(0, count, 256):
+            yield from pool.map(attempt, range(start, min(start + 256, count)))
+
+
+def _stack(arrays: list[np.ndarray]) -> np.ndarray:
+    """(1 or 3, H, W) each -> (N, C, H, W); each is let go once copied, so that memory holds them only once."""
+    if not arrays:
+        return np.empty((0, 1, 0, 0), np.uint8)
+    out = np.empty((len(arrays), max(a.shape[0] for a in arrays), *arrays[0].shape[1:]), np.uint8)
+    for index in range(len(arrays)):
+        out[index] = arrays[index]
+        arrays[index] = arrays[index][:, :0, :0].copy()
+    return out
+
+
+def reason(error: Exception) -> str:
+    """Why an image was rejected, in one line that names no absolute path."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image that Pillow can read"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
+
+
+def convert(images: np.ndarray, channels: int | None, resize: int | None, where: str) -> np.ndarray:
+    """uint8 images (N, C, H, W) with the asked channels and side; null keeps what they have.
+
+    Raises UserError where there is no way from C channels to those that are asked.
+    """
+    if resize is not None and images.shape[2:] != (resize, resize):
+        small = np.empty((*images.shape[:2], resize, resize), np.uint8)
+        for row, image in enumerate(images):
+            for channel, plane in enumerate(image):
+                resized = Image.fromarray(plane).resize((resize, resize), Image.Resampling.BICUBIC)
+                small[row, channel] = np.asarray(resized)
+        images = small
+    if channels in (None, images.shape[1]):
+        return images
+    if channels == 3 and images.shape[1] == 1:
+        return np.repeat(images, 3, axis=1)
+    if channels == 1 and images.shape[1] == 3:
+        return _grey(images)
+    raise UserError(
+        f"{where}: data.channels is {channels}, but the images have {images.shape[1]} channels; set it to null"
+    )
+
+
+def _grey(images: np.ndarray) -> np.ndarray:
+    grey = np.empty((len(images), 1, *images.shape[2:]), np.uint8)
+    for start in range(0, len(images), CHUNK):
+        wide = images[start : start + CHUNK].astype(np.uint32)
+        total = sum(weight * wide[:, channel] for channel, weight in enumerate(LUMA))
+        grey[start : start + CHUNK, 0] = (total + 0x8000) >> 16
+    return grey
+
+
+def statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation per channel of pixels scaled to 0..1, from exact counts of the 256 values.
+
+    The deviation is at least 1/255, so that images of one shade can be normalised.
+    """
+    counts = np.zeros((images.shape[1], 256), np.int64)
+    for start in range(0, len(images), CHUNK):
+        for channel in range(images.shape[1]):
+            counts[channel] += np.bincount(images[start : start + CHUNK, channel].ravel(), minlength=256)
+    values = np.arange(256) / 255
+    total = counts.sum(axis=1)
+    mean = counts @ values / total
+    std = np.sqrt(np.maximum(counts @ values**2 / total - mean**2, 1 / 255**2))
+    return mean.tolist(), std.tolist()

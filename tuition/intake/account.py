@@ -1,0 +1,99 @@
+"""What the ledger says of the teacher that a refresh would ask: what is paid for, and what this period has seen."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from tuition.errors import UserError
+from tuition.ledger import calls, owned, schema, spending
+from tuition.ledger.database import exists, locate, open_ledger
+from tuition.ledger.keys import find, keyed
+from tuition.params.teacher import Recheck
+from tuition.purchase import recheck as drift
+
+
+@dataclass(frozen=True)
+class Standing:
+    """`paid`: the content ids that need no new call, in the order in which they were first asked for.
+
+    `again`: those of `paid` whose fate is not known and which will be sent again, under the same key, and booked on this period then.
+    `spent`: calls of this period, whatever they were for.
+    """
+
+    paid: list[str]
+    again: set[str]
+    spent: int
+
+
+def standing(fingerprint: str, ids: Sequence[str], teacher: Any, every: str) -> Standing:
+    """How things stand with the teacher of this fingerprint, as far as the samples `ids` go, in this day, week or month (UTC).
+
+    Nothing is made where there is no ledger. Calls of dead processes are settled first, as a purchase would do. Raises UserError where
+    the clock stands before calls that are booked, and where the teacher has learnt signals that would be bought of what is owned.
+    """
+    if not exists(locate()):
+        return Standing([], set(), 0)
+    ledger = open_ledger()
+    with ledger.read() as db:
+        id = db.scalar(sa.select(schema.teachers.c.id).where(schema.teachers.c.fingerprint == fingerprint))
+    if id is None:
+        return Standing([], set(), 0)
+    calls.settle(ledger, id)
+    now = time.time()
+    first = spending.period_start(int(now // spending.DAY), every)
+    with ledger.read() as db:
+        _check_clock(db, id, now)
+        spent = spending.spent_since(db, id, first).calls
+        columns = (schema.calls.c.id, schema.calls.c.state, schema.calls.c.detail, schema.calls.c.reserved_at)
+        found = {ask: row for ask, row in find(db, id, keyed(ids), columns, schema.is_live)}
+    paid = sorted(found, key=lambda one: found[one].id)
+    unknown = [one for one in paid if found[one].state == "unknown"] if teacher.idempotent else []
+    again = {one for one in unknown if (spending.day_of(found[one].reserved_at) or 0) < first}
+    _check_signals(ledger, id, [one for one in paid if found[one].state == "done" and not found[one].detail], teacher)
+    return Standing(paid, again, spent)
+
+
+def spent(fingerprint: str, every: str) -> int:
+    """Calls of the teacher of this fingerprint in this day, week or month (UTC)."""
+    if not exists(locate()):
+        return 0
+    ledger = open_ledger()
+    with ledger.read() as db:
+        id = db.scalar(sa.select(schema.teachers.c.id).where(schema.teachers.c.fingerprint == fingerprint))
+        first = spending.period_start(spending.today(), every)
+        return 0 if id is None else spending.spent_since(db, id, first).calls
+
+
+def asked_again(fingerprint: str, first: Sequence[str], recheck: Recheck, budget: int) -> int:
+    """How many of the calls by which `recheck` asks the samples `first` again within `budget` have been made."""
+    if recheck.every is None or not exists(locate()):
+        return 0
+    ledger = open_ledger()
+    with ledger.read() as db:
+        id = db.scalar(sa.select(schema.teachers.c.id).where(schema.teachers.c.fingerprint == fingerprint))
+    rounds = [number for number, _ in drift.rounds(budget, recheck) if number > 1]
+    return 0 if id is None else sum(len(owned.states(ledger, id, first, drift.view_of(one))) for one in rounds)
+
+
+def _check_clock(db: sa.Connection, id: int, now: float) -> None:
+    try:
+        spending.check_clock(db, id, now)
+    except UserError as error:
+        found = str(error).split(", so that")[0]
+        raise UserError(
+            f"{found}: an allowance would be spent twice. Nothing was spent. Set the clock right, or wait"
+        ) from None
+
+
+def _check_signals(ledger: Any, id: int, whole: list[str], teacher: Any) -> None:
+    have = owned.signals(ledger, id, whole)
+    lacking = [one for one in whole if set(teacher.signals) - have.get(one, set())]
+    if lacking:
+        missing = sorted(set(teacher.signals) - have.get(lacking[0], set()))
+        raise UserError(
+            f"teacher.signals: {', '.join(missing)} are not owned of {len(lacking)} samples that are, and would be asked for beyond the "
+            "allowance. Nothing was spent. Run the study once (`dvc repro`), or leave them out"
+        )

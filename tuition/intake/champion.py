@@ -1,0 +1,66 @@
+"""The present champion, asked which samples it is unsure of."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tuition.errors import UserError
+from tuition.registry import registry
+from tuition.tracking import store
+
+BATCH = 500
+
+
+def find(name: str) -> tuple[str, Any] | None:
+    """(tracking URI, model version) of `models:/<name>@champion`; None where there is none. Makes no store."""
+    uri = store.tracking_uri()
+    if uri == store.DEFAULT and not os.path.exists("mlflow.db"):
+        return None
+    opened = store.connect(name)
+    version = registry.champion_of(opened, name)
+    return None if version is None else (opened.uri, version)
+
+
+def margins(uri: str, name: str, images: np.ndarray, classes: list[str]) -> np.ndarray:
+    """(n,) float64 in 0..1: how far the champion's largest probability is above its second, for images (n, C, H, W) uint8.
+
+    Raises UserError where it takes other images, or tells other classes, than the data has.
+    """
+    import mlflow
+
+    mlflow.set_tracking_uri(uri)
+    where = f"models:/{name}@champion"
+    model = mlflow.pyfunc.load_model(where)
+    _check_fit(where, model.metadata, images.shape[1:], classes)
+    return np.concatenate([margin(np.asarray(model.predict(batch))) for batch in _batches(images)])
+
+
+def margin(probabilities: np.ndarray) -> np.ndarray:
+    """(n, classes) -> (n,) float64: the largest less the second largest. Raises UserError where one is not finite."""
+    if not np.isfinite(probabilities).all():
+        raise UserError("the champion's answers are not finite: its training diverged; `tuition demote` it")
+    top = np.partition(probabilities.astype(np.float64), -2, axis=1)[:, -2:]
+    return top[:, 1] - top[:, 0]
+
+
+def _batches(images: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(images), BATCH):
+        yield np.ascontiguousarray(images[start : start + BATCH])
+
+
+def _check_fit(where: str, metadata: Any, shape: tuple[int, ...], classes: list[str]) -> None:
+    inputs = metadata.signature.inputs.inputs if metadata.signature else []
+    takes = tuple(inputs[0].shape[1:]) if inputs else shape
+    if takes != tuple(shape):
+        raise UserError(
+            f"{where}: takes images {takes} (channels, height, width), but the data has {tuple(shape)}; name a registry of its own for "
+            "this data (register.name), or refresh.strategy: random"
+        )
+    tells = [str(one) for one in (metadata.metadata or {}).get("classes", classes)]
+    if tells != list(classes):
+        raise UserError(
+            f"{where}: tells {len(tells)} classes ({', '.join(tells[:6])}), but the data has {len(classes)} ({', '.join(classes[:6])}); "
+            "name a registry of its own for this data (register.name), or refresh.strategy: random"
+        )

@@ -1,0 +1,101 @@
+"""The inbox: class folders of images in a folder, or below `s3://bucket/prefix` and whatever else fsspec opens. It is only read.
+
+Knows nothing of pools and ledgers.
+"""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tuition.errors import Unreachable, UserError
+from tuition.inputs import images as pixels
+from tuition.sources.folder import NOT_MEANT
+
+THREADS = 8  # Pillow decodes outside Python's lock
+Entry = tuple[str, str | None, str]  # path below the inbox, class folder (None: it lies in none), path for fsspec
+
+
+class Inbox:
+    """`place` opened. Raises UserError where it is not there or may not be read; a prefix without objects is empty."""
+
+    def __init__(self, place: str):
+        self.place = place
+        try:
+            import fsspec
+
+            self.files, root = fsspec.core.url_to_fs(place if "://" in place else str(Path(place).expanduser()))
+        except (ImportError, ValueError) as error:
+            ask = "; `uv sync --extra s3` installs what S3 needs" if place.startswith("s3:") else ""
+            raise UserError(f"refresh.inbox: {place}: {error}{ask}") from None
+        self.root = root.rstrip("/")
+        local = "://" not in place or place.startswith(("file:", "local:"))
+        if local and not self.files.isdir(self.root):  # elsewhere there is nothing to find in an empty prefix
+            what = "not a folder" if self.files.exists(self.root) else "no such folder"
+            raise UserError(f"refresh.inbox: {place}: {what}; expected class folders of images. Nothing was taken")
+
+    def entries(self) -> list[Entry]:
+        """Every file that does not begin with a dot, nor lies in a folder that does, sorted by path."""
+        found = []
+        with _explained(self.place):
+            self.files.invalidate_cache()
+            paths = self.files.find(self.root)
+        for path in paths:
+            name = path[len(self.root) :].lstrip("/")
+            parts = name.split("/")
+            if not name or path.endswith("/") or parts[-1].lower() in NOT_MEANT:
+                continue
+            if any(part.startswith(".") or part == "__MACOSX" for part in parts):
+                continue
+            found.append((name, parts[0] if len(parts) > 1 else None, path))
+        return sorted(found)
+
+    def images(self, entries: list[Entry], shape: tuple[int, int, int]) -> Iterator[np.ndarray | str]:
+        """For each entry in order its image, uint8 of `shape` (C, H, W), or why it is none.
+
+        What is of another size is resized where `shape` is square, as `data.resize` does; channels become those of `shape`.
+        """
+        channels, height, width = shape
+
+        def attempt(index: int) -> np.ndarray | str:
+            try:
+                with Image.open(io.BytesIO(self.files.cat_file(entries[index][2]))) as image:
+                    found = pixels.decode(image, channels, height if height == width else None)
+            except Exception as error:  # damaged files make decoders fail in every way; the reason is kept
+                if _lost(error):
+                    raise
+                return pixels.reason(error)
+            if found.shape != shape:
+                return f"{found.shape[2]}x{found.shape[1]} pixels, where the pool has {width}x{height}"
+            return found
+
+        with _explained(self.place):
+            yield from pixels.in_order(attempt, len(entries), THREADS)
+
+
+class _explained:
+    """Errors of a store in the user's words; one that may pass is Unreachable, so that a flow tries again."""
+
+    def __init__(self, place: str):
+        self.place = place
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: Any, _: Any) -> None:
+        if error is None or isinstance(error, UserError) or not isinstance(error, Exception):
+            return
+        said = f"refresh.inbox: {self.place}: {(str(error).splitlines() or [type(error).__name__])[0]}"
+        if isinstance(error, PermissionError | FileNotFoundError | NotADirectoryError) or "redential" in str(error):
+            raise UserError(f"{said}. Nothing was taken") from error
+        if _lost(error):
+            raise Unreachable(f"{said}. Nothing was taken") from error
+
+
+def _lost(error: Exception) -> bool:
+    """Whether the store, not the file, is at fault."""
+    module = type(error).__module__.split(".")[0]
+    return module in ("botocore", "aiobotocore", "aiohttp") or isinstance(error, ConnectionError | TimeoutError)

@@ -1,0 +1,42 @@
+"""Which new samples first. None of the strategies asks the teacher."""
+
+from typing import Any
+
+import numpy as np
+
+from tuition.intake import champion
+from tuition.params import Params
+from tuition.selection.order import purchase_order
+
+
+def rank(
+    params: Params,
+    strategy: str,
+    images: np.ndarray,
+    labels: np.ndarray,
+    ids: np.ndarray,
+    classes: list[str],
+    left: int,
+    found: tuple[str, Any] | None,
+) -> tuple[list[str], str]:
+    """The content ids of the candidates, best first, and in words by what; `found` is the champion (`champion.find`).
+
+    images (n, C, H, W), labels (n,) and ids (n,) S64 of the candidates alone: `balanced` deals their classes evenly, `kcenter` covers
+    them. Where all fit into the `left` calls, nothing is ranked. Raises UserError for a champion of other images or classes.
+    """
+    shuffled = purchase_order("random", ids, labels, params.teach.seed)
+    if len(shuffled) <= left:
+        return _named(ids, shuffled), "all: they fit into the allowance"
+    if strategy == "uncertain":
+        if found is None:
+            return _named(ids, shuffled), f"random: models:/{params.registry.name}@champion is not there yet"
+        uri, version = found
+        unsure = champion.margins(uri, params.registry.name, images[shuffled], classes)
+        order = shuffled[np.argsort(unsure, kind="stable")]
+        return _named(ids, order), f"uncertain: the margin of the champion, version {version.version}"
+    order = purchase_order(strategy, ids, labels, params.teach.seed, images=images, classes=classes, limit=left)
+    return _named(ids, order), strategy
+
+
+def _named(ids: np.ndarray, order: np.ndarray) -> list[str]:
+    return [ids[row].decode() for row in order]

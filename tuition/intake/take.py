@@ -1,0 +1,172 @@
+"""`take`: what is new in the inbox becomes samples of `additions/`, each by its content.
+
+New samples are written aside as they are read, and moved into `additions/` when all have been; then their digest goes into
+params.yaml. Before the first is moved `refresh/taking.json` says which they are, so that a take that was killed in between is told
+from a folder that someone changed, and the next one goes on.
+"""
+
+import csv
+import io
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tuition.errors import UserError
+from tuition.files import atomic, content_id, read_array, read_json, write_json
+from tuition.intake import fits
+from tuition.intake.inbox import Inbox
+from tuition.params import Params, edits
+from tuition.sources import additions
+
+FOLDER = "additions"
+ASIDE, TAKING = Path("refresh/aside"), Path("refresh/taking.json")
+TAKEN, REJECTED = Path("refresh/taken.json"), Path("refresh/rejected.csv")
+Held = dict[str, tuple[str, str]]  # content id -> where it is held already (train, val, test, additions), its class
+
+
+@dataclass
+class Sorted:
+    """What became of an inbox's files."""
+
+    new: dict[str, str] = field(default_factory=dict)  # content id -> class
+    duplicates: Counter[str] = field(default_factory=Counter)  # by where the same content is held
+    rejected: list[tuple[str, str]] = field(default_factory=list)  # file, reason
+
+
+def sort(
+    found: Iterable[tuple[str, str | None, np.ndarray | str]],
+    held: Held,
+    keep: Callable[[str, str, np.ndarray], object],
+) -> Sorted:
+    """Tell new samples from duplicates and from what is none; `found` is (file, class folder, image (C, H, W) or why it is none).
+
+    Each new one is given to `keep(content id, class, image)`, so that they need not fit in memory together.
+    """
+    done, where = Sorted(), dict(held)
+    for file, name, image in found:
+        if name is None:
+            done.rejected.append((file, "not in a class folder"))
+        elif isinstance(image, str):
+            done.rejected.append((file, image))
+        elif (id := content_id(image)) not in where:
+            keep(id, name, image)
+            done.new[id], where[id] = name, ("inbox", name)
+        else:
+            place, other = where[id]
+            if other == name or place in ("val", "test"):
+                done.duplicates[place] += 1
+            else:
+                done.rejected.append((file, f"the same image is in class {other!r} ({place}): which one is it?"))
+    return done
+
+
+def take(params: Params, place: str | None) -> dict[str, Any]:
+    """Take what is new in the inbox `place`; returns what `refresh/taken.json` holds.
+
+    Raises UserError, with nothing taken, where there is no inbox, a class folder is of no class of the data, the folder of additions was
+    changed by hand, or a refresh cannot be had (`fits`).
+    """
+    fits.check(params)
+    if place is None:
+        raise UserError("refresh.inbox: null; name a folder or s3://bucket/prefix of class folders with new images")
+    meta = read_json(Path("data/meta.json"))
+    fits.check_data(params, meta)
+    shape = (meta["channels"], meta["height"], meta["width"])
+    if shape[0] not in (1, 3):
+        raise UserError(f"data: images have {shape[0]} channels, additions are kept as PNG files; valid: 1 and 3")
+    folder = Path(params.data.additions.folder if params.data.additions else FOLDER)
+    said = params.data.additions.digest if params.data.additions else additions.digest([])
+    before = _settled(folder, said)
+    inbox = Inbox(place)
+    entries = inbox.entries()
+    _check_classes(entries, meta["classes"], place)
+    inside = [entry for entry in entries if entry[1] is not None]
+    images = iter(inbox.images(inside, shape))
+    shutil.rmtree(ASIDE, ignore_errors=True)
+    done = sort(
+        ((name, of, next(images) if of is not None else "") for name, of, _ in entries),
+        _held(meta["classes"], before),
+        lambda id, name, image: write_png(ASIDE / name / f"{id}.png", image),
+    )
+    after = [*before, *done.new.items()]
+    if done.new:
+        write_json(TAKING, {"samples": sorted(done.new)})
+        for id, name in done.new.items():
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            os.replace(ASIDE / name / f"{id}.png", folder / name / f"{id}.png")
+    shutil.rmtree(ASIDE, ignore_errors=True)
+    digest = additions.digest(after)
+    if digest != said:  # also where a take that was killed had written all of them
+        value = edits.parser().load(f"{{folder: {folder}, digest: {digest}}}")
+        edits.apply([edits.Edit("refresh", ["data", "additions"], value)])
+    TAKING.unlink(missing_ok=True)
+    _write_rejected(done.rejected)
+    told = {
+        "inbox": place,
+        "files": len(entries),
+        "new": len(done.new),
+        "folder": str(folder),
+        "additions": len(after),
+        "digest": digest if after else None,
+        "duplicates": dict(sorted(done.duplicates.items())),
+        "rejected": len(done.rejected),
+        "classes": dict(sorted(Counter(done.new.values()).items())),
+    }
+    write_json(TAKEN, told)
+    return told
+
+
+def write_png(path: Path, image: np.ndarray) -> None:
+    """An image uint8 (1 or 3, H, W) as PNG, which keeps every pixel."""
+    data = io.BytesIO()
+    Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))).save(data, "PNG")
+    with atomic(path) as file:
+        file.write(data.getvalue())
+
+
+def _settled(folder: Path, said: str) -> list[tuple[str, str]]:
+    """What the folder holds, once it is sure that it is what params.yaml says, or what a take that was killed has added to it.
+
+    Raises UserError where it is neither.
+    """
+    samples = additions.listed(folder)
+    begun = set(read_json(TAKING)["samples"]) if TAKING.exists() else set()
+    found = additions.digest(samples)
+    if said not in (found, additions.digest(one for one in samples if one[0] not in begun)):
+        raise UserError(
+            f"data.additions: {folder}/ holds {len(samples)} samples with the digest {found[:12]}…, params.yaml says {said[:12]}…; "
+            f"{additions.MEND}, but the folder was changed otherwise. Nothing was taken. If you mean what it holds now, set "
+            f"data.additions to {{folder: {folder}, digest: {found}}}"
+        )
+    return samples
+
+
+def _held(classes: list[str], samples: list[tuple[str, str]]) -> Held:
+    held: Held = {}
+    for split in ("train", "val", "test"):  # as RANK in tuition/sources/split.py: who comes last keeps it
+        ids, labels = (read_array(Path("data", split, f"{name}.npy")) for name in ("ids", "labels"))
+        held |= {id.decode(): (split, classes[label]) for id, label in zip(ids.tolist(), labels.tolist(), strict=True)}
+    return held | {id: ("additions", name) for id, name in samples}
+
+
+def _check_classes(entries: list[Any], classes: list[str], place: str) -> None:
+    strange = sorted({name for _, name, _ in entries if name is not None} - set(classes))
+    if strange:
+        raise UserError(
+            f"refresh.inbox: {place}: {', '.join(repr(name) for name in strange[:5])}: a class never seen; valid folders: "
+            f"{', '.join(classes)}. Rename or move it; nothing was taken. A new class needs new data of its own: data.source"
+        )
+
+
+def _write_rejected(rejected: list[tuple[str, str]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("file", "reason"), *rejected])
+    with atomic(REJECTED) as file:
+        file.write(text.getvalue().encode(errors="surrogateescape"))

@@ -1,0 +1,231 @@
+"""Teachers' accounts: opening one, the status of all, their calls, settling the unknown ones, and whether the books are right."""
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from tuition.errors import UserError
+from tuition.ledger import blocks
+from tuition.ledger.calls import CLEAN, REFUNDED, key_of
+from tuition.ledger.database import Ledger
+from tuition.ledger.schema import LIVE, OPEN, calls, is_live, is_open, parts, rejected, runs, teachers
+from tuition.ledger.spending import (
+    Amount,
+    Caps,
+    book,
+    day_of,
+    from_json,
+    period_start,
+    spent_since,
+    to_json,
+    to_micros,
+    today,
+    unbook,
+)
+
+
+def open_account(ledger: Ledger, fingerprint: str, name: str, description: dict[str, Any], caps: Caps | None) -> int:
+    """The id of the teacher with this fingerprint, made when new; its name and caps become those given (None: stay as they are)."""
+    values = {"name": name} | ({} if caps is None else {"caps": to_json(caps)})
+    with ledger.write() as db:
+        id = db.scalar(sa.select(teachers.c.id).where(teachers.c.fingerprint == fingerprint))
+        if id is not None:
+            db.execute(teachers.update().where(teachers.c.id == id).values(**values))
+            return id
+        text = json.dumps(description, sort_keys=True)
+        row = {"fingerprint": fingerprint, "description": text, **values}
+        return db.scalar(teachers.insert().values(**row).returning(teachers.c.id))  # type: ignore[return-value]
+
+
+def find(ledger: Ledger, fingerprint: str | None) -> sa.Row:
+    """The teacher whose fingerprint starts so; without one, the only teacher. Raises UserError listing what there is."""
+    with ledger.read() as db:
+        rows = db.execute(sa.select(teachers).order_by(teachers.c.id)).all()
+    hits = [row for row in rows if row.fingerprint.startswith(fingerprint or "")]
+    if len(hits) == 1:
+        return hits[0]
+    listed = "; ".join(f"{row.fingerprint[:12]} {row.name}" for row in rows) or "none"
+    raise UserError(f"ledger {ledger.place}: {len(hits)} teachers match {fingerprint!r}. Teachers: {listed}")
+
+
+def status(ledger: Ledger) -> list[dict[str, Any]]:
+    """One dict a teacher: fingerprint, name, caps, calls by state, tokens, cost, and samples with usable outputs.
+
+    `reserved` counts the calls that are under way, those already sent among them. `cost` and `tokens` are of the calls that are answered;
+    `held` is the most that the others may come to, the unknown ones among them. `period` is what this day, week or month has seen.
+    """
+    further = calls.c.view.contains("+")
+    kind = sa.case((calls.c.view == CLEAN, "clean"), (further, "further"), else_="view")
+    usable = sa.and_(calls.c.state == "done", calls.c.detail.is_(None))
+    sums = (
+        sa.func.count().label("number"),
+        sa.func.sum(calls.c.cost).label("cost"),
+        sa.func.sum(calls.c.tokens).label("tokens"),
+    )
+    columns = (calls.c.teacher_id, calls.c.state, kind.label("kind"), usable.label("usable"))
+    with ledger.read() as db:
+        rows = db.execute(sa.select(*columns, *sums).group_by(*columns)).all()
+        accounts = []
+        for teacher in db.execute(sa.select(teachers).order_by(teachers.c.id)).all():
+            mine = [row for row in rows if row.teacher_id == teacher.id]
+            number = {state: sum(row.number for row in mine if row.state == state) for state in ("refunded", *LIVE)}
+            samples = sum(row.number for row in mine if row.usable and row.kind == "clean")
+            if any(row.kind == "view" for row in mine):  # several views of a sample
+                chosen = sa.select(sa.func.count(sa.distinct(calls.c.sample)))
+                samples = db.scalar(chosen.where(calls.c.teacher_id == teacher.id, usable, ~further))
+            done, held = ([row for row in mine if (row.state == "done") is ended] for ended in (True, False))
+            caps = from_json(teacher.caps)
+            seen = spent_since(db, teacher.id, period_start(today(), caps.every))
+            accounts.append(
+                {
+                    "fingerprint": teacher.fingerprint,
+                    "name": teacher.name,
+                    "cap": caps.life.calls,
+                    "caps": _caps(caps),
+                    "calls": {
+                        "done": number["done"],
+                        "refunded": number["refunded"],
+                        "unknown": number["unknown"],
+                        "reserved": number["reserved"] + number["sent"],
+                    },
+                    "tokens": int(sum(row.tokens for row in done)),
+                    "cost": int(sum(row.cost for row in done)) / 1_000_000,
+                    "held": {
+                        "tokens": int(sum(row.tokens for row in held)),
+                        "cost": int(sum(row.cost for row in held)) / 1_000_000,
+                    },
+                    "period": {"every": caps.every, **_amount(seen)},
+                    "samples": samples,
+                }
+            )
+    return accounts
+
+
+def _amount(amount: Any) -> dict[str, Any]:
+    return {
+        "calls": amount.calls,
+        "tokens": amount.tokens,
+        "money": None if amount.cost is None else amount.cost / 1_000_000,
+    }
+
+
+def _caps(caps: Caps) -> dict[str, Any]:
+    return {**_amount(caps.life), "period": {"every": caps.every, **_amount(caps.period)}}
+
+
+def listed(
+    ledger: Ledger, teacher_id: int, states: Sequence[str] = (), usable: bool | None = None, limit: int | None = None
+) -> list[dict[str, Any]]:
+    """A teacher's calls, the latest first: id, sample, view, state, key, tokens, cost, times (seconds since 1970), detail, run.
+
+    Of these `states` alone, where any are given; `usable` False: those that are done without a usable answer.
+    """
+    where = [calls.c.teacher_id == teacher_id, *([calls.c.state.in_(states)] if states else [])]
+    if states and set(states) <= set(OPEN):
+        where.append(is_open)
+    if usable is False:
+        where += [calls.c.state == "done", calls.c.detail.is_not(None)]
+    columns = [column for column in calls.c if column.name not in ("teacher_id", "block_id", "place", "run_id")]
+    chosen = sa.select(*columns, runs.c.host, runs.c.pid).outerjoin(runs, runs.c.id == calls.c.run_id)
+    with ledger.read() as db:
+        mark = db.scalar(sa.select(teachers.c.fingerprint).where(teachers.c.id == teacher_id))
+        rows = db.execute(chosen.where(*where).order_by(calls.c.id.desc()).limit(limit)).all()
+    return [
+        {
+            **row._mapping,
+            "sample": row.sample.hex(),
+            "key": key_of(str(mark), row.sample.hex(), row.view),
+            "cost": row.cost / 1_000_000,
+            "host": row.host.split("/")[0] if row.host else None,
+        }
+        for row in rows
+    ]
+
+
+def rejected_answer(ledger: Ledger, call_id: int) -> tuple[str, bytes]:
+    """Why a call's answer cannot be used, and the answer as it came. Raises UserError where there is none."""
+    with ledger.read() as db:
+        row = db.execute(sa.select(rejected).where(rejected.c.call_id == call_id)).one_or_none()
+    if row is None:
+        raise UserError(
+            f"ledger {ledger.place}: call {call_id} has no rejected answer; see `tuition ledger calls --malformed`"
+        )
+    return row.reason, bytes(row.payload)
+
+
+def resolve(
+    ledger: Ledger, teacher_id: int, charged: bool, cost: float | None = None, ids: Sequence[int] | None = None
+) -> int:
+    """Settle unknown calls (all, or those with these ids) as the provider's bill says; returns how many.
+
+    `charged`: they were processed and the answers are lost; they stay spent, at `cost` each, where that is None at the most that they may
+    have come to. Otherwise they are refunded, and the samples may be bought again.
+    """
+    if cost is not None and not (math.isfinite(cost) and cost >= 0):
+        raise UserError(f"--cost: found {cost}, expected money a call")
+    where = [calls.c.teacher_id == teacher_id, is_open, calls.c.state == "unknown"]
+    if ids is not None:
+        where.append(calls.c.id.in_(ids))
+    now = int(time.time())
+    with ledger.write() as db:
+        if not charged:
+            hit = unbook(db, where)
+            why = {"ended_at": now, "detail": "resolved: not charged"}
+            db.execute(calls.update().where(*where).values(REFUNDED | why))
+            return hit
+        values: dict[str, Any] = {"ended_at": now, "detail": "lost: charged, its answer never came"}
+        rows = db.execute(sa.select(calls).where(*where)).all()
+        if cost is not None:
+            for row in rows:
+                book(db, teacher_id, row.run_id, {day_of(row.reserved_at): Amount(0, 0, to_micros(cost) - row.cost)})
+            values["cost"] = to_micros(cost)
+        db.execute(calls.update().where(*where).values(state="done", **values))
+        return len(rows)
+
+
+def verify(ledger: Ledger) -> list[str]:
+    """What is wrong in the books: counters against calls, done calls without an output, outputs that do not match their checksums."""
+    wrong = []
+    with ledger.read() as db:
+        sums = (sa.func.count(), sa.func.sum(calls.c.tokens), sa.func.sum(calls.c.cost))
+        live = {
+            row[0]: row[1:]
+            for row in db.execute(sa.select(calls.c.teacher_id, *sums).where(is_live).group_by(calls.c.teacher_id))
+        }
+        for teacher in db.execute(sa.select(teachers)).all():
+            found = tuple(int(value or 0) for value in live.get(teacher.id, (0, 0, 0)))
+            counted = (teacher.spent, teacher.spent_tokens, teacher.spent_cost)
+            for unit, one, other in zip(("calls", "tokens", "millionths"), found, counted, strict=True):
+                if one != other:
+                    wrong.append(f"{teacher.name}: live calls come to {one} {unit}, but {other} are counted as spent")
+        done = (calls.c.state == "done", calls.c.detail.is_(None))
+        stored = sa.exists().where(parts.c.block_id == calls.c.block_id)
+        bare = db.scalar(sa.select(sa.func.count()).where(*done, ~stored))
+        if bare:
+            wrong.append(f"{bare} calls are done without an output")
+        damaged = [f"{signal} of {sample[:16]}" for signal, sample in _damaged(db)]
+        if damaged:
+            wrong.append(
+                f"{len(damaged)} outputs do not match their checksums ({', '.join(damaged[:3])}{', …' if len(damaged) > 3 else ''}); "
+                "`tuition ledger import` of an export mends them"
+            )
+    return wrong
+
+
+def _damaged(db: sa.Connection) -> list[tuple[str, str]]:
+    """(signal, content id) of outputs that are not as they were stored."""
+    held: dict[int, list[tuple[int, bytes]]] = {}
+    for row in db.execute(
+        sa.select(calls.c.block_id, calls.c.place, calls.c.sample).where(calls.c.block_id.is_not(None))
+    ):
+        held.setdefault(row.block_id, []).append((row.place, row.sample))
+    return [
+        (part.signal, sample.hex())
+        for part in blocks.read(db, held)
+        for place, sample in held[part.block]
+        if not part.is_whole(place)
+    ]

@@ -1,0 +1,297 @@
+"""The life of a call: reserved → sent → done | refunded | unknown, each step one transaction.
+
+Order is everything. A call is counted against every cap *before* it is sent, and its outputs are committed in the
+transaction that calls it done, so a process may die at any line and the books are right.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import psutil
+import sqlalchemy as sa
+
+from tuition.errors import UserError
+from tuition.ledger import blocks
+from tuition.ledger.database import Ledger
+from tuition.ledger.keys import CLEAN, Key, find, key_of, keyed
+from tuition.ledger.schema import calls, is_live, is_open, rejected, runs, teachers
+from tuition.ledger.spending import Amount, Bound, CapReached, Caps, book, day_of, rebook, room, to_micros, unbook
+
+SILENT_SECONDS = 900  # a run on another machine that has not been heard of for so long is taken for dead
+AGAIN = "sent again"
+REFUNDED = {"state": "refunded", "tokens": 0, "cost": 0}
+UNDER_WAY = (is_open, calls.c.state.in_(("reserved", "sent")))
+
+
+@dataclass(frozen=True)
+class Call:
+    """One reserved call: `id` in the ledger, the sample as it was asked for (see `asks`), and the idempotency key to send."""
+
+    id: int
+    sample: str
+    key: str
+    again: bool = False  # sent once already, its fate unknown: not a new call
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back for one call: an array per signal, or the reason why it is malformed and the answer as bytes.
+
+    `tokens` and `cost` (millionths) are what it came to, where that is not known beforehand.
+    """
+
+    signals: dict[str, np.ndarray]
+    malformed: str | None = None
+    raw: bytes = b""
+    tokens: int | None = None
+    cost: int | None = None
+
+
+def start_run(ledger: Ledger, teacher_id: int, budget: int, bound: Bound | None = None) -> int:
+    """Open a run of this process that may make `budget` calls within `bound`; returns its id. Calls of dead runs are settled first."""
+    bound = bound or Bound()
+    with ledger.write() as db:
+        _settle_dead(db, teacher_id)
+        row = {
+            "teacher_id": teacher_id,
+            "host": _host(),
+            "pid": os.getpid(),
+            "process_started": _started(os.getpid()),
+            "heartbeat": time.time(),
+            "budget": budget if bound.calls is None else min(budget, bound.calls),
+            "budget_tokens": bound.tokens,
+            "budget_cost": bound.cost,
+        }
+        return db.scalar(runs.insert().values(row).returning(runs.c.id))  # type: ignore[return-value]
+
+
+def reserve(
+    ledger: Ledger,
+    run: int,
+    samples: Sequence[str],
+    *,
+    view: str = CLEAN,
+    resend: bool = False,
+    caps: Caps | None = None,
+    tokens: int = 0,
+    cost: int = 0,
+    partial: bool = False,
+) -> list[Call]:
+    """Reserve a call for each of `samples` (asks) that has no live call, atomically against every cap.
+
+    Each call is counted at `tokens` and `cost` (millionths), the most it may come to, until it is finished. With `resend`, calls
+    left unknown are taken over under their old key: the same call, counted once, from now on for this run and today. With `partial`,
+    as many are reserved, in the order of `samples`, as every cap has room for. Samples in the hands of a live process are left out, so
+    the list may be shorter than `samples`. Raises CapReached, reserving nothing, where not all fit (with `partial`: where none fits).
+    """
+    wanted, now, each = keyed(samples, view), int(time.time()), Amount(1, tokens, cost)
+    with ledger.write() as db:
+        teacher_id = db.scalars(sa.select(runs.c.teacher_id).where(runs.c.id == run)).one()
+        teacher = db.execute(sa.select(teachers).where(teachers.c.id == teacher_id)).one()
+        live = _live(db, teacher.id, wanted)
+        lost = [live[ask].id for ask in wanted.values() if resend and ask in live and live[ask].state == "unknown"]
+        new = [key for key, ask in wanted.items() if ask not in live]
+        db.execute(runs.update().where(runs.c.id == run).values(heartbeat=time.time()))
+        again, most, full = rebook(db, run, lost, caps, each, now) if lost else ([], each, "")
+        fit, words = room(db, run, caps, each, now) if new else (0, full)
+        short = len(lost) - len(again) + max(0, len(new) - fit)
+        if short and not (partial and (fit or again)):
+            raise CapReached(
+                f"teacher {teacher.name!r}: {words}; {short} more do not fit. Raise it or lower study.budgets",
+                waits=_under_way(db, teacher.id),
+            )
+        new, reserved = new[:fit], []
+        if again:
+            values = {"run_id": run, "reserved_at": now, "tokens": most.tokens, "cost": most.cost, "detail": AGAIN}
+            db.execute(calls.update().where(calls.c.id.in_(again)).values(state="reserved", **values))
+            mine = set(again)
+            reserved += [Call(r.id, ask, _key(teacher, r), again=True) for ask, r in live.items() if r.id in mine]
+        if new:
+            count = Amount(len(new), len(new) * tokens, len(new) * cost)
+            book(db, teacher.id, run, {day_of(now): count})
+            rows = [
+                {
+                    "teacher_id": teacher.id,
+                    "sample": sample,
+                    "view": view,
+                    "state": "reserved",
+                    "run_id": run,
+                    "reserved_at": now,
+                    "tokens": tokens,
+                    "cost": cost,
+                }
+                for sample, view in new
+            ]
+            db.execute(calls.insert(), rows)  # in one go, and the ids read after: a RETURNING would go row by row
+            found = _live(db, teacher.id, {key: wanted[key] for key in new})
+            reserved += [Call(row.id, ask, _key(teacher, row)) for ask, row in found.items()]
+    order = {ask: place for place, ask in enumerate(wanted.values())}
+    return sorted(reserved, key=lambda call: order[call.sample])
+
+
+def mark_sent(ledger: Ledger, run: int, made: Sequence[Call]) -> None:
+    """Record, before they leave, that these calls are sent: from here on they count as spent until something is known."""
+    with ledger.write() as db:
+        hit = _move(db, [call.id for call in made], ("reserved",), run, state="sent", sent_at=int(time.time()))
+        if hit != len(made):  # the lease was lost: another process took this one for dead
+            raise UserError(f"{len(made) - hit} of {len(made)} calls are no longer this run's; run again")
+
+
+def finish(ledger: Ledger, run: int, made: Sequence[Call], answers: Sequence[Answer], cost: float = 0.0) -> None:
+    """Commit the answers and the charge together: `cost` a call, or what an answer itself says.
+
+    A malformed answer is charged and kept aside.
+    """
+    flat, given = to_micros(cost), dict(zip((call.id for call in made), answers, strict=True))
+    with ledger.write() as db:
+        # Whoever holds the call by now: an answer that arrives after this process was taken for dead is still an answer,
+        # and one that another process has brought meanwhile stays as it is.
+        columns = (calls.c.id, calls.c.teacher_id, calls.c.run_id, calls.c.reserved_at, calls.c.tokens, calls.c.cost)
+        where = (calls.c.id.in_(list(given)), calls.c.state.in_(("reserved", "sent", "unknown")))
+        mine = db.execute(sa.select(*columns).where(*where)).all()
+        done = {"state": "done", "ended_at": int(time.time()), "reserved_at": None, "sent_at": None, "detail": None}
+        charged: dict[tuple[int, int], list[int]] = {}
+        for row in mine:
+            answer = given[row.id]
+            came_to = (answer.tokens or 0, flat if answer.cost is None else answer.cost)
+            charged.setdefault(came_to, []).append(row.id)
+        for (tokens, micros), ids in charged.items():
+            db.execute(calls.update().where(calls.c.id.in_(ids)).values(**done, tokens=tokens, cost=micros))
+        _reconcile(db, mine, {id: Amount(0, *came_to) for came_to, ids in charged.items() for id in ids})
+        blocks.store(db, [(row.id, given[row.id].signals) for row in mine if not given[row.id].malformed])
+        bad = [(row.id, given[row.id]) for row in mine if given[row.id].malformed]
+        if bad:
+            kept = [{"call_id": id, "reason": answer.malformed, "payload": answer.raw} for id, answer in bad]
+            db.execute(rejected.insert(), kept)
+        for id, answer in bad:
+            db.execute(calls.update().where(calls.c.id == id).values(detail=f"malformed: {answer.malformed}"))
+        db.execute(runs.update().where(runs.c.id == run).values(heartbeat=time.time()))
+
+
+def _reconcile(db: sa.Connection, before: Sequence[sa.Row], real: dict[int, Amount]) -> None:
+    """Book what calls came to instead of the most that they might have."""
+    changes: dict[tuple[int, int | None], dict[int | None, Amount]] = {}
+    for row in before:
+        tokens, cost = real[row.id].tokens - row.tokens, real[row.id].cost - row.cost
+        if tokens or cost:
+            days = changes.setdefault((row.teacher_id, row.run_id), {})
+            day = day_of(row.reserved_at)
+            sum = days.get(day, Amount())
+            days[day] = Amount(0, sum.tokens + tokens, sum.cost + cost)
+    for (teacher_id, run_id), days in changes.items():
+        book(db, teacher_id, run_id, days)
+
+
+def refund(ledger: Ledger, run: int, made: Sequence[Call], reason: str) -> None:
+    """Give back calls that were surely not processed (never sent, or refused before processing)."""
+    with ledger.write() as db:
+        ids = [call.id for call in made]
+        # Sent again: of its first sending nothing is known still, so it goes on counting as spent.
+        mine = (calls.c.id.in_(ids), calls.c.run_id == run, calls.c.state.in_(("reserved", "sent")))
+        again = {"state": "unknown", "detail": f"sent again: {reason}"}
+        db.execute(calls.update().where(*mine, calls.c.detail == AGAIN).values(**again))
+        unbook(db, mine)
+        db.execute(calls.update().where(*mine).values(REFUNDED | {"ended_at": int(time.time()), "detail": reason}))
+
+
+def abandon(ledger: Ledger, run: int, made: Sequence[Call], reason: str) -> None:
+    """Calls that were sent and whose fate this process cannot tell: they count as spent until resolved."""
+    with ledger.write() as db:
+        _move(db, [call.id for call in made], ("sent",), run, state="unknown", detail=reason)
+
+
+def beat(ledger: Ledger, run: int, now: float) -> None:
+    """Let other machines know that this run lives."""
+    with ledger.write() as db:
+        db.execute(runs.update().where(runs.c.id == run).values(heartbeat=now))
+
+
+def settle(ledger: Ledger, teacher_id: int) -> None:
+    """Settle the calls of runs whose process died: never sent → refunded, sent → unknown."""
+    with ledger.write() as db:
+        _settle_dead(db, teacher_id)
+
+
+def _settle_dead(db: sa.Connection, teacher_id: int) -> None:
+    open_runs = sa.select(runs).where(
+        runs.c.id.in_(sa.select(calls.c.run_id).where(calls.c.teacher_id == teacher_id, *UNDER_WAY))
+    )
+    now = time.time()
+    for run in db.execute(open_runs).all():
+        if _alive(run, now):
+            continue
+        mine = (calls.c.teacher_id == teacher_id, calls.c.run_id == run.id, is_open)
+        never = (*mine, calls.c.state == "reserved", calls.c.sent_at.is_(None))
+        if unbook(db, never):
+            why = {"ended_at": int(now), "detail": "never sent: its process died"}
+            db.execute(calls.update().where(*never).values(REFUNDED | why))
+        db.execute(
+            calls.update()
+            .where(*mine, calls.c.state.in_(("reserved", "sent")))
+            .values(state="unknown", detail="its process died between sending and the answer")
+        )
+
+
+def _under_way(db: sa.Connection, teacher_id: int) -> bool:
+    """Whether calls are in somebody's hands, whose end may make room."""
+    return db.scalar(sa.select(sa.exists().where(calls.c.teacher_id == teacher_id, *UNDER_WAY))) or False
+
+
+def _alive(run: sa.Row, now: float) -> bool:
+    if run.host != _host():
+        return now - run.heartbeat < SILENT_SECONDS
+    started = _started(run.pid)
+    return started is not None and abs(started - run.process_started) < 1.0
+
+
+def _started(pid: int) -> float | None:
+    """When a process started, in a measure that no change of the clock moves; None where it is gone."""
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        if stat.exists():  # Linux: clock ticks since boot
+            state, *rest = stat.read_text().rpartition(")")[2].split()
+            return None if state == "Z" else float(rest[18])
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+        return None
+
+
+@cache
+def _host() -> str:
+    """This machine, its boot, and the namespace in which process numbers mean something here."""
+    boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    parts = [socket.gethostname(), boot.read_text().strip() if boot.exists() else str(int(psutil.boot_time()))]
+    return "/".join([*parts, os.readlink(space)] if space.is_symlink() else parts)
+
+
+def holders(ledger: Ledger, teacher_id: int) -> list[str]:
+    """Who has calls under way: host, process and number of calls, for people to read."""
+    with ledger.read() as db:
+        rows = db.execute(
+            sa.select(runs.c.host, runs.c.pid, sa.func.count())
+            .join(calls, calls.c.run_id == runs.c.id)
+            .where(calls.c.teacher_id == teacher_id, *UNDER_WAY)
+            .group_by(runs.c.host, runs.c.pid)
+        ).all()
+    return [f"process {pid} on {host.split('/')[0]} ({count} calls)" for host, pid, count in rows]
+
+
+def _live(db: sa.Connection, teacher_id: int, wanted: Mapping[Key, str]) -> dict[str, sa.Row]:
+    """The live calls (id, sample, view, state) by ask."""
+    return dict(find(db, teacher_id, wanted, (calls.c.id, calls.c.state), is_live))
+
+
+def _move(db: sa.Connection, ids: Sequence[int], before: Sequence[str], run: int, **values: object) -> int:
+    where = (calls.c.id.in_(ids), calls.c.run_id == run, calls.c.state.in_(before))
+    return db.execute(calls.update().where(*where).values(**values)).rowcount
+
+
+def _key(teacher: sa.Row, row: sa.Row) -> str:
+    return key_of(teacher.fingerprint, row.sample.hex(), row.view)

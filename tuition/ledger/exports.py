@@ -1,0 +1,78 @@
+"""Owned outputs as files that anyone can open; `imports` takes them back into a ledger.
+
+An export is a folder: `ids.npy` (n,) content ids as 64 hex characters, one `<signal>.npy` (n, …) a signal, `costs.npy` (n,)
+int64 in millionths, and `meta.json` with the teacher. Where views of samples were bought, a row is a view, an id stands there
+once for each, and `views.npy` (`tuition/inputs/views.py`) says which it is. `outputs/<budget>/` is such a
+folder, so a clone that has pulled
+it can give its outputs back to a new ledger.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from tuition.errors import unknown
+from tuition.files import write_array, write_json
+from tuition.inputs.views import COLUMNS, FILE, from_text, is_view
+from tuition.ledger import owned
+from tuition.ledger.accounts import find
+from tuition.ledger.database import Ledger
+from tuition.ledger.keys import CLEAN, ask, split
+from tuition.ledger.schema import calls
+
+
+def export(
+    ledger: Ledger, folder: Path, fingerprint: str | None, wanted: Sequence[str] | None = None
+) -> tuple[int, dict[str, int]]:
+    """Write the teacher's owned outputs to `folder`: the signals `wanted`, or else those that every row has.
+
+    Returns how many rows (samples, or views of them) are in it, and what it leaves out: {signal: of how many rows}.
+    """
+    teacher = find(ledger, fingerprint)
+    with ledger.read() as db:
+        done = (calls.c.teacher_id == teacher.id, calls.c.state == "done", calls.c.detail.is_(None))
+        rows = db.execute(sa.select(calls.c.sample, calls.c.view).where(*done).order_by(calls.c.id))
+        samples = [ask(row.sample.hex(), row.view) for row in rows if is_view(row.view)]
+    held = owned.signals(ledger, teacher.id, samples)
+    count = Counter(signal for names in held.values() for signal in names)
+    taken = set(wanted or [signal for signal, number in count.items() if number == len(held)])
+    if missing := taken - set(count):
+        raise unknown("signals", ", ".join(sorted(missing)), count)
+    places, signals, costs = owned.read(ledger, teacher.id, samples, signals=taken)
+    write(folder, [samples[i] for i in places], signals, costs, teacher_meta(teacher))
+    return len(places), {signal: number for signal, number in count.items() if signal not in taken}
+
+
+def teacher_meta(teacher: sa.Row) -> dict[str, Any]:
+    """What an export says of its teacher."""
+    return {"name": teacher.name, "fingerprint": teacher.fingerprint, "description": json.loads(teacher.description)}
+
+
+def write(
+    folder: Path,
+    asks: Sequence[str],
+    signals: dict[str, np.ndarray],
+    costs: np.ndarray,
+    teacher: dict,
+    views: dict[str, Any] | None = None,
+    **more: Any,
+) -> None:
+    """Write an export folder of these asks; `more` joins its meta.json.
+
+    `views` says how views were drawn; where it is given, or an ask is for a view, the rows have views of their own.
+    """
+    ids, texts = zip(*(split(one) for one in asks), strict=True) if asks else ((), ())
+    write_array(folder / "ids.npy", np.array(ids, dtype="S64"))
+    write_array(folder / "costs.npy", costs)
+    for signal, values in signals.items():
+        write_array(folder / f"{signal}.npy", values)
+    meta = {"teacher": teacher, "view": CLEAN, "signals": sorted(signals), "n": len(asks), **more}
+    if views is not None or set(texts) - {CLEAN}:
+        write_array(folder / FILE, np.array([from_text(text) for text in texts], dtype=np.int32).reshape(-1, 5))
+        meta |= {"view": FILE, "views": {"columns": list(COLUMNS), **(views or {})}}
+    write_json(folder / "meta.json", meta)

@@ -1,0 +1,80 @@
+"""Mixing samples: shares drawn on the device, partners, boxes; and the losses of a student that sees mixed images.
+
+A mixture of B samples is `rows` (B, k), which samples of the batch each mixed one is made of, and `shares` (B, k), which sum to one.
+Every random number comes from the generator that is given, and none is read back from the device.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tuition.methods.batch import Batch
+
+
+def draw_shares(count: int, k: int, alpha: float, generator: torch.Generator) -> Tensor:
+    """Shares (count, k) float32 of a symmetric Dirichlet(alpha), on the generator's device; for k = 2, λ ~ Beta(alpha, alpha)."""
+    device = generator.device
+    if k == 2 and alpha == 1:  # uniform
+        first = torch.rand(count, 1, generator=generator, device=device)
+        return torch.cat([first, 1 - first], dim=1)
+    return torch._sample_dirichlet(torch.full((count, k), alpha, device=device), generator=generator)
+
+
+def draw_rows(count: int, k: int, generator: torch.Generator) -> Tensor:
+    """Partners (count, k) int64: each sample itself, then k − 1 permutations of the batch. A sample may meet itself."""
+    device = generator.device
+    others = [torch.randperm(count, generator=generator, device=device) for _ in range(k - 1)]
+    return torch.stack([torch.arange(count, device=device), *others], dim=1)
+
+
+def mix(values: Tensor, rows: Tensor, shares: Tensor) -> Tensor:
+    """Σ_k shares[:, k] · values[rows[:, k]], for values (n, …): (B, …)."""
+    parts = [
+        shares[:, place].to(values.dtype).view(-1, *(1,) * (values.dim() - 1)) * values[rows[:, place]]
+        for place in range(rows.shape[1])
+    ]
+    return torch.stack(parts).sum(0)
+
+
+def draw_boxes(lam: Tensor, height: int, width: int, generator: torch.Generator) -> Tensor:
+    """CutMix's boxes as masks (B, 1, H, W) bool, true inside, for the share lam (B,) of what stays outside.
+
+    Sides are √(1 − λ) of the image's, rounded down; centres are uniform over the pixels; what reaches over the edge is cut off.
+    """
+    side = (1 - lam).clamp(0, 1).sqrt()
+    inside = []
+    for length in (height, width):
+        half = (side * length).long() // 2
+        centre = torch.randint(0, length, lam.shape, generator=generator, device=lam.device)
+        place = torch.arange(length, device=lam.device)
+        inside.append((place >= (centre - half)[:, None]) & (place < (centre + half)[:, None]))
+    return (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
+
+
+def mixed_labels(labels: Tensor, rows: Tensor, shares: Tensor, classes: int) -> Tensor:
+    """One-hot labels (n,) in a mixture: (B, classes), rows summing to one."""
+    return mix(F.one_hot(labels, classes).to(shares.dtype), rows, shares)
+
+
+def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """−mean_batch Σ target · log softmax(logits), of logits (B, C) and probabilities (B, C), which get no gradient."""
+    return -(target.detach().to(logits.dtype) * F.log_softmax(logits, dim=1)).sum(1).mean()
+
+
+def replaced(batch: Batch, images: Tensor, rows: Tensor, shares: Tensor) -> Batch:
+    """The batch with mixed images in place of its own. Its teacher logits become their mix, which is what `+kd` then matches."""
+    clean = batch.teacher["logits"].detach()
+    teacher = {**batch.teacher, "logits": mix(clean, rows, shares)}
+    return batch._replace(images=images, teacher=teacher, extra={"rows": rows, "shares": shares, "clean": clean})
+
+
+def replaced_terms(logits: Tensor, batch: Batch, weight_labels: float, weight_teacher: float) -> dict[str, Tensor]:
+    """The terms of a student that saw only the mixed images of a `replaced` batch, and said logits (B, C): cross-entropy on the
+    mixed labels, and on the same mix of the teacher's softmax (T = 1) on the clean images."""
+    rows, shares = batch.extra["rows"], batch.extra["shares"]
+    hard = mixed_labels(batch.labels, rows, shares.to(logits.dtype), logits.shape[1])
+    soft = mix(F.softmax(batch.extra["clean"], dim=1), rows, shares)
+    return {
+        "labels": weight_labels * soft_cross_entropy(logits, hard),
+        "teacher": weight_teacher * soft_cross_entropy(logits, soft),
+    }

@@ -1,0 +1,50 @@
+"""`ckd-cc`: white-box Comparative Knowledge Distillation with CC (arXiv 2311.02253, WACV 2025; the 2025 release [code]).
+
+Loss: w_labels · labels term + w_relation · MSE(Δs, Δt) on logits, as `ckd-mse`, + w_features · mean over neighbouring groups g of
+Σ_d |D_g|·|D_{g+1}|, as `cc`: D = W_s Δf^s − W_t Δf^t in R¹²⁸ of the embeddings, both heads linear and trained, w_features = 0.02.
+(The heads have no bias: it would cancel.) It has no closed form: in-batch comparisons are the listed ones, a few a sample.
+Known defects, as in `cc`: it depends on the order of the groups, and heads that shrink make it zero.
+"""
+
+from torch import Tensor, nn
+
+from tuition.losses.comparisons import difference
+from tuition.losses.features import Labels, comparative
+from tuition.losses.relations import full_precision
+from tuition.methods.batch import Batch
+from tuition.methods.facts import Facts
+from tuition.methods.ranges import NotNegative
+
+WIDTH = 128
+
+
+class CKDCC(nn.Module):
+    source, evidence = "arXiv 2311.02253", "code"
+    signals: tuple[str, ...] = ("logits", "embedding")
+    compares = True
+    weight_ce = 0.0
+
+    def __init__(
+        self,
+        *,
+        labels: Labels = "difference",
+        weight_labels: NotNegative = 1.0,
+        weight_relation: NotNegative = 1.0,
+        weight_features: NotNegative = 0.02,
+    ):
+        super().__init__()
+        self.labels, self.weight_labels, self.weight_relation = labels, weight_labels, weight_relation
+        self.weight_features = weight_features
+
+    def setup(self, facts: Facts) -> None:
+        self.head = nn.Linear(facts.student["embedding"][0], WIDTH, bias=False)
+        self.teacher_head = nn.Linear(facts.teacher["embedding"].shape[1], WIDTH, bias=False)
+
+    def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        assert batch.groups is not None
+        terms = comparative(student["logits"], batch, self.labels, self.weight_labels, self.weight_relation)
+        with full_precision(student["embedding"]):
+            gap = self.head(student["embedding"]) - self.teacher_head(batch.teacher["embedding"].detach())
+            gap = difference(gap, batch.groups)
+            features = (gap[:-1] * gap[1:]).abs().sum() / max(1, len(gap) - 1)
+        return terms | {"features": self.weight_features * features}

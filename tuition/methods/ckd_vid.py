@@ -1,0 +1,48 @@
+"""`ckd-vid`: white-box Comparative Knowledge Distillation with VID (arXiv 2311.02253, WACV 2025; the 2025 release [code]).
+
+Loss: w_labels · labels term + w_relation · MSE(Δs, Δt) on logits, as `ckd-mse`, + w_features · Σ_layers mean ½[(Δμ(F^s) − ΔF^t)²/σ² +
+log σ²], as `vid`: mean over groups, channels and positions, w_features = 1.
+Ours: each sample's map first goes through the regressor (three 1×1 convolutions with ReLU, at the smaller size), then the group's
+difference is taken. In-batch comparisons take the closed form over all groups of the batch: the loss is quadratic in the gap.
+"""
+
+from torch import Tensor, nn
+
+from tuition.losses.features import Labels, Variational, comparative
+from tuition.losses.layers import paired
+from tuition.methods.batch import Batch
+from tuition.methods.facts import Facts
+from tuition.methods.ranges import NotNegative
+
+
+class CKDVID(nn.Module):
+    source, evidence = "arXiv 2311.02253", "code"
+    signals: tuple[str, ...] = ("logits", "map")
+    compares = True
+    maps = True
+    weight_ce = 0.0
+
+    def __init__(
+        self,
+        *,
+        labels: Labels = "difference",
+        weight_labels: NotNegative = 1.0,
+        weight_relation: NotNegative = 1.0,
+        weight_features: NotNegative = 1.0,
+    ):
+        super().__init__()
+        self.labels, self.weight_labels, self.weight_relation = labels, weight_labels, weight_relation
+        self.weight_features = weight_features
+
+    def setup(self, facts: Facts) -> None:
+        self.pairs = paired(facts.student, facts.teacher)
+        self.layers = nn.ModuleList(
+            Variational(facts.student[ours][0], facts.teacher[theirs].shape[1]) for ours, theirs in self.pairs
+        )
+
+    def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        terms = comparative(student["logits"], batch, self.labels, self.weight_labels, self.weight_relation)
+        loss = student["logits"].new_zeros(())
+        for layer, (ours, theirs) in zip(self.layers, self.pairs, strict=True):
+            loss = loss + layer(student[ours], batch.teacher[theirs], batch.groups)
+        return terms | {"features": self.weight_features * loss}

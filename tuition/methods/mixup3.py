@@ -1,0 +1,29 @@
+"""`mixup3`: mixup of three samples, a baseline of Comparative Knowledge Distillation (arXiv 2311.02253; its loss as released [code]).
+
+As `mixup`, with x̃ = Σ_k w_k·x_{i_k} over three samples: each one with two permutations of the batch. How the released code draws the
+three weights is not known to us; ours [ours] are a symmetric Dirichlet(α, α, α) a sample, which is Beta(α, α) where k = 2.
+"""
+
+from torch import Tensor, nn
+
+from tuition.losses.mixing import draw_rows, draw_shares, mix, replaced, replaced_terms
+from tuition.methods.batch import Batch
+from tuition.methods.ranges import NotNegative, Positive
+
+
+class Mixup3(nn.Module):
+    source, evidence = "arXiv 2311.02253", "code"
+    signals: tuple[str, ...] = ("logits",)
+    weight_ce = 0.0
+
+    def __init__(self, *, alpha: Positive = 1.0, weight_labels: NotNegative = 1.0, weight_teacher: NotNegative = 1.0):
+        super().__init__()
+        self.alpha, self.weight_labels, self.weight_teacher = alpha, weight_labels, weight_teacher
+
+    def augment(self, batch: Batch) -> Batch:
+        rows = draw_rows(len(batch.labels), 3, batch.generator)
+        shares = draw_shares(len(rows), 3, self.alpha, batch.generator)
+        return replaced(batch, mix(batch.images, rows, shares), rows, shares)
+
+    def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        return replaced_terms(student["logits"], batch, self.weight_labels, self.weight_teacher)

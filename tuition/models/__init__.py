@@ -1,0 +1,119 @@
+"""Architectures: our own for small images, and any of timm's or torchvision's.
+
+Importing this package costs no torch: `params.yaml` is checked against `ARCHS` by stages that never see a model.
+Every model that `build` returns speaks timm's interface:
+
+    forward_features(x)                   (B, C, H, W) -> the last feature map
+    forward_head(f, pre_logits=True)      the map -> the embedding (B, d); with pre_logits=False the logits
+    get_classifier()                      the final nn.Linear: embedding -> logits (B, classes)
+    forward(x)                            (B, C, H, W) -> logits (B, classes)
+
+Our own add:
+
+    forward_stages(x)                     its stage maps, shallow → deep; the last is the last feature map
+    last_stage_module()                   the nn.Module from the last stage map but one to the last
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuition.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+RESNETS = (
+    *("resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110"),
+    *("resnet8x2", "resnet14x2", "resnet20x2"),
+    *("resnet8x4", "resnet32x4"),
+)
+WRNS = ("wrn_16_1", "wrn_16_2", "wrn_40_1", "wrn_40_2")
+VGGS = ("vgg8", "vgg13")
+BOTTLENECKS = ("resnet50",)
+MOBILENETS = ("mobilenetv2_half",)
+SHUFFLENETS = ("shufflenetv1", "shufflenetv2")
+FAMILIES = {  # the module in this package that builds them
+    "resnet": RESNETS,
+    "wrn": WRNS,
+    "vgg": VGGS,
+    "bottleneck": BOTTLENECKS,
+    "mobilenet": MOBILENETS,
+    "shufflenet": SHUFFLENETS,
+}
+ARCHS = tuple(name for names in FAMILIES.values() for name in names)
+LIBRARIES = ("timm", "torchvision")
+MIN_SIDE = 8  # pixels; the own architectures halve the side up to four times
+
+
+def check_arch(where: str, name: str) -> None:
+    """Check an architecture's name without importing torch; `where` says which key it came from.
+
+    Raises UserError. That a model of timm or torchvision exists is checked by `build`: to ask them costs seconds.
+    """
+    library, colon, model = name.partition(":")
+    if name in ARCHS or (colon and library in LIBRARIES and model):
+        return
+    raise unknown(where, name, ARCHS, "Or timm:<model>, torchvision:<model>.")
+
+
+def build(arch: str, *, channels: int, classes: int, size: tuple[int, int], taps: Sequence[str] = ()) -> nn.Module:
+    """A model with fresh weights for images of `channels` channels and `size` (height, width) pixels.
+
+    Its attribute `arch` keeps the name, `taps` the modules whose outputs are its maps: the names given, shallow → deep;
+    without any the modules that timm lists as a model's stages, or () for our own (`forward_stages` gives theirs) and
+    for torchvision's (these have no maps then).
+
+    Raises UserError for an unknown name, for images that are too small for the architecture, for a model of timm or
+    torchvision that does not end in a linear classifier, and for a tap that does not exist or gives no map.
+    """
+    check_arch("architecture", arch)
+    if arch not in ARCHS:
+        from tuition.models import external
+
+        return external.build(arch, channels=channels, classes=classes, size=size, taps=taps)
+    if min(size) < MIN_SIDE:
+        raise UserError(f"{arch}: images are {size[0]}x{size[1]}, at least {MIN_SIDE} pixels a side are needed")
+    family = next(module for module, names in FAMILIES.items() if arch in names)
+    model: nn.Module = import_module(f"tuition.models.{family}").build(arch, channels, classes)
+    model.arch = arch  # type: ignore[assignment]
+    from tuition.models import maps
+
+    maps.set_taps(model, taps, channels, size)
+    return model
+
+
+def signals(model: nn.Module, images: Tensor, maps: bool = False) -> dict[str, Tensor]:
+    """Everything a model says about normalised float images (B, C, H, W): logits (B, classes), embedding (B, d).
+
+    With `maps` also map1 to mapL (B, c, h, w), shallow → deep: its taps, or its stages where it has none. Raises
+    UserError for a model with neither.
+    """
+    net: Any = model
+    stages: list[Tensor] = []
+    if maps:
+        from tuition.models.maps import features_and_maps
+
+        features, stages = features_and_maps(model, images)
+    else:
+        features = net.forward_features(images)
+    embedding = net.forward_head(features, pre_logits=True)
+    said = {"logits": net.get_classifier()(embedding), "embedding": embedding}
+    return said | {f"map{place}": stage for place, stage in enumerate(stages, start=1)}
+
+
+def load_weights(model: nn.Module, path: Path | str) -> None:
+    """Fill `model` with the weights in a file; see `tuition.models.weights.load_weights`."""
+    from tuition.models import weights
+
+    weights.load_weights(model, Path(path))
+
+
+def load_student(folder: Path | str) -> tuple[nn.Module, dict[str, Any]]:
+    """The student kept in `folder` (`weights.safetensors`, `student.json`), in eval mode, and its description."""
+    from tuition.models import weights
+
+    return weights.load_student(Path(folder))

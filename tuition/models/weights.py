@@ -1,0 +1,156 @@
+"""Weights from files that someone else may have written: nothing in them is executed, and all of it must fit.
+
+What a file of the wrong architecture, a damaged file or one with code in it leads to is one UserError that says so.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tuition.errors import UserError
+from tuition.files import read_json
+from tuition.models import build, projected
+
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+WRAPPERS = ("state_dict", "model")  # keys under which training scripts keep the weights
+SHOWN = 4  # keys named in an error
+STUDENT_KEYS = ("arch", "channels", "classes", "height", "width")
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Fill `model` (as made by `build`) with the weights in `path`.
+
+    `.safetensors`, or `.pt`, `.pth`, `.bin` as torch.save writes them: a state dict, bare or under "state_dict" or
+    "model", its keys with or without "module." before them. Raises UserError for a missing or damaged file, one that
+    holds anything but tensors, keys or shapes that do not fit the architecture, and weights that are not finite.
+    """
+    found = read_state(path)
+    expected = model.state_dict()
+    if not set(expected) <= set(found) and hasattr(model, "own_key"):
+        found = {own: tensor for key, tensor in found.items() if (own := model.own_key(key)) is not None}  # type: ignore[operator]
+    for key in expected:  # a counter that old files lack and that evaluation does not read
+        if key.endswith("num_batches_tracked"):
+            found.setdefault(key, expected[key])
+    _check_fit(found, expected, path, str(getattr(model, "arch", type(model).__name__)))
+    broken = [key for key, tensor in found.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if broken:
+        raise UserError(f"{path}: weights are not finite (NaN or infinity) in {_some(broken)}")
+    model.load_state_dict(found)
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The state dict in `path`, without running anything that is in it. Raises UserError as `load_weights` does."""
+    return _strip_module(_unwrap(_read(path), path))
+
+
+def load_student(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The student in `folder` in eval mode, and what `student.json` says of it.
+
+    Where that has `"projector": {"width": …}`, the student is a `projected.Projected` of that width.
+    Raises UserError where a file is missing, damaged or does not fit the other.
+    """
+    path = folder / "student.json"
+    student = read_json(path)
+    missing = [key for key in STUDENT_KEYS if not isinstance(student, dict) or key not in student]
+    if missing:
+        raise UserError(f"{path}: lacks {', '.join(missing)}; delete it and run `dvc repro`")
+    size = (student["height"], student["width"])
+    model = build(student["arch"], channels=student["channels"], classes=student["classes"], size=size)
+    if student.get("projector") is not None:
+        model = projected.wrap(model, width=_width(student["projector"], path), channels=student["channels"], size=size)
+    load_weights(model, folder / "weights.safetensors")
+    return model.eval(), student
+
+
+def _width(found: Any, path: Path) -> int:
+    width = found.get("width") if isinstance(found, dict) else None
+    if type(width) is not int or width < 1:
+        raise UserError(f'{path}: projector: found {found!r}, expected {{"width": a number of channels}}')
+    return width
+
+
+def _read(path: Path) -> Any:
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"{path}: weights are read from {', '.join(SUFFIXES)} files")
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable safetensors file, perhaps cut short ({error})") from None
+
+
+def _read_torch(path: Path) -> Any:
+    import pickle
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        text = str(error)
+        if "GLOBAL" in text or "Unsupported" in text:  # the restricted reader met something that it would have to call
+            raise UserError(
+                f"{path}: refused, since it holds code or objects and not only tensors ({_reason(text)}); "
+                "save the bare state dict, best as .safetensors"
+            ) from None
+        raise UserError(f"{path}: not a readable torch file ({_reason(text)})") from None
+    except Exception as error:  # a damaged archive fails in many ways, none of which says more than the others
+        raise UserError(
+            f"{path}: not a readable torch file, perhaps cut short ({type(error).__name__}: {_reason(str(error))})"
+        ) from None
+
+
+def _reason(text: str) -> str:
+    """The finding in torch's message; its advice (to load the file unsafely) is not passed on."""
+    after = text.split("WeightsUnpickler error:")[-1].strip()
+    return re.split(r"\. | was not an allowed|\n", after)[0] or "no reason given"
+
+
+def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
+    for key in WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+            break
+    if not isinstance(content, dict) or not content:
+        raise UserError(f"{path}: found {type(content).__name__}, expected a state dict: names and their tensors")
+    strange = [str(key) for key, value in content.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
+    if strange:
+        raise UserError(f"{path}: expected names and their tensors, but {_some(strange)} hold something else")
+    return dict(content)
+
+
+def _strip_module(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Remove the prefix that torch's parallel wrappers put before every key."""
+    if all(key.startswith("module.") for key in state):
+        return {key.removeprefix("module."): tensor for key, tensor in state.items()}
+    return state
+
+
+def _check_fit(found: dict[str, Tensor], expected: dict[str, Tensor], path: Path, arch: str) -> None:
+    faults = []
+    if missing := [key for key in expected if key not in found]:
+        faults.append(f"{len(missing)} missing ({_some(missing)})")
+    if extra := [key for key in found if key not in expected]:
+        faults.append(f"{len(extra)} unexpected ({_some(extra)})")
+    shapes = [
+        f"{key}: {tuple(found[key].shape)} instead of {tuple(expected[key].shape)}"
+        for key in expected
+        if key in found and found[key].shape != expected[key].shape
+    ]
+    if shapes:
+        faults.append(f"{len(shapes)} of another shape ({_some(shapes)})")
+    if faults:
+        raise UserError(f"{path}: the weights do not fit {arch}: {'; '.join(faults)}")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")

@@ -1,0 +1,48 @@
+"""`params.yaml`: its schema, and how it is loaded, checked and edited. Knows nothing of what stages do with it; imports no torch."""
+
+from tuition.params.load import FILE, load
+from tuition.params.schema import (
+    MADE,
+    Additions,
+    Compare,
+    ComparisonSet,
+    Data,
+    Evaluate,
+    Flows,
+    Guard,
+    Params,
+    Pretrain,
+    Refresh,
+    Register,
+    Student,
+    Study,
+    Teach,
+    Training,
+    Transfer,
+    cell_name,
+    comparison_set,
+)
+
+__all__ = [
+    "FILE",
+    "MADE",
+    "Additions",
+    "Compare",
+    "ComparisonSet",
+    "Data",
+    "Evaluate",
+    "Flows",
+    "Guard",
+    "Params",
+    "Pretrain",
+    "Refresh",
+    "Register",
+    "Student",
+    "Study",
+    "Teach",
+    "Training",
+    "Transfer",
+    "cell_name",
+    "comparison_set",
+    "load",
+]

@@ -1,0 +1,100 @@
+"""What `params.yaml` must fulfil beyond keys and types: names that are listed elsewhere, and sections that go together."""
+
+import os
+import re
+from pathlib import Path
+
+from tuition.errors import UserError, unknown
+from tuition.params import MADE, Params
+from tuition.params.teacher import Teacher
+
+MAIN = "teacher"  # stands for the section `teacher` where teachers are named
+
+
+def check(params: Params, path: Path) -> None:
+    """Raises UserError naming the key of `params`, read from `path`, with what was found and what is valid."""
+    _check_methods(params, path)
+    _check_teacher(params.teacher, f"{path}: teacher")
+    _check_further(params, path)
+    for key, section in (("pretrain", params.pretrain), ("train", params.train)):
+        if section.devices > section.batch_size:
+            raise UserError(
+                f"{path}: {key}.devices: found {section.devices}, but {key}.batch_size is {section.batch_size}: each process takes a "
+                f"share of every batch; valid: 1 to {section.batch_size}"
+            )
+    for key, other in (("mixed", params.teach.mixed), ("views", params.teach.views > 1)):
+        if other and any(one.kind == "experts" for one in (params.teacher, *params.teachers)):
+            raise UserError(
+                f"{path}: teach.{key}: {str(getattr(params.teach, key)).lower()}, but teacher.kind 'experts' answers samples of the pool "
+                "alone, whose difficulty is known"
+            )
+
+
+def _check_methods(params: Params, path: Path) -> None:
+    """Methods and the student's architecture (both lists are free of torch)."""
+    from tuition.methods import METHODS, resolve
+    from tuition.models import check_arch
+
+    for method in params.study.methods:
+        resolve(method, params.methods.get(method))
+        if method not in params.methods:
+            raise UserError(
+                f"{path}: methods.{method}: no such section, but study.methods lists it; add `{method}: {{}}`"
+            )
+    for name, section in params.methods.items():
+        if resolve(name, section).method and re.search(r"[^a-zA-Z0-9+_-]", name):
+            raise UserError(f"{path}: methods.{name}: a name is made of letters, digits, +, - and _: it names folders")
+    for name in params.compare.sets:
+        if name not in METHODS and name not in params.methods:
+            raise unknown(f"{path}: compare.sets", name, {*METHODS, *params.methods})
+    check_arch(f"{path}: student.arch", params.student.arch)
+
+
+def _check_teacher(teacher: Teacher, where: str) -> None:
+    """A teacher's signals and architectures; `where` names its section."""
+    from tuition.models import check_arch
+    from tuition.signals import FAMILIES
+
+    for name in teacher.signals:
+        if name not in FAMILIES:
+            raise unknown(f"{where}.signals", name, FAMILIES)
+    if teacher.kind == "checkpoint":
+        check_arch(f"{where}.arch", teacher.arch)
+    for place, one in enumerate([*teacher.experts, *([teacher.free] if teacher.free else [])]):
+        name = f"experts[{place}]" if place < len(teacher.experts) else "free"
+        check_arch(f"{where}.{name}.arch", one.arch)
+
+
+def _check_further(params: Params, path: Path) -> None:
+    """The teachers of `teachers`: their names, which name folders, and whose weights they are."""
+    taken = {MAIN: f"stands for the section `{MAIN}`", params.teacher.name.casefold(): "is the name of `teacher`"}
+    for place, one in enumerate(params.teachers):
+        where = f"{path}: teachers.{place}"
+        if not re.fullmatch(r"[a-zA-Z0-9_-]+", one.name):
+            raise UserError(
+                f"{where}.name: found {one.name!r}; a name is made of letters, digits, - and _: it names a folder"
+            )
+        if why := taken.get(one.name.casefold()):
+            raise UserError(
+                f"{where}.name: {one.name!r} {why}; give each of teachers a name of its own"
+                + ("" if "name" in one.model_fields_set else " (it has none)")
+            )
+        taken[one.name.casefold()] = f"is the name of teachers.{place}, too"
+        _check_teacher(one, where)
+        networks = [one] if one.kind == "checkpoint" else [*one.experts, *([one.free] if one.free else [])]
+        for weights in (network.weights for network in networks):
+            _check_weights(weights, f"{where}.weights" if one.kind == "checkpoint" else f"{where}.experts")
+
+
+def _check_weights(weights: str, where: str) -> None:
+    """Weights are a file of the user's: what stages make later than `teach`, or of the one teacher, cannot be asked by it."""
+    first = Path(os.path.relpath(weights)).parts[:1]
+    if first == (MAIN,):
+        raise UserError(
+            f"{where}: found {weights!r}, which the pretrain stage makes for `teacher`; name a file of weights"
+        )
+    if first and first[0] in MADE:
+        raise UserError(
+            f"{where}: found {weights!r}, but {first[0]}/ is made of what teach buys, which cannot depend on it; copy it out and name "
+            "the copy"
+        )

@@ -1,0 +1,229 @@
+"""Every section of `params.yaml`: its keys, their types and defaults.
+
+It knows nothing of what stages do with them, and imports no torch. What a method's own section may
+hold is declared by the method (`tuition/methods/`).
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from tuition.params.teacher import Count, NotNegative, Positive, Section, Seed, Share, Teacher
+
+Place = Annotated[str, Field(min_length=1)]  # of a file or folder
+
+
+class Additions(Section):
+    """Samples that `refresh` took from its inbox, beside those of `data.source`: training samples, all of them."""
+
+    folder: Place
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # of their content ids and classes
+
+
+class Data(Section):
+    source: str = "mnist5k"
+    additions: Additions | None = None
+    root: str | None = None
+    resize: Annotated[int, Field(ge=8)] | None = None
+    channels: Literal[1, 3] | None = None
+    val: Share = 0.1
+    test: Share = 0.2
+    seed: Seed = 0
+    max_unreadable: Share = 0.01
+    noise: Share = 0.0
+    imbalance: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
+    watch: str = "tuition/files.py"
+
+
+class Transfer(Section):
+    source: str | None = None
+    root: str | None = None
+    resize: Annotated[int, Field(ge=8)] | None = None
+    channels: Literal[1, 3] | None = None
+
+
+class Training(Section):
+    steps: Count
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: Positive = 0.05
+    momentum: Share = 0.9
+    nesterov: bool = False
+    weight_decay: NotNegative = 5e-4
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    warmup: Annotated[int, Field(ge=0)] = 0
+    milestones: list[Count] = Field(default=[])
+    gamma: Positive = 0.1
+    crop: Annotated[int, Field(ge=0)] = 2
+    flip: bool = False
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    compile: bool = False
+    devices: Count = 1
+    validate_every: Count = 100
+    checkpoint_every: Count = 200
+
+
+class Pretrain(Training):
+    seed: Seed = 0
+
+
+GUIDES = {"kcenter": "features", "uncertain": "student", "file": "order"}  # which key names what a strategy reads
+MADE = ("outputs", "comparisons", "students", "speed", "results", "report", "spend")  # from what teach buys
+
+
+class Teach(Section):
+    strategy: Literal["random", "balanced", "kcenter", "uncertain", "file"] = "random"
+    seed: Seed = 0
+    features: Place | None = None
+    student: Place | None = None
+    order: Place | None = None
+    watch: Place = "tuition/files.py"
+    mixed: bool = False
+    views: Count = 1
+    crop: Annotated[int, Field(ge=0)] = 2
+    flip: bool = False
+
+    @property
+    def guide(self) -> str | None:
+        """The file or folder that the strategy reads, if any."""
+        return getattr(self, GUIDES[self.strategy]) if self.strategy in GUIDES else None
+
+    @model_validator(mode="after")
+    def _guided(self) -> "Teach":
+        if self.guide is None:
+            if self.strategy in ("uncertain", "file"):
+                what = "folder of a trained student" if self.strategy == "uncertain" else "text file of content ids"
+                raise ValueError(
+                    f"teach.{GUIDES[self.strategy]}: found null; strategy {self.strategy!r} needs the path of a {what}"
+                )
+            return self
+        key, guide = f"teach.{GUIDES[self.strategy]}", Path(os.path.relpath(self.guide))
+        if guide.parts[:1] and guide.parts[0] in MADE:
+            raise ValueError(
+                f"{key}: found {self.guide!r}, but {guide.parts[0]}/ is made of what teach buys, which cannot depend on it; "
+                f"copy it out and name the copy, as after `cp -r {self.guide} guide`"
+            )
+        watched = Path(os.path.relpath(self.watch))
+        if guide != watched and watched not in guide.parents:
+            raise ValueError(
+                f"teach.watch: found {self.watch!r}, but strategy {self.strategy!r} reads {key}: {self.guide!r}; name that here too, "
+                "so that `dvc repro` notices when it changes"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _viewed(self) -> "Teach":
+        from tuition.inputs.views import too_many
+
+        if self.views > 1 and self.mixed:
+            raise ValueError(
+                f"teach.views: {self.views} with teach.mixed: true; mixed inputs are made of clean samples, which are bought with views: 1"
+            )
+        if self.views > 1 and (wrong := too_many(self.views, self.crop, self.flip)):
+            raise ValueError(wrong)
+        return self
+
+
+class ComparisonSet(Section):
+    strategy: Literal["in-batch", "random", "balanced", "nearest"] = "in-batch"
+    k: Annotated[int, Field(ge=2)] = 2
+    weights: list[float] | None = None
+
+
+class Compare(Section):
+    limit: Count = 100_000
+    seed: Seed = 0
+    sets: dict[str, ComparisonSet] = Field(default={})
+
+
+class Student(Section):
+    arch: str = "resnet8"
+    taps: list[str] = Field(default=[])
+
+
+class Evaluate(Section):
+    batch_size: Count = 500
+    bins: Annotated[int, Field(ge=2)] = 15
+
+
+class Guard(Section):
+    """What a champion must keep, whatever its accuracy; null: not asked for."""
+
+    max_ece: Positive | None = None
+    min_class_recall: Share | None = None
+    max_latency_ms: Positive | None = None
+    max_bytes: Count | None = None
+
+
+class Register(Section):
+    name: Annotated[str, Field(min_length=1, pattern=r"^[^/:]+$")] = "tuition"
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    guard: Guard = Guard()
+
+
+class Flows(Section):
+    runner: Literal["threads", "dask", "ray"] = "threads"
+    address: Place | None = None
+    parallel: Count = 1
+    retries: Annotated[int, Field(ge=0)] = 2
+
+
+class Refresh(Section):
+    inbox: Place | None = None
+    allowance: Count = 100
+    every: Literal["day", "week", "month"] = "day"
+    strategy: Literal["balanced", "random", "kcenter", "uncertain"] = "balanced"
+
+
+class Study(Section):
+    budgets: Annotated[list[Count], Field(min_length=1)]
+    methods: Annotated[list[str], Field(min_length=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _no_cell_twice(self) -> "Study":
+        for key in ("budgets", "methods", "seeds"):
+            values = getattr(self, key)
+            if len(set(values)) < len(values):
+                raise ValueError(f"study.{key}: found {values}; each value may stand once")
+        return self
+
+    def cells(self) -> list[tuple[int, str, int]]:
+        """Every (budget, method, seed) of the study, in the order of the lists."""
+        return [(b, m, s) for b in self.budgets for m in self.methods for s in self.seeds]
+
+
+class Params(Section):
+    study: Study
+    data: Data = Data()
+    transfer: Transfer = Transfer()
+    teacher: Teacher = Teacher()
+    teachers: list[Teacher] = Field(default=[])
+    pretrain: Pretrain
+    teach: Teach = Teach()
+    compare: Compare = Compare()
+    student: Student = Student()
+    train: Training
+    methods: dict[str, dict[str, Any] | None]
+    evaluate: Evaluate = Evaluate()
+    registry: Register = Field(default=Register(), alias="register")  # BaseModel has a `register` of its own
+    flows: Flows = Flows()
+    refresh: Refresh = Refresh()
+
+
+def comparison_set(params: Params, name: str) -> tuple[str, ComparisonSet] | None:
+    """The key and the section of `compare.sets` that the method `name` uses: its own, or that of the method whose variant it is."""
+    from tuition.methods import resolve
+
+    for key in (name, resolve(name, params.methods.get(name)).method):
+        if key in params.compare.sets:
+            return key, params.compare.sets[key]
+    return None
+
+
+def cell_name(budget: int, method: str, seed: int) -> str:
+    """The name of a cell's folder under `students/` and `results/`, as DVC's matrix names it too."""
+    return f"{budget}-{method}-{seed}"

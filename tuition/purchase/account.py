@@ -1,0 +1,122 @@
+"""A teacher's account in the ledger: who is asked, at what price, within which bounds."""
+
+from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Decimal
+from numbers import Integral
+from typing import Any
+
+from tuition.errors import UserError
+from tuition.ledger import accounts, calls
+from tuition.ledger.database import Ledger
+from tuition.ledger.spending import Amount, Bound, Caps, to_micros
+from tuition.params.teacher import Amounts, Price, Teacher
+from tuition.teachers import fingerprint
+
+MOST_TOKENS = 10**12  # that a server may say of a request; what is above is no count of tokens
+
+
+@dataclass(frozen=True)
+class Account:
+    """A teacher's account with its settings, and the run of this process that spends from it."""
+
+    ledger: Ledger
+    id: int
+    run: int
+    fingerprint: str
+    teacher: Any  # teachers.Teacher or client.HttpTeacher
+    settings: Teacher
+    classes: int
+
+    @property
+    def caps(self) -> Caps:
+        return caps_of(self.settings)
+
+
+def open_account(ledger: Ledger, teacher: Any, settings: Teacher, classes: int, budget: int) -> Account:
+    """The account of `teacher`, opened where there is none, with a run of this process that may make `budget` calls.
+
+    Calls of dead processes that were never sent are given back.
+    """
+    check_price(settings)
+    mark = fingerprint(teacher.description)
+    id = accounts.open_account(ledger, mark, settings.name, teacher.description, caps_of(settings))
+    run = calls.start_run(ledger, id, budget, bound_of(settings.cap.run))
+    return Account(ledger, id, run, mark, teacher, settings, classes)
+
+
+def caps_of(settings: Teacher) -> Caps:
+    """The bounds on the teacher's life and on each period, as the ledger takes them."""
+    return Caps(bound_of(settings.cap), bound_of(settings.cap.period), settings.cap.period.every)
+
+
+def bound_of(amounts: Amounts) -> Bound:
+    return Bound(
+        amounts.calls, amounts.tokens, None if amounts.money is None else to_micros(amounts.money, ROUND_FLOOR)
+    )
+
+
+def worst(settings: Teacher) -> Amount:
+    """The most that one call may come to: what is reserved for it."""
+    tokens, price = settings.max_tokens_per_call or 0, settings.price
+    return _amount(price, *((tokens, 0) if price.input > price.output else (0, tokens)))
+
+
+def real(settings: Teacher, count: int, input_tokens: Any, output_tokens: Any) -> list[Amount]:
+    """What each of a request's `count` calls came to, by the tokens that the server says it charged for the request.
+
+    Of what it does not say (or what is no number of tokens), the most that it may have charged, where that has a price or
+    tokens have a bound.
+    """
+    into, out, price, most = _whole(input_tokens), _whole(output_tokens), settings.price, worst(settings)
+    if into is None and out is None:
+        return [most] * count
+    rest, bounded = max(0, most.tokens * count - (into or 0) - (out or 0)), _bounds_tokens(settings)
+    into = into if into is not None else rest if price.input or bounded else 0
+    out = out if out is not None else rest if price.output or bounded else 0
+    shares = [(_share(into, count, i), _share(out, count, i)) for i in range(count)]
+    return [_amount(price, i, o) for i, o in shares]
+
+
+def _amount(price: Price, into: int, out: int) -> Amount:
+    """What a call with so many tokens comes to."""
+    call, each_in, each_out = (Decimal(str(one)) for one in (price.call, price.input, price.output))
+    return Amount(1, into + out, to_micros(call + (into * each_in + out * each_out) / 1_000_000))
+
+
+def _whole(said: Any) -> int | None:
+    """What a server says of tokens, where it is a number of them."""
+    whole = isinstance(said, Integral) and not isinstance(said, bool) and 0 <= int(said) <= MOST_TOKENS
+    return int(said) if whole else None
+
+
+def _share(total: int, count: int, i: int) -> int:
+    """The i-th of `count` whole shares of `total`."""
+    return total // count + (i < total % count)
+
+
+def rests_on_tokens(settings: Teacher) -> bool:
+    """Whether a bound can be kept only where no call takes more than `teacher.max_tokens_per_call`."""
+    bounds = (settings.cap, settings.cap.run, settings.cap.period)
+    return _bounds_tokens(settings) or any(one.money is not None and settings.price.of_tokens for one in bounds)
+
+
+def _bounds_tokens(settings: Teacher) -> bool:
+    return any(one.tokens is not None for one in (settings.cap, settings.cap.run, settings.cap.period))
+
+
+def check_price(settings: Teacher) -> None:
+    """Raises UserError where a bound is set on what is not known: money without a price, tokens without the most a call may take."""
+    cap, price = settings.cap, settings.price
+    for name, one in (("cap", cap), ("cap.run", cap.run), ("cap.period", cap.period)):
+        if one.money is not None and price.call == 0 and not price.of_tokens:
+            raise UserError(
+                f"teacher.{name}.money: {one.money:g}, but teacher.price is 0: a bound on money needs the price, money a call "
+                "(price: 0.002) or a million tokens (price: {input: 0.15, output: 0.6}). Nothing was sent"
+            )
+        of_tokens = one.tokens is not None or (one.money is not None and price.of_tokens)
+        if of_tokens and settings.max_tokens_per_call is None:
+            key = "tokens" if one.tokens is not None else "money"
+            raise UserError(
+                f"teacher.{name}.{key}: set, but teacher.max_tokens_per_call is null: name the most tokens (question and answer) that a "
+                "call may take; so much is held back for a call until its answer says what it took. Nothing was sent"
+            )

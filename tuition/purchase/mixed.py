@@ -1,0 +1,51 @@
+"""Mixed inputs: which are bought, drawn before the teacher is called (MixKD, arXiv 2011.00593, on pixels).
+
+A budget of n calls buys n // 2 of them beside its clean samples. The j-th one mixes the j-th sample in the order of purchase with one
+that comes before it, so that those of a smaller budget are the first of a larger one, and are paid once.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from tuition.files import content_id, write_array
+
+
+def draw(order: np.ndarray, ids: np.ndarray, budget: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(first (m,), second (m,) positions in the pool, lam (m,) float32 share of the first, uniform in 0..1), m = budget // 2.
+
+    Partners are uniform among the samples before (the first one takes the second); the same sample draws the same numbers in
+    every pool. Samples early in the order are partners more often.
+    """
+    first = order[: budget // 2]
+    uniform = np.array([_two(ids[i], seed) for i in first]).reshape(-1, 2)
+    before = np.arange(len(first))
+    partner = np.where(before == 0, 1, np.floor(uniform[:, 0] * before).astype(np.int64))
+    return first, order[partner], uniform[:, 1].astype(np.float32)
+
+
+def mix(one: np.ndarray, other: np.ndarray, lam: np.ndarray) -> np.ndarray:
+    """lam · one + (1 − lam) · other, of images (m, C, H, W) uint8 and shares (m,), rounded to uint8."""
+    share = lam.reshape(-1, 1, 1, 1)
+    return np.rint(share * one + (1 - share) * other).astype(np.uint8)
+
+
+def names(images: np.ndarray) -> list[str]:
+    """Content ids (hex) of images (m, C, H, W): a mixed input is a sample like any other."""
+    return [content_id(image) for image in images]
+
+
+def write(
+    folder: Path, places: np.ndarray, images: np.ndarray, drawn: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> None:
+    """What an export does not hold: the images, what they are mixed of, and the shares, for the rows `places`."""
+    write_array(folder / "images.npy", images[places])
+    for name, values in zip(("first", "second", "lam"), drawn, strict=True):
+        write_array(folder / f"{name}.npy", values[places])
+
+
+def _two(id: bytes, seed: int) -> list[float]:
+    """Two numbers uniform in 0..1 from a content id and a seed."""
+    digest = hashlib.sha256(f"mixed/{seed}/".encode() + id).digest()
+    return [int.from_bytes(digest[at : at + 6], "big") / 2**48 for at in (0, 6)]

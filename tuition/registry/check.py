@@ -1,0 +1,104 @@
+"""Whether the registered model's name is this project's to use, told before anything is spent."""
+
+from pathlib import Path
+from typing import Any
+
+from tuition.errors import UserError
+from tuition.files import read_json
+from tuition.registry.registry import champion_of, model_of, versions_of
+from tuition.tracking import store as stores
+from tuition.tracking.store import Store
+
+OURS = "tuition"  # tag of the registered models that this project made
+OF_VERSIONS = {
+    "weights_sha256",
+    "test_digest",
+    "cell",
+}  # tags of versions; models of the first release have no other mark
+OTHER = "choose another register.name in params.yaml"
+
+
+def check(name: str, data: Path = Path("data")) -> str:
+    """Check the name against the store and data/meta.json; returns what was found, in words.
+
+    Raises UserError as `check_name` does. Makes nothing in the store.
+    """
+    if stores.missing():
+        return f"register.name: {name!r} is free"
+    store = stores.connect(name, create=False)
+    meta = read_json(data / "meta.json")
+    shape = (meta["channels"], meta["height"], meta["width"])
+    champion = check_name(store, name, shape, meta["classes"], str(data / "meta.json"))
+    if champion is not None:
+        return f"register.name: {name!r} is ours, and version {champion.version}, its champion, fits {data}/meta.json"
+    return f"register.name: {name!r} {'is free' if model_of(store, name) is None else 'is ours, without a champion'}"
+
+
+def check_name(store: Store, name: str, shape: tuple[int, ...], classes: list[Any], where: str) -> Any | None:
+    """Check that the name is free or ours, and that its champion takes images (C, H, W) and knows classes as `where` has them.
+
+    Returns the champion, None where there is none. Raises UserError that names what was found and what to do.
+    """
+    model = model_of(store, name)
+    if model is None:
+        return None
+    versions = [] if OURS in model.tags else versions_of(store, name)
+    if versions and not any(version.tags.keys() >= OF_VERSIONS for version in versions):
+        raise UserError(
+            f"register.name: {name!r} is taken by another project in {store.shown}: its {len(versions)} versions were not made by "
+            f"Tuition; {OTHER}"
+        )
+    champion = champion_of(store, name)
+    if champion is not None:
+        found_shape, found_classes = _takes(store, champion)
+        them = f"register.name: version {champion.version} of {name!r}, the champion in {store.shown},"
+        if found_shape is None:
+            if champion.tags.keys() >= OF_VERSIONS:  # its files were deleted: it is ours, and cannot be compared
+                return champion
+            raise UserError(f"{them} does not say which images and classes it takes: Tuition did not make it; {OTHER}")
+        if found_shape != tuple(shape):
+            raise UserError(f"{them} takes images {_x(found_shape)}, but those of {where} are {_x(shape)}; {OTHER}")
+        if found_classes != [str(one) for one in classes]:
+            raise UserError(f"{them} knows {_few(found_classes)}, but {where} has {_few(classes)}; {OTHER}")
+    return champion
+
+
+def claim(store: Store, name: str) -> None:
+    """Make the registered model where there is none, and mark it as ours."""
+    from mlflow.exceptions import MlflowException
+
+    model = model_of(store, name)
+    if model is None:
+        try:
+            store.client.create_registered_model(name, tags={OURS: "1"}, description="Students that Tuition distilled.")
+            return
+        except MlflowException:  # another process was quicker, or it can't be made
+            model = model_of(store, name)
+            if model is None:
+                raise
+    if OURS not in model.tags:
+        store.client.set_registered_model_tag(name, OURS, "1")
+
+
+def _takes(store: Store, version: Any) -> tuple[tuple[int, ...] | None, list[str]]:
+    """The shape (C, H, W) of the images that a registered student takes and its classes; (None, []) where it does not say."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    mlflow.set_tracking_uri(store.uri)
+    try:
+        info = mlflow.models.get_model_info(f"models:/{version.name}/{version.version}")
+        ((_, *shape),) = (one.shape for one in info.signature.inputs.inputs)
+        classes = (info.metadata or {})["classes"]
+    except (MlflowException, OSError, AttributeError, TypeError, ValueError, KeyError):
+        return None, []
+    return tuple(int(side) for side in shape), [str(one) for one in classes]
+
+
+def _x(shape: tuple[int, ...]) -> str:
+    return "x".join(str(side) for side in shape)
+
+
+def _few(classes: list[Any]) -> str:
+    shown = ", ".join(str(one) for one in classes[:4])
+    return f"{len(classes)} classes ({shown}{', …' if len(classes) > 4 else ''})"

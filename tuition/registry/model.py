@@ -1,0 +1,98 @@
+"""A student as an MLflow model that loads without this project: preprocessing inside, any batch size, no pickle."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tuition.errors import UserError
+from tuition.inputs.preprocess import to_float
+from tuition.models import load_student
+from tuition.registry import tuition_student
+
+EXAMPLES = 4  # more than one, or the trace takes the batch size for a constant
+
+
+class FromPixels(nn.Module):
+    """uint8 pixels 0..255 (N, C, H, W) -> class probabilities float32 (N, classes)."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, student: nn.Module, mean: list[float], std: list[float]) -> None:
+        super().__init__()
+        self.student = student
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.softmax(self.student(to_float(images, self.mean, self.std)).float(), dim=-1)
+
+
+def export(folder: Path, path: Path) -> dict[str, Any]:
+    """Write the student in `folder` (students/<cell>) as a traced graph to `path`; returns its description.
+
+    Raises UserError where the student's files are damaged, or torch cannot trace its architecture.
+    """
+    student, description = load_student(folder)
+    whole = FromPixels(student, description["mean"], description["std"]).eval()
+    shape = (description["channels"], description["height"], description["width"])
+    images = torch.zeros(EXAMPLES, *shape, dtype=torch.uint8)
+    try:
+        with torch.no_grad():
+            program = torch.export.export(whole, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    except Exception as error:  # what a library's model may not do in a trace fails in many ways
+        first = str(error).strip().partition("\n")[0]
+        raise UserError(f"{folder}: {description['arch']} cannot be traced for any batch size ({first})") from error
+    torch.export.save(program, path)
+    return description
+
+
+def log_student(folder: Path, examples: np.ndarray) -> str:
+    """Log the student to MLflow's active run; returns the logged model's URI.
+
+    `examples` are some images uint8 (n, C, H, W) from the study's data, kept as the input example.
+    """
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch, "student.pt2")
+        description = export(folder, path)
+        names = [str(name) for name in description["class_names"]]
+        signature = ModelSignature(
+            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *examples.shape[1:]))]),
+            outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, len(names)))]),
+        )
+        logged = mlflow.pyfunc.log_model(
+            name="student",
+            loader_module=tuition_student.__name__.rpartition(".")[2],
+            data_path=str(path),
+            code_paths=[tuition_student.__file__],
+            signature=signature,
+            input_example=np.array(examples[:EXAMPLES]),
+            pip_requirements=requirements(),  # given, since guessing them costs 20 s
+            model_config={"device": "cpu"},
+            metadata={
+                "classes": names,
+                "input": "uint8 pixels 0..255 (N, C, H, W)",
+                "output": "class probabilities (N, classes)",
+                "arch": description["arch"],
+            },
+        )
+    return logged.model_uri
+
+
+def requirements() -> list[str]:
+    """What the model needs, pinned; torch without the build's suffix, which the public index does not know."""
+    import mlflow
+
+    return [
+        f"mlflow=={mlflow.__version__}",
+        f"numpy=={np.__version__}",
+        f"torch=={torch.__version__.partition('+')[0]}",
+    ]

@@ -1,0 +1,109 @@
+"""A registered student as an ONNX file, written only once ONNX Runtime has answered as torch does."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tuition.errors import UserError
+from tuition.files import atomic
+from tuition.tracking.store import Store
+
+BATCHES = (1, 2, 3, 64)
+TOLERANCE = 1e-4  # largest difference of a probability
+INPUT, OUTPUT = "images", "probabilities"
+
+
+def write(store: Store, version: Any, target: Path) -> dict[str, Any]:
+    """Write the student of `version` to `target`: uint8 pixels `images` (N, C, H, W) → `probabilities` float32 (N, classes).
+
+    The class names are the file's metadata `classes`, a JSON list. Returns {"bytes", "largest_difference", "batches", "says"}.
+    Raises UserError where packages are missing, the graph has no ONNX form, or the answers differ by more than `TOLERANCE`.
+    """
+    _check_packages()
+    import torch
+
+    if target.is_dir():
+        raise UserError(f"{target}: a folder; name the file to write, as in student.onnx")
+    with tempfile.TemporaryDirectory() as scratch:
+        program, classes = _program(store, version, Path(scratch, "model"))
+        draft = Path(scratch, "student.onnx")
+        try:
+            made = torch.onnx.export(
+                program, (), dynamo=True, verbose=False, input_names=[INPUT], output_names=[OUTPUT], external_data=False
+            )
+            assert made is not None
+            made.model.metadata_props["classes"] = json.dumps(classes)
+            made.save(draft, external_data=False)
+        except Exception as error:  # what has no ONNX form fails in many ways
+            first = str(error).strip().partition("\n")[0]
+            raise UserError(
+                f"version {version.version} of {version.name!r} can't be written as ONNX ({first})"
+            ) from error
+        difference = _difference(program, draft)
+        if not difference <= TOLERANCE:
+            raise UserError(
+                f"{target}: not written; ONNX Runtime's probabilities differ from torch's by {difference:.3g}, more than {TOLERANCE:g}"
+            )
+        with atomic(target) as file:
+            file.write(draft.read_bytes())
+    batches = ", ".join(str(n) for n in BATCHES)
+    return {
+        "file": str(target),
+        "bytes": target.stat().st_size,
+        "largest_difference": difference,
+        "batches": list(BATCHES),
+        "says": f"largest difference of a probability to torch {difference:.2g}, on batches of {batches} images",
+    }
+
+
+def _check_packages() -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"ONNX needs {', '.join(missing)}, not installed here: `uv sync --extra onnx`, or `pip install {' '.join(missing)}`"
+        )
+
+
+def _program(store: Store, version: Any, scratch: Path) -> tuple[Any, list[str]]:
+    """The traced graph of a registered student, and its classes."""
+    import mlflow
+    import torch
+    from mlflow.exceptions import MlflowException
+
+    mlflow.set_tracking_uri(store.uri)
+    uri = f"models:/{version.name}/{version.version}"
+    scratch.mkdir()
+    try:
+        folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(scratch)))
+        model = mlflow.models.Model.load(str(folder))
+        graph = folder / model.flavors["python_function"]["data"]
+        return torch.export.load(graph), [str(one) for one in (model.metadata or {})["classes"]]
+    except (MlflowException, OSError, KeyError, RuntimeError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise UserError(f"{uri}: holds no student of Tuition's that can be read ({first})") from error
+
+
+def _difference(program: Any, draft: Path) -> float:
+    """The largest absolute difference between torch's and ONNX Runtime's answers to noise, black and white."""
+    import onnxruntime
+    import torch
+
+    student = program.module()
+    session = onnxruntime.InferenceSession(draft, providers=["CPUExecutionProvider"])
+    (example,), _ = program.example_inputs
+    random, worst = np.random.default_rng(0), 0.0
+    for count in BATCHES:
+        images = random.integers(0, 256, (count, *example.shape[1:]), dtype=np.uint8)
+        images[0] = 255 if count % 2 else 0
+        with torch.inference_mode():
+            expected = student(torch.from_numpy(images)).numpy()
+        (found,) = session.run([OUTPUT], {INPUT: images})
+        if found.shape != expected.shape:
+            return float("inf")
+        worst = max(worst, float(np.abs(found - expected).max()))
+    return worst

@@ -1,0 +1,107 @@
+"""The model registry: a registered model, its versions with their tags, and the aliases `challenger` and `champion`."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from tuition.errors import UserError
+from tuition.files import read_array
+from tuition.tracking.store import Store
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+
+
+def versions_of(store: Store, name: str) -> list[Any]:
+    """All versions of a registered model, oldest first; none where there is no such model."""
+    found: list[Any] = []
+    token = None
+    while True:
+        page = store.client.search_model_versions(f"name = '{_quoted(name)}'", max_results=200, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return sorted(found, key=lambda version: int(version.version))
+
+
+def _quoted(name: str) -> str:
+    return name.replace("'", "\\'")
+
+
+def find_version(store: Store, name: str, weights: str, test_digest: str) -> Any | None:
+    """The newest version that holds the student with these weights (sha256), tested on these samples, if there is one."""
+    wanted = {"weights_sha256": weights, "test_digest": test_digest}
+    found = [version for version in versions_of(store, name) if wanted.items() <= version.tags.items()]
+    return found[-1] if found else None
+
+
+def add_version(store: Store, name: str, run: str, cell: str, tags: dict[str, str]) -> Any:
+    """Log a cell's student in its run, and make it a version of the registered model `name`.
+
+    Some images of data/test become the input example.
+    """
+    import mlflow
+
+    from tuition.registry.model import EXAMPLES, log_student
+
+    mlflow.set_tracking_uri(store.uri)
+    with mlflow.start_run(run_id=run, log_system_metrics=False):
+        uri = log_student(Path("students", cell), read_array(Path("data/test/images.npy"))[:EXAMPLES])
+    model = uri.removeprefix("models:/")
+    return store.client.create_model_version(name, uri, run, tags=tags, await_creation_for=0, model_id=model)
+
+
+def model_of(store: Store, name: str) -> Any | None:
+    """The registered model, or None."""
+    return _or_none(lambda: store.client.get_registered_model(name))
+
+
+def champion_of(store: Store, name: str) -> Any | None:
+    """The version with the alias `champion`, or None."""
+    return _or_none(lambda: store.client.get_model_version_by_alias(name, CHAMPION))
+
+
+def _or_none(ask: Any) -> Any | None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return ask()
+    except MlflowException as error:
+        # no such model, or no such alias
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+def parse(which: str, name: str | None = None) -> tuple[str, str]:
+    """(name, version or alias) of `models:/name@alias`, `models:/name/3`; or of `3` and `champion` of the model `name`.
+
+    Raises UserError for what is neither.
+    """
+    if found := re.fullmatch(r"models:/([^/:@]+)[@/]([^/:@]+)", which):
+        return found[1], found[2]
+    if name is None or not re.fullmatch(r"[A-Za-z0-9_.-]+", which):
+        short = "" if name is None else ", 3, champion, challenger"
+        raise UserError(f"found {which!r}; valid: models:/<name>@champion, models:/<name>/<version>{short}")
+    return name, which
+
+
+def resolve(store: Store, name: str, which: str) -> Any:
+    """The version `which` (a number or an alias) of the registered model `name`.
+
+    Raises UserError where there is no such model, version or alias, with what there is.
+    """
+    model = model_of(store, name)
+    if model is None:
+        there = ", ".join(one.name for one in store.client.search_registered_models(max_results=20)) or "none"
+        raise UserError(f"no registered model {name!r} in {store.shown}; there: {there}")
+    versions = versions_of(store, name)
+    numbers = ", ".join(str(version.version) for version in versions) or "none"
+    aliases = {alias: str(number) for alias, number in model.aliases.items()}
+    wanted = which if which.isdigit() else aliases.get(which)
+    if wanted is None:
+        shown = ", ".join(f"{alias} (version {number})" for alias, number in sorted(aliases.items())) or "none"
+        raise UserError(f"{name!r} has no {which}; its aliases: {shown}; its versions: {numbers}")
+    for version in versions:
+        if str(version.version) == str(int(wanted)):
+            return version
+    raise UserError(f"{name!r} has no version {wanted}; valid: {numbers}")

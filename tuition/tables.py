@@ -1,0 +1,36 @@
+"""CSV tables with the same bytes for the same content."""
+
+import csv
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tuition.errors import UserError
+
+
+def write_rows(path: Path, columns: list[str], rows: Iterable[dict[str, Any]]) -> None:
+    """Write `rows` under `columns`: floats with six significant digits, what a row lacks or holds as None as `nan`."""
+    from tuition.files import atomic  # with numpy; who only reads needs none
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
+    with atomic(path) as file:
+        file.write(text.getvalue().encode())
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a table that a stage wrote. Raises UserError where it is not there."""
+    try:
+        with path.open(newline="") as file:
+            return list(csv.DictReader(file))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `dvc repro` makes it") from None
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "nan"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

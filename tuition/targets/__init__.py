@@ -1,0 +1,1 @@
+"""What a teacher's answer is: one module a kind of answer."""

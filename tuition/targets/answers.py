@@ -1,0 +1,96 @@
+"""Whether an answer can be used: checked per call, before anything is owned."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tuition.ledger.calls import Answer
+from tuition.signals import stored_type
+from tuition.targets.classes import look_like_probabilities
+
+
+def split(
+    given: dict[str, Any],
+    count: int,
+    signals: Sequence[str],
+    classes: int,
+    shapes: dict[str, tuple[int, ...]],
+    scores: str | None = None,
+) -> list[Answer]:
+    """One Answer per call from a batch's answer `given` ({signal: (B, …)}).
+
+    A batch that cannot be divided into its calls (wrong keys, wrong number of rows, not numbers) is malformed as a whole;
+    a row with NaN or infinity is malformed alone. `shapes` holds each signal's shape a row, and learns it from the first answer:
+    rows of different shapes could not be exported together. Where `scores` is "logits" (the first few answers), logits that are
+    probabilities are malformed.
+    """
+    try:
+        arrays = {signal: np.asarray(given[signal]) for signal in signals if signal in given}
+        reason = _batch_fault(arrays, given, count, signals, classes, shapes)
+        if not reason and scores == "logits" and "logits" in arrays and look_like_probabilities(arrays["logits"]):
+            reason = "logits: every row holds probabilities (none negative, sum 1); set teacher.scores: probabilities"
+    except Exception as error:  # whatever the teacher's object does when asked for numbers
+        arrays, reason = {}, f"not an array of numbers: {type(error).__name__}: {error}"
+    if reason:
+        return unusable(reason, _raw(given), count)
+    with np.errstate(all="ignore"):  # what overflows is found below, as infinity
+        stored = {signal: values.astype(stored_type(signal)) for signal, values in arrays.items()}
+        wide = {signal: values.astype(np.float32) for signal, values in arrays.items()}
+    whole, fits = _finite(wide), _finite(stored)
+    rows = []
+    for i in range(count):
+        bad = [signal for signal in arrays if not whole[signal][i]]
+        if bad:
+            raw = _raw({signal: values[i] for signal, values in arrays.items()})
+            rows.append(Answer({}, f"NaN or infinity in {', '.join(bad)}", raw))
+        else:  # what a half cannot hold is paid for too: it is kept as it is
+            rows.append(Answer({name: (stored if fits[name][i] else wide)[name][i] for name in arrays}))
+    return rows
+
+
+def unusable(reason: str, raw: bytes, count: int) -> list[Answer]:
+    """The answers to `count` calls whose batch as a whole is malformed."""
+    return [Answer({}, reason, raw)] + [Answer({}, reason, b"as the first of its batch")] * (count - 1)
+
+
+def _finite(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Which rows (B,) of arrays (B, …) hold finite numbers alone."""
+    return {name: np.asarray(np.isfinite(one.reshape(len(one), -1)).all(axis=1)) for name, one in arrays.items()}
+
+
+def _batch_fault(
+    arrays: dict[str, np.ndarray],
+    given: dict[str, Any],
+    count: int,
+    signals: Sequence[str],
+    classes: int,
+    shapes: dict[str, tuple[int, ...]],
+) -> str | None:
+    for signal in signals:
+        if signal not in arrays:
+            return f"no {signal!r} in the answer, only {', '.join(map(repr, given)) or 'nothing'}"
+        found = arrays[signal]
+        if found.dtype.kind not in "fiub":
+            return f"{signal}: found {found.dtype}, expected numbers"
+        if found.ndim < 1 or len(found) != count:
+            return f"{signal}: found shape {found.shape} for {count} images"
+    if "logits" in arrays and arrays["logits"].shape[1:] != (classes,):
+        return f"logits: found shape {arrays['logits'].shape} for {count} images and the data's {classes} classes"
+    for signal, values in arrays.items():
+        if shapes.setdefault(signal, values.shape[1:]) != values.shape[1:]:
+            return f"{signal}: found shape {values.shape[1:]} a sample, but the first answer had {shapes[signal]}"
+    return None
+
+
+def _raw(value: Any) -> bytes:
+    """The answer as it came, for inspection: npz where it is arrays, else its text."""
+    if isinstance(value, dict) and all(isinstance(v, np.ndarray) and v.dtype.kind in "fiub" for v in value.values()):
+        file = io.BytesIO()
+        np.savez_compressed(file, **value)
+        return file.getvalue()
+    try:
+        return repr(value)[:100_000].encode()
+    except Exception as error:
+        return f"{type(value).__name__}, whose text raises {type(error).__name__}".encode()

@@ -1,0 +1,122 @@
+"""kind `checkpoint`: a local model (ours, timm's or torchvision's) with its weights in a file; on the GPU where there is one."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tuition.errors import UserError
+from tuition.files import read_json
+from tuition.inputs.preprocess import to_float
+from tuition.models import build, load_weights, signals
+from tuition.models.weights import read_state
+from tuition.signals import LAYERED, arrays_of
+from tuition.teachers.derived import boundary, from_maps, pruned_copy
+
+
+class CheckpointTeacher:
+    """A model in eval mode. Its answers are a function of weights, architecture and preprocessing: asking again is free."""
+
+    idempotent = True
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        description: dict[str, Any],
+        precision: str,
+        classes: int,
+        families: Sequence[str],
+        shape: tuple[int, int, int],
+    ):
+        """`families` of signals to give, for images of `shape` (C, H, W)."""
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = model.eval().requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)
+        self.description, self.classes, self.half = description, classes, precision == "bf16-mixed"
+        self.mean, self.std = (torch.tensor(description[key], device=self.device) for key in ("mean", "std"))
+        self.families = tuple(families)
+        self.maps = bool(set(families) & set(LAYERED))
+        self.pruned = pruned_copy(self.model) if "pruned" in families else None
+        self.signals = tuple(self.answer(np.zeros((1, *shape), dtype=np.uint8)))
+
+    @torch.no_grad()
+    def answer(self, images: np.ndarray, keys: Sequence[str] = ()) -> dict[str, np.ndarray]:
+        pixels, resize = torch.from_numpy(images).to(self.device), self.description["resize"]
+        x = to_float(pixels, self.mean, self.std, resize).to(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            given = signals(self.model, x, self.maps)
+            if self.pruned is not None:
+                given["pruned"] = self.pruned(x)
+        maps = [given.pop(name) for name in arrays_of("map", list(given))]
+        said = {name: value.float() for name, value in given.items() if name in self.families}
+        said |= from_maps(maps, set(self.families))
+        if "boundary" in self.families:
+            said |= boundary(self.model, pixels, self.mean, self.std, resize)
+        return {name: value.cpu().numpy() for name, value in said.items()}
+
+    def constants(self) -> dict[str, np.ndarray]:
+        """classifier_weight (C, d) and classifier_bias (C,), float32, where they are asked for."""
+        if "classifier" not in self.families:
+            return {}
+        head: Any = self.model.get_classifier()  # type: ignore[operator]
+        bias = torch.zeros(head.out_features) if head.bias is None else head.bias
+        named = {"classifier_weight": head.weight, "classifier_bias": bias}
+        return {name: value.detach().float().cpu().numpy() for name, value in named.items()}
+
+
+def load(settings: Any, data: dict[str, Any]) -> CheckpointTeacher:
+    """The teacher of `teacher.weights`: a file, or the folder that the pretrain stage makes.
+
+    Raises UserError where the file is missing, damaged, holds code, does not fit `teacher.arch`, or knows another number of
+    classes than the data has.
+    """
+    path = Path(settings.weights)
+    made = read_json(path / "meta.json") if path.is_dir() else {}
+    if path.is_dir():
+        path = path / "weights.safetensors"
+    classes, size = len(data["classes"]), (data["height"], data["width"])
+    if settings.resize:
+        size = (settings.resize, settings.resize)
+    model = build(settings.arch, channels=data["channels"], classes=classes, size=size, taps=settings.taps)
+    state = read_state(path)
+    _check_classes(model, state, classes, path)
+    load_weights(model, path)
+    taps = list(model.taps)  # type: ignore[arg-type]  # they decide what its maps are; timm's lists may change with timm
+    description = {
+        "kind": "checkpoint",
+        "arch": settings.arch,
+        "weights": _weights_digest(state),
+        "mean": list(settings.mean or made.get("mean") or data["mean"]),
+        "std": list(settings.std or made.get("std") or data["std"]),
+        "resize": settings.resize,
+        "precision": settings.precision,
+        **({"taps": taps} if taps else {}),
+    }
+    for key in ("mean", "std"):
+        if len(description[key]) not in (1, data["channels"]):
+            raise UserError(
+                f"teacher.{key}: found {len(description[key])} values, the data has {data['channels']} channels"
+            )
+    shape = (data["channels"], data["height"], data["width"])
+    return CheckpointTeacher(model, description, settings.precision, classes, settings.signals, shape)
+
+
+def _check_classes(model: torch.nn.Module, state: dict[str, Tensor], classes: int, path: Path) -> None:
+    head: Any = model.get_classifier()  # type: ignore[operator]
+    name = next(key for key, parameter in model.named_parameters() if parameter is head.weight)
+    found = state.get(name)
+    if found is not None and found.ndim == 2 and found.shape[1] == head.in_features and len(found) != classes:
+        raise UserError(f"{path}: this teacher knows {len(found)} classes, but the data has {classes}")
+
+
+def _weights_digest(state: dict[str, Tensor]) -> str:
+    """The sha256 over names, types, shapes and bytes: the same weights in another file are the same teacher."""
+    total = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        total.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()

@@ -1,0 +1,97 @@
+"""kind `experts`: several local checkpoints from small to large, of which one answers for each sample (CES-KD, arXiv 2209.07606).
+
+Which one is decided before any is asked: by how hard the sample is for `teacher.free`, a network that cost no teacher call, or by one
+of the controls. The equations of the paper were not readable [abs]; this is ours: a sample's difficulty δ in [0, 1) is the rank of
+the free network's cross-entropy on its label among all samples of the pool, and expert ⌊δ · M⌋ of M answers.
+
+`teacher.choose`: difficulty; anti (the largest expert takes the easiest); random (by a hash of the sample); mean, the mean of all
+experts' logits, whose one answer has the price of M and should be given `teacher.price` accordingly.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tuition.errors import UserError
+from tuition.files import content_id, digest, read_array
+from tuition.teachers import checkpoint
+
+BATCH = 500
+
+
+class ExpertsTeacher:
+    """Answers with logits (B, C), the sample's difficulty (B, 1) and the number of the expert that answered (B, 1), M for all."""
+
+    signals = families = ("logits", "difficulty", "expert")
+    idempotent = True
+
+    def __init__(self, experts: list[Any], free: Any, choose: str, pool: Path):
+        self.experts, self.choose = experts, choose
+        self.classes = experts[0].classes
+        self.description = {
+            "kind": "experts",
+            "choose": choose,
+            "free": free.description,
+            "experts": [expert.description for expert in experts],
+            "pool": digest(
+                read_array(pool / "ids.npy"), read_array(pool / "labels.npy")
+            ),  # difficulties are ranks in it
+        }
+        self.difficulty = difficulties(free, pool)
+
+    def constants(self) -> dict[str, np.ndarray]:
+        return {}
+
+    def answer(self, images: np.ndarray, keys: Sequence[str] = ()) -> dict[str, np.ndarray]:
+        names = [content_id(image) for image in images]
+        strange = [name for name in names if name not in self.difficulty]
+        if strange:
+            raise UserError(
+                f"teacher.kind: experts: {len(strange)} images are not in data/train and have no difficulty; it cannot answer mixed inputs"
+            )
+        difficulty = np.array([self.difficulty[name] for name in names])
+        expert = self._expert(names, difficulty)
+        logits = np.zeros((len(images), self.classes), dtype=np.float32)
+        for number, one in enumerate(self.experts):
+            rows = np.flatnonzero((expert == number) | (expert == len(self.experts)))
+            if len(rows):
+                share = 1 / len(self.experts) if self.choose == "mean" else 1.0
+                logits[rows] += share * one.answer(images[rows])["logits"]
+        return {"logits": logits, "difficulty": difficulty[:, None], "expert": expert[:, None].astype(np.float32)}
+
+    def _expert(self, names: list[str], difficulty: np.ndarray) -> np.ndarray:
+        count = len(self.experts)
+        if self.choose == "mean":
+            return np.full(len(names), count)
+        if self.choose == "random":
+            return np.array([int(hashlib.sha256(f"expert/{name}".encode()).hexdigest(), 16) % count for name in names])
+        of = difficulty if self.choose == "difficulty" else 1 - difficulty
+        return np.minimum((of * count).astype(np.int64), count - 1)
+
+
+def difficulties(free: Any, pool: Path) -> dict[str, float]:
+    """By content id the share of the pool's samples that the free network finds easier: rank of its cross-entropy, in [0, 1)."""
+    images, labels, ids = (read_array(pool / f"{name}.npy") for name in ("images", "labels", "ids"))
+    losses = []
+    for start in range(0, len(images), BATCH):
+        logits = free.answer(np.array(images[start : start + BATCH]))["logits"].astype(np.float64)
+        top = logits.max(1, keepdims=True)
+        log_sum = np.log(np.exp(logits - top).sum(1)) + top[:, 0]
+        losses.append(log_sum - logits[np.arange(len(logits)), labels[start : start + BATCH]])
+    rank = np.empty(len(images))
+    rank[np.argsort(np.concatenate(losses), kind="stable")] = np.arange(len(images)) / len(images)
+    return {id.decode(): float(one) for id, one in zip(ids, rank, strict=True)}
+
+
+def load(settings: Any, data: dict[str, Any]) -> ExpertsTeacher:
+    """The experts of `teacher.experts` and the free network of `teacher.free`. Raises UserError as kind `checkpoint` does."""
+
+    def one(model: Any) -> Any:
+        own = {"arch": model.arch, "weights": model.weights, "signals": ["logits"], "taps": []}
+        return checkpoint.load(settings.model_copy(update=own), data)
+
+    experts = [one(model) for model in settings.experts]
+    return ExpertsTeacher(experts, one(settings.free), settings.choose, Path("data/train"))

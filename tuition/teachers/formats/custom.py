@@ -1,0 +1,128 @@
+"""kind `http`: a wire format of the user's own, `teacher.format: module:Class`; modules are looked for in the current folder first.
+
+The class is made with (settings, data) and has `request(images, keys) -> Request` and `read(body, headers, keys) -> Reply`. It may have
+`signals` (default: logits), `options()` (default: `teacher.options`), `probes()`, `check(path, status, body)` and `authorization`
+(`client.py`). docs/your_teacher.md has one to start from.
+"""
+
+import importlib
+import inspect
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tuition.errors import UserError
+from tuition.params.teacher import Teacher as Settings
+from tuition.teachers.http.client import HttpTeacher
+from tuition.teachers.replies import Reply, Request, Stop
+
+NEEDED = ("request", "read")
+
+
+class Own:
+    """The user's format with what it leaves out."""
+
+    def __init__(self, named: str, own: Any, settings: Settings):
+        self.named, self.own, self.settings = named, own, settings
+        self.signals = _signals(named, own)
+        self.authorization = _authorization(named, own)
+        self.keyed = getattr(own, "keyed", False) is True
+
+    def options(self) -> dict[str, Any]:
+        """What the class says of itself, and which class it is: by its name, so that an edited comment costs nothing."""
+        given = self.own.options() if hasattr(self.own, "options") else self.settings.options
+        try:
+            json.dumps(given)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"teacher.format: {self.named}: options() is not JSON: {error}") from None
+        return {"format": self.named, **dict(given)}
+
+    def request(self, images: np.ndarray, keys: Sequence[str]) -> Request:
+        made = self.own.request(images, keys)
+        if not isinstance(made, Request):
+            raise UserError(
+                f"teacher.format: {self.named}: request() returned {type(made).__name__}, expected Request(path, content, headers)"
+            )
+        return made
+
+    def read(self, body: bytes, headers: Mapping[str, str], keys: Sequence[str]) -> Reply:
+        reply = self.own.read(body, headers, keys)
+        if not isinstance(reply, Reply):
+            return Reply(malformed=f"{self.named}: read() returned {type(reply).__name__}, expected Reply", raw=body)
+        return reply
+
+    def probes(self) -> list[str]:
+        return list(self.own.probes()) if hasattr(self.own, "probes") else []
+
+    def check(self, path: str, status: int, body: bytes) -> None:
+        if hasattr(self.own, "check"):
+            self.own.check(path, status, body)
+        elif status >= 400:
+            raise Stop(f"teacher.url: its {path} answers {status}")
+
+
+def _signals(named: str, own: Any) -> tuple[str, ...]:
+    names = getattr(own, "signals", ("logits",))
+    listed = isinstance(names, tuple | list) and len(names) > 0
+    if not listed or any(not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in names):
+        raise UserError(
+            f"teacher.format: {named}: signals: found {names!r}; expected a tuple of names such as ('logits',)"
+        )
+    return tuple(names)
+
+
+def _authorization(named: str, own: Any) -> tuple[str, str]:
+    given = getattr(own, "authorization", ("Authorization", "Bearer {}"))
+    if not (
+        isinstance(given, tuple) and len(given) == 2 and all(isinstance(one, str) for one in given) and "{}" in given[1]
+    ):
+        raise UserError(
+            f"teacher.format: {named}: authorization: expected a header's name and its value with {{}} for the key, such as "
+            "('X-Api-Key', '{}')"
+        )
+    return given
+
+
+def _class(named: str | None) -> type:
+    if named is None or not re.fullmatch(r"[\w.]+:\w+", named):
+        raise UserError(f"teacher.format: found {named!r}; kind 'http' needs 'module:Class'")
+    module_name, name = named.split(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, SyntaxError, SystemExit, ValueError) as error:
+        raise UserError(f"teacher.format: cannot import {module_name!r}: {type(error).__name__}: {error}") from error
+    found = getattr(module, name, None)
+    if not inspect.isclass(found):
+        defined = sorted(
+            key for key, value in vars(module).items() if inspect.isclass(value) and value.__module__ == module_name
+        )
+        raise UserError(
+            f"teacher.format: {module_name!r} has no class {name!r}; it has: {', '.join(defined) or 'none'}"
+        )
+    missing = [method for method in NEEDED if not callable(getattr(found, method, None))]
+    if missing:
+        raise UserError(
+            f"teacher.format: {named} has no {' and no '.join(f'{method}()' for method in missing)}; it needs both request() and read()"
+        )
+    return found
+
+
+def load(settings: Settings, data: dict[str, Any]) -> HttpTeacher:
+    """The teacher of the class that `teacher.format` names. Raises UserError where it cannot be found or made."""
+    made = _class(settings.format)
+    try:
+        own = made(settings, data)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"teacher.format: {settings.format}(settings, data): {type(error).__name__}: {error}"
+        ) from error
+    return HttpTeacher(Own(str(settings.format), own, settings), settings)

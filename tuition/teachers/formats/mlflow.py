@@ -1,0 +1,154 @@
+"""kind `mlflow`: MLflow's scoring server, as `mlflow models serve` starts it and others imitate it.
+
+`teacher.url` is the server without `/invocations`. Options (`teacher.options`):
+
+- `input: tensor` sends `{"inputs": …}`, the images as nested lists (B, C, H, W); `dataframe` sends `{"dataframe_split": …}`, an image a
+  row and a pixel a column, channel by channel and row by row;
+- `columns`: the columns' names, a list of C·H·W; without it they are the integers from 0;
+- `signals`: what the answer holds, where that is more than logits: a dict with these names is then expected (default: [logits]);
+- `probe: false` where the server has neither `/ping` nor `/version` (Databricks has none).
+
+The model's answer may be (B, classes) numbers, or a column for each class: columns that are named as the classes are put into
+their order, others are taken as they come.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from tuition.errors import UserError
+from tuition.params.teacher import Section
+from tuition.params.teacher import Teacher as Settings
+from tuition.targets.classes import as_logits
+from tuition.teachers.formats import pixels
+from tuition.teachers.formats.bodies import Malformed, json_object, shown
+from tuition.teachers.formats.options import parse
+from tuition.teachers.http.client import HttpTeacher
+from tuition.teachers.replies import Reply, Request, Stop
+
+JSON = {"Content-Type": "application/json"}
+
+
+class Options(Section):
+    input: Literal["tensor", "dataframe"] = "tensor"
+    columns: list[str | int] | None = None
+    signals: list[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]] = Field(default=["logits"], min_length=1)
+    probe: bool = True
+
+
+class Format:
+    """How MLflow's scoring server is asked and its answer read."""
+
+    def __init__(self, settings: Settings, data: dict[str, Any]):
+        """Raises UserError for unknown options, for columns that are not one a pixel, and as `pixels.check` does."""
+        self.settings, self.chosen = settings, parse(Options, settings)
+        if (settings.url or "").rstrip("/").endswith("/invocations"):
+            raise UserError("teacher.url: give the server without /invocations, which is added")
+        pixels.check(settings, data)
+        self.classes = [str(name) for name in data["classes"]]
+        self.signals = tuple(self.chosen.signals)
+        count = int(np.prod(pixels.size(settings, data)))
+        if self.chosen.columns is not None and len(set(self.chosen.columns)) != count:
+            raise UserError(
+                f"teacher.options.columns: found {len(set(self.chosen.columns))} names; an image has {count} pixels, each with a column"
+            )
+        if self.chosen.columns is not None and self.chosen.input == "tensor":
+            raise UserError("teacher.options.columns: a tensor has none; set teacher.options.input to dataframe")
+        self.columns = self.chosen.columns or list(range(count))
+
+    def options(self) -> dict[str, Any]:
+        return self.chosen.model_dump(include={"input", "columns"})
+
+    def request(self, images: np.ndarray, keys: Sequence[str]) -> Request:
+        """The question on images (B, C, H, W) uint8."""
+        values = pixels.prepare(images, self.settings)
+        question: dict[str, Any]
+        if self.chosen.input == "tensor":
+            question = {"inputs": values.tolist()}
+        else:
+            rows = values.reshape(len(values), -1).tolist()
+            question = {"dataframe_split": {"columns": self.columns, "index": list(range(len(rows))), "data": rows}}
+        return Request("/invocations", json.dumps(question, separators=(",", ":")).encode(), JSON)
+
+    def read(self, body: bytes, headers: Mapping[str, str], keys: Sequence[str]) -> Reply:
+        """The signals of an answer, each (B, …); as many rows as there are keys."""
+        try:
+            answer = json_object(body)
+            if "predictions" not in answer:
+                raise Malformed(f'no "predictions": {shown(body)}')
+            return Reply(self._signals(answer["predictions"], len(keys)))
+        except Malformed as error:
+            return Reply(malformed=str(error), raw=body)
+        except Exception as error:  # a server may send anything
+            return Reply(malformed=f"not an answer of MLflow: {type(error).__name__}: {error}", raw=body)
+
+    def probes(self) -> list[str]:
+        return ["/ping", "/version"] if self.chosen.probe else []
+
+    def check(self, path: str, status: int, body: bytes) -> None:
+        """Raises Stop where this is no scoring server, or one without a model."""
+        hint = "Check host, port and path, or choose another teacher.kind (oip, openai, http); teacher.options.probe: false asks at once"
+        if status != 200:
+            raise Stop(
+                f"teacher.url: its {path} answers {status}, so it is no scoring server of MLflow, or has no model. {hint}"
+            )
+        if path == "/version" and not re.match(rb'\s*"?\d+\.\d+', body):
+            raise Stop(
+                f"teacher.kind: mlflow, but {path} of teacher.url gives no version of MLflow: {shown(body)}. {hint}"
+            )
+
+    def _signals(self, predictions: Any, count: int) -> dict[str, np.ndarray]:
+        if not isinstance(predictions, dict):
+            if self.signals != ("logits",):
+                raise Malformed(f"predictions without names; teacher.options.signals expects {', '.join(self.signals)}")
+            return {"logits": as_logits(self._scores(predictions, count), self.settings.scores)}
+        if self.signals == ("logits",) and len(predictions) == 1:  # one output, whatever it is called
+            predictions = {"logits": next(iter(predictions.values()))}
+        missing = [name for name in self.signals if name not in predictions]
+        if missing:
+            found = ", ".join(map(repr, predictions))
+            raise Malformed(f"no {', '.join(missing)} in the predictions, only {found}; see teacher.options.signals")
+        return {name: self._signal(name, predictions[name], count) for name in self.signals}
+
+    def _signal(self, name: str, values: Any, count: int) -> np.ndarray:
+        return (
+            as_logits(self._scores(values, count), self.settings.scores) if name == "logits" else numbers(values, count)
+        )
+
+    def _scores(self, rows: Any, count: int) -> np.ndarray:
+        """(B, classes) of a list of lists, or of a list of dicts with a column for each class."""
+        if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
+            names = list(rows[0])
+            if any(set(row) != set(names) for row in rows):
+                raise Malformed("rows with different columns")
+            if set(names) == set(self.classes):
+                names = self.classes
+            rows = [[row[name] for name in names] for row in rows]
+        values = numbers(rows, count)
+        if values.ndim != 2:
+            raise Malformed(
+                f"found shape {list(values.shape)}, expected a score for each class; a model that answers with classes "
+                "has to be logged with its scores (`pyfunc_predict_fn='predict_proba'` of scikit-learn's)"
+            )
+        return values
+
+
+def numbers(values: Any, count: int) -> np.ndarray:
+    """values (count, …) float32. Raises Malformed where they are ragged, no numbers, or of another count."""
+    try:
+        given = np.asarray(values)
+    except ValueError:
+        raise Malformed(f"rows of different lengths: {shown(values)}") from None
+    if given.dtype.kind not in "iuf":
+        raise Malformed(f"not numbers: {shown(values)}")
+    if given.ndim < 1 or len(given) != count:
+        raise Malformed(f"found {len(given) if given.ndim else 0} rows, asked for {count}")
+    return given.astype(np.float32)
+
+
+def load(settings: Settings, data: dict[str, Any]) -> HttpTeacher:
+    return HttpTeacher(Format(settings, data), settings)

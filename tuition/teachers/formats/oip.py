@@ -1,0 +1,239 @@
+"""kind `oip`: the Open Inference Protocol V2 over HTTP, as Triton, KServe, MLServer and the OpenVINO Model Server speak it.
+
+`teacher.url` is the server (`http://host:port`), `teacher.model` the model's name there. Options (`teacher.options`):
+
+- `input`: the input tensor's name (`input`);
+- `datatype`: UINT8, or FP32 where `teacher.mean` or `teacher.std` are set; FP32 without them sends pixels as 0.0 to 255.0;
+- `layout`: NCHW or NHWC; `flatten: true`: rows of C·H·W (H·W·C) numbers;
+- `output`: the output tensor's name; without it the first output of shape (B, classes) is taken;
+- `model_version`: a version of the model; without it the server chooses;
+- `binary: true`: tensors as bytes, not JSON, both ways, 2 to 5 times smaller. Triton and KServe take them; MLServer does not over HTTP.
+
+A request's `id` comes back in the answer, so an answer to another request is noticed.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+from urllib.parse import quote, urlsplit
+
+import numpy as np
+
+from tuition.errors import UserError
+from tuition.params.teacher import Section
+from tuition.params.teacher import Teacher as Settings
+from tuition.targets.classes import as_logits
+from tuition.teachers.formats import tensors
+from tuition.teachers.formats.bodies import Malformed, json_object, shown
+from tuition.teachers.formats.options import parse
+from tuition.teachers.formats.pixels import check as check_pixels
+from tuition.teachers.formats.pixels import prepare, size
+from tuition.teachers.http.client import HttpTeacher
+from tuition.teachers.replies import Reply, Request, Stop
+
+
+class Options(Section):
+    model_version: str | int | None = None
+    input: str = "input"
+    output: str | None = None
+    datatype: Literal["UINT8", "FP32"] | None = None
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    flatten: bool = False
+    binary: bool = False
+
+
+class Format:
+    """How a V2 question is written and its answer read."""
+
+    signals = ("logits",)
+
+    def __init__(self, settings: Settings, data: dict[str, Any]):
+        """Raises UserError for a missing model, unknown options, and options that contradict the preprocessing."""
+        if not settings.model:
+            raise UserError("teacher.model: found none; kind 'oip' needs the model's name on the server")
+        if urlsplit(settings.url or "").path.rstrip("/").endswith("/v2"):
+            raise UserError("teacher.url: it ends in /v2; give the server's address without it: /v2/models/… is added")
+        check_pixels(settings, data)
+        self.settings, self.chosen = settings, parse(Options, settings)
+        self.classes = len(data["classes"])
+        real = settings.mean is not None or settings.std is not None
+        self.datatype = self.chosen.datatype or ("FP32" if real else "UINT8")
+        if real and self.datatype == "UINT8":
+            raise UserError(
+                "teacher.options.datatype: found 'UINT8', but teacher.mean or teacher.std make numbers of the pixels: FP32"
+            )
+        self.shape = self._arranged(np.empty((1, *size(settings, data)), dtype=np.uint8)).shape[1:]
+        version = self.chosen.model_version
+        self.path = f"/v2/models/{quote(settings.model, safe='')}"
+        self.path += "" if version is None else f"/versions/{quote(str(version), safe='')}"
+
+    def options(self) -> dict[str, Any]:
+        """What decides the answers. Binary or JSON does not: the numbers are the same."""
+        chosen = self.chosen.model_dump(exclude={"binary", "model_version"})
+        version = self.chosen.model_version
+        return {**chosen, "datatype": self.datatype, "model_version": None if version is None else str(version)}
+
+    def request(self, images: np.ndarray, keys: Sequence[str]) -> Request:
+        """The question on images (B, C, H, W) uint8."""
+        pixels = self._arranged(prepare(images, self.settings))
+        entry, tail = tensors.encode(self.chosen.input, pixels, self.datatype, self.chosen.binary)
+        question: dict[str, Any] = {"id": _id(keys), "inputs": [entry]}
+        if self.chosen.output:
+            wanted = {"parameters": {"binary_data": True}} if self.chosen.binary else {}
+            question["outputs"] = [{"name": self.chosen.output, **wanted}]
+        elif self.chosen.binary:
+            question["parameters"] = {"binary_data_output": True}
+        head = json.dumps(question, separators=(",", ":")).encode()
+        if not self.chosen.binary:
+            return Request(f"{self.path}/infer", head, {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/octet-stream", tensors.LENGTH: str(len(head))}
+        return Request(f"{self.path}/infer", head + tail, headers)
+
+    def read(self, body: bytes, headers: Mapping[str, str], keys: Sequence[str]) -> Reply:
+        """The logits (B, classes) of an answer, in the order of `keys`."""
+        try:
+            return Reply({"logits": as_logits(self._scores(body, headers, keys), self.settings.scores)})
+        except Malformed as error:
+            return Reply(malformed=str(error), raw=body)
+        except Exception as error:  # a server may send anything
+            return Reply(malformed=f"not a V2 answer: {type(error).__name__}: {error}", raw=body)
+
+    def probes(self) -> list[str]:
+        return [self.path, "/v2"] if self.chosen.binary else [self.path]
+
+    def check(self, path: str, status: int, body: bytes) -> None:
+        """Raises Stop where metadata says that no call can succeed. Metadata that is not given is not missed."""
+        try:
+            found = json_object(body)
+        except Malformed:
+            found = {}
+        if path != self.path:
+            return self._check_server(found)
+        if status in (400, 404):
+            said = found.get("error")
+            if isinstance(said, str):
+                version = " or teacher.options.model_version" if self.chosen.model_version is not None else ""
+                raise Stop(
+                    f"teacher.model{version}: the server has no {self.path.removeprefix('/v2/models/')!r}; it says: {shown(said)}"
+                )
+            raise Stop(
+                f"teacher.kind: nothing that speaks the Open Inference Protocol answers at {self._place()}: {shown(body)}; {_OTHER}"
+            )
+        if status == 200:
+            if "name" not in found or not ({"inputs", "outputs", "platform", "versions"} & set(found)):
+                raise Stop(
+                    f"teacher.kind: {self._place()} gives no metadata of the Open Inference Protocol: {shown(body)}; {_OTHER}"
+                )
+            self._check_input(_tensors(found, "inputs"))
+            self._check_output(_tensors(found, "outputs"))
+        return None
+
+    def _check_server(self, found: dict[str, Any]) -> None:
+        extensions = found.get("extensions")
+        offered = isinstance(extensions, list) and "binary_tensor_data" in extensions
+        if found.get("name") == "mlserver" and not offered:  # others have it, and do not list it
+            raise Stop("teacher.options.binary: MLServer takes no binary tensors over HTTP; set it to false")
+
+    def _check_input(self, offered: list[dict[str, Any]]) -> None:
+        if not offered:
+            return
+        one = next((one for one in offered if one.get("name") == self.chosen.input), None)
+        if one is None:
+            raise Stop(
+                f"teacher.options.input: the model has no input {self.chosen.input!r}; it has {_listed(offered)}"
+            )
+        if isinstance(one.get("datatype"), str) and one["datatype"] != self.datatype:
+            raise Stop(
+                f"teacher.options.datatype: the model's input is {_listed([one])}, and {self.datatype} would be sent; kind 'oip' sends "
+                "UINT8 (pixels as they are) or FP32 (with teacher.mean and teacher.std)"
+            )
+        shape = one.get("shape")
+        if isinstance(shape, list) and not _fits(shape, self.shape):
+            raise Stop(
+                f"teacher.options: the model's input is {_listed([one])}, and images would be sent as {['B', *self.shape]}; see "
+                "teacher.resize, teacher.options.layout (NCHW or NHWC), teacher.options.flatten and data.channels"
+            )
+        if isinstance(shape, list) and len(shape) > len(self.shape) and 0 < shape[0] < self.settings.batch_size:
+            raise Stop(
+                f"teacher.batch_size: found {self.settings.batch_size}; the model's input is {_listed([one])}: at most {shape[0]}"
+            )
+
+    def _check_output(self, offered: list[dict[str, Any]]) -> None:
+        named = [one for one in offered if one.get("name") == self.chosen.output]
+        if offered and self.chosen.output and not named:
+            raise Stop(
+                f"teacher.options.output: the model has no output {self.chosen.output!r}; it has {_listed(offered)}"
+            )
+        possible = named or offered
+        if possible and not any(_last(one) in (-1, self.classes) for one in possible):
+            raise Stop(
+                f"teacher.model: {self.settings.model!r} gives {_listed(possible)}, but the data has {self.classes} classes; see "
+                "teacher.options.output and data.source"
+            )
+
+    def _place(self) -> str:
+        return f"{self.path} of teacher.url"
+
+    def _arranged(self, pixels: np.ndarray) -> np.ndarray:
+        """(B, C, H, W) in the model's layout."""
+        if self.chosen.layout == "NHWC":
+            pixels = pixels.transpose(0, 2, 3, 1)
+        return pixels.reshape(len(pixels), -1) if self.chosen.flatten else pixels
+
+    def _scores(self, body: bytes, headers: Mapping[str, str], keys: Sequence[str]) -> np.ndarray:
+        answer, rest = tensors.divide(body, headers)
+        if answer.get("error") is not None:
+            raise Malformed(f"the server says: {shown(answer['error'])}")
+        if answer.get("id") not in (None, "", _id(keys)):
+            raise Malformed(f"answer to another request: id {shown(answer['id'])}, asked as {_id(keys)!r}")
+        version, wanted = answer.get("model_version"), self.chosen.model_version
+        if wanted is not None and version not in (None, "") and str(version) != str(wanted):
+            raise Malformed(
+                f"answered by version {shown(version)}, asked of {str(wanted)!r} (teacher.options.model_version)"
+            )
+        found = tensors.outputs(answer, rest)
+        if self.chosen.output:
+            if self.chosen.output not in found:
+                raise Malformed(
+                    f"no output {self.chosen.output!r} of numbers, only {', '.join(map(repr, found)) or 'none'}"
+                )
+            return found[self.chosen.output]
+        fitting = [values for values in found.values() if values.shape == (len(keys), self.classes)]
+        if not fitting and len(found) != 1:
+            shapes = ", ".join(f"{name} {list(values.shape)}" for name, values in found.items())
+            raise Malformed(f"no output of shape {[len(keys), self.classes]}, only {shapes or 'none of numbers'}")
+        return (fitting or list(found.values()))[0]
+
+
+_OTHER = "choose another teacher.kind (mlflow, openai, http) or mend teacher.url"
+
+
+def _id(keys: Sequence[str]) -> str:
+    """A request's id: its key, or one made of its keys, as the client makes it for its headers."""
+    return keys[0] if len(keys) == 1 else hashlib.sha256("".join(keys).encode()).hexdigest()[:32]
+
+
+def _tensors(metadata: dict[str, Any], side: str) -> list[dict[str, Any]]:
+    listed = metadata.get(side)
+    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+
+
+def _listed(offered: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{one.get('name')} ({one.get('datatype')} {one.get('shape')})" for one in offered)
+
+
+def _last(one: dict[str, Any]) -> Any:
+    shape = one.get("shape")
+    return shape[-1] if isinstance(shape, list) and shape else -1
+
+
+def _fits(offered: list[Any], shape: Sequence[int]) -> bool:
+    """Whether a row of `shape` fits the `offered` one (−1: any size), which begins with the batch, or leaves it out."""
+    tail = offered[len(offered) - len(shape) :]
+    known = all(isinstance(size, int) for size in offered)
+    return known and len(offered) - len(shape) in (0, 1) and all(a in (-1, b) for a, b in zip(tail, shape, strict=True))
+
+
+def load(settings: Settings, data: dict[str, Any]) -> HttpTeacher:
+    return HttpTeacher(Format(settings, data), settings)

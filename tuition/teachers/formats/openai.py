@@ -1,0 +1,250 @@
+"""kind `openai`: chat completions in OpenAI's format, as OpenAI, vLLM, SGLang, llama.cpp and many others speak them.
+
+`teacher.url` is the address up to and with `/v1`, `teacher.model` the model's name there; an image is a question (`batch_size: 1`).
+The model is asked for one label, and the classes' scores are read from the log-probabilities of the first token it would answer
+with (`labels.py` says how), so a server that gives no `top_logprobs` cannot be used. Options (`teacher.options`):
+
+- `labels`: one a class, default the class names; with other labels the prompt says which is which. No label may begin another;
+- `prompt`: what is asked; `{labels}` in it becomes the list of labels;
+- `detail`: low, high or auto, of the image, where the server knows it;
+- `content: text` with `text: "module:function"`: a function of yours that makes text of one image (C, H, W) uint8, sent instead of it;
+- `max_tokens` (1), or `max_completion_tokens`, which newer models want in its place; `top_logprobs` (20), where the server allows fewer;
+- `extra`: further fields of the request, such as `{seed: 0}` or `{chat_template_kwargs: {enable_thinking: false}}`.
+"""
+
+import base64
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import numpy as np
+from PIL import Image
+from pydantic import Field
+
+from tuition.errors import UserError, unknown
+from tuition.params.teacher import Count, Section
+from tuition.params.teacher import Teacher as Settings
+from tuition.teachers.formats.bodies import Malformed, json_object, shown
+from tuition.teachers.formats.labels import check_labels, class_scores
+from tuition.teachers.formats.options import imported, parse
+from tuition.teachers.formats.pixels import prepare
+from tuition.teachers.http.client import HttpTeacher
+from tuition.teachers.replies import Reply, Request, Stop
+
+CHANNELS = (1, 3, 4)  # of a picture: grey, RGB, RGBA
+OURS = ("model", "messages", "logprobs", "top_logprobs", "max_tokens", "max_completion_tokens", "n", "stream")
+
+
+class Options(Section):
+    labels: list[str] | None = None
+    prompt: str | None = None
+    content: Literal["image", "text"] = "image"
+    text: str | None = None
+    detail: Literal["low", "high", "auto"] | None = None
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+    top_logprobs: Count = 20
+    extra: dict[str, Any] = Field(default={})
+
+
+class Format:
+    """How a chat model is asked for a class, and its answer read."""
+
+    signals = ("logits",)
+
+    def __init__(self, settings: Settings, data: dict[str, Any]):
+        """Raises UserError for what a chat model cannot be asked, unknown options, and labels that a token cannot tell apart."""
+        self.settings, self.chosen = settings, parse(Options, settings)
+        _check_settings(settings, self.chosen, data)
+        names = [str(name) for name in data["classes"]]
+        self.labels = self.chosen.labels or names
+        check_labels(self.labels, names)
+        self.prompt = (self.chosen.prompt or _prompt(self.chosen.content)).replace(
+            "{labels}", _listed(self.labels, names)
+        )
+        self.as_text = imported("text", self.chosen.text) if self.chosen.text else None
+        longest = self.chosen.max_completion_tokens
+        self.limit = {"max_completion_tokens": longest} if longest else {"max_tokens": self.chosen.max_tokens or 1}
+
+    def options(self) -> dict[str, Any]:
+        """What decides the answers; of a function that makes text, its name (as of kind `python`)."""
+        chosen = self.chosen.model_dump(exclude={"prompt", "labels", "max_tokens", "max_completion_tokens"})
+        return {**chosen, **self.limit, "labels": list(self.labels), "prompt": self.prompt}
+
+    def request(self, images: np.ndarray, keys: Sequence[str]) -> Request:
+        """The question on one image (1, C, H, W) uint8."""
+        if len(images) != 1:
+            raise ValueError(f"a chat model is asked for one image at a time, not {len(images)}")
+        question = {
+            "model": self.settings.model,
+            "messages": [{"role": "user", "content": self._content(images)}],
+            "temperature": 0,
+            "logprobs": True,
+            "top_logprobs": self.chosen.top_logprobs,
+            **self.limit,
+            **self.chosen.extra,
+        }
+        return Request("/chat/completions", json.dumps(question).encode(), {"Content-Type": "application/json"})
+
+    def read(self, body: bytes, headers: Mapping[str, str], keys: Sequence[str]) -> Reply:
+        """The log-probabilities (1, classes) of an answer as logits, and the tokens that it cost."""
+        asked, said = None, None
+        try:
+            answer = json_object(body)
+            asked, said = _tokens(answer)
+            scores = class_scores(_top(answer), self.labels)[None].astype(np.float32)
+            return Reply({"logits": scores}, input_tokens=asked, output_tokens=said)
+        except Malformed as error:
+            why = str(error)
+        except Exception as error:  # a server may send anything
+            why = f"not a chat completion: {type(error).__name__}: {error}"
+        return Reply(malformed=why, raw=body, input_tokens=asked, output_tokens=said)
+
+    def probes(self) -> list[str]:
+        return ["/models"]
+
+    def check(self, path: str, status: int, body: bytes) -> None:
+        """Raises Stop where the server lists its models without ours, or is another kind of server. Not all servers list them."""
+        if status != 200:
+            return
+        try:
+            listed = json_object(body).get("data")
+        except Malformed:
+            listed = None
+        if not isinstance(listed, list):
+            raise Stop(
+                f"teacher.url: {path} of it lists no models: {shown(body)}; kind 'openai' needs the address up to and with /v1 of a server "
+                "of chat completions; for others choose another teacher.kind"
+            )
+        models = [one for one in listed if isinstance(one, dict)]
+        names = {str(one.get("id")) for one in models}
+        for one in models:
+            names.update(map(str, one["aliases"] if isinstance(one.get("aliases"), list) else []))
+        if self.settings.model not in names:
+            raise Stop(str(unknown("teacher.model", self.settings.model, names, "(models that teacher.url offers)")))
+
+    def _content(self, images: np.ndarray) -> str | list[dict[str, Any]]:
+        """The message: the prompt and the image (or its text)."""
+        if self.as_text is not None:
+            text = self.as_text(images[0])
+            if not isinstance(text, str):
+                raise UserError(
+                    f"teacher.options.text: {self.chosen.text} returned {type(text).__name__}, expected text"
+                )
+            return f"{self.prompt}\n\n{text}"
+        picture = {"url": _data_url(prepare(images, self.settings)[0])}
+        if self.chosen.detail:
+            picture["detail"] = self.chosen.detail
+        return [{"type": "text", "text": self.prompt}, {"type": "image_url", "image_url": picture}]
+
+
+def _check_settings(settings: Settings, chosen: Options, data: dict[str, Any]) -> None:
+    if not settings.model:
+        raise UserError("teacher.model: found none; kind 'openai' needs the model's name on the server")
+    if settings.batch_size != 1:
+        raise UserError(
+            f"teacher.batch_size: found {settings.batch_size}; a chat model is asked for one image a request: set it to 1"
+        )
+    if urlsplit(settings.url or "").path.rstrip("/").endswith("/chat/completions"):
+        raise UserError("teacher.url: it ends in /chat/completions; give it up to and with /v1: the rest is added")
+    if settings.mean is not None or settings.std is not None:
+        raise UserError(
+            "teacher.mean, teacher.std: a chat model takes pictures, not normalised numbers: leave both out"
+        )
+    if settings.scores != "logits":
+        raise UserError(
+            f"teacher.scores: found {settings.scores!r}; kind 'openai' reads log-probabilities: leave it at 'logits'"
+        )
+    if data["channels"] not in CHANNELS and chosen.content == "image":
+        raise UserError(f"data.channels: found {data['channels']}; a picture has {', '.join(map(str, CHANNELS))}")
+    if (chosen.content == "text") != (chosen.text is not None):
+        raise UserError(
+            "teacher.options.text: content 'text' needs a function 'module:function' that makes text of an image, and it alone"
+        )
+    if chosen.max_tokens and chosen.max_completion_tokens:
+        raise UserError("teacher.options: give max_tokens or max_completion_tokens, not both")
+    try:
+        json.dumps(chosen.extra)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"teacher.options.extra: not JSON: {error}") from None
+    if ours := sorted(set(chosen.extra) & set(OURS)):
+        raise UserError(f"teacher.options.extra: {', '.join(ours)}: set by this kind itself or by another option")
+
+
+def _prompt(content: str) -> str:
+    return (
+        f"Which of these classes does the {content} belong to? Answer with exactly one label from this list, spelled as it is there, and "
+        "nothing else: {labels}"
+    )
+
+
+def _listed(labels: Sequence[str], names: Sequence[str]) -> str:
+    """The labels for the prompt, each with its class where the label is not the class's name."""
+    return ", ".join(label if label == name else f"{label} ({name})" for label, name in zip(labels, names, strict=True))
+
+
+def _data_url(image: np.ndarray) -> str:
+    """An image (C, H, W) uint8 as a PNG in a data URL."""
+    file = io.BytesIO()
+    Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))).save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _top(answer: dict[str, Any]) -> list[tuple[str, float]]:
+    """The most probable tokens at the first place of the answer that is not blank, with their log-probabilities."""
+    if answer.get("error") is not None:
+        raise Malformed(f"the server says: {shown(answer['error'])}")
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise Malformed(f"no choices: {shown(answer)}")
+    choice = choices[0]
+    message = choice.get("message")
+    if isinstance(message, dict) and message.get("refusal"):
+        raise Malformed(f"the model refused: {shown(message['refusal'])}: see teacher.options.prompt")
+    if choice.get("finish_reason") == "content_filter":
+        raise Malformed("the provider's content filter cut the answer off")
+    content = (choice.get("logprobs") or {}).get("content")
+    if not content:
+        said = message.get("content") if isinstance(message, dict) else None
+        raise Malformed(
+            f"no logprobs beside the answer {shown(said)}: this server or model gives none (teacher.model), or the answer is empty "
+            "(teacher.options.max_tokens, teacher.options.extra)"
+        )
+    place = next((one for one in content if str(one["token"]).strip()), content[0])
+    named = [_token(one) for one in place.get("top_logprobs") or []]
+    if not named:
+        raise Malformed(
+            "no top_logprobs beside the answer: this server gives only the chosen token's (see teacher.options.top_logprobs)"
+        )
+    chosen = _token(place)
+    return named if chosen[0] in {token for token, _ in named} else [chosen, *named]
+
+
+def _token(one: Any) -> tuple[str, float]:
+    token, logprob = one.get("token"), one.get("logprob")
+    if not isinstance(token, str) or isinstance(logprob, bool) or not isinstance(logprob, int | float):
+        raise Malformed(f"a token without a log-probability: {shown(one)}")
+    if not logprob <= 1e-3:  # also of NaN
+        raise Malformed(f"a log-probability of {logprob}")
+    return token, min(float(logprob), 0.0) if not math.isinf(logprob) else -1e4
+
+
+def _tokens(answer: dict[str, Any]) -> tuple[int | None, int | None]:
+    """Tokens of the question and of the answer, as far as the server says."""
+    usage = answer.get("usage")
+    given = (
+        [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
+        if isinstance(usage, dict)
+        else [None, None]
+    )
+    asked, said = (
+        count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None for count in given
+    )
+    return asked, said
+
+
+def load(settings: Settings, data: dict[str, Any]) -> HttpTeacher:
+    return HttpTeacher(Format(settings, data), settings)

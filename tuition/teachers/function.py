@@ -1,0 +1,77 @@
+"""kind `python`: the user's own function, `module:function`.
+
+The function takes images (B, C, H, W) uint8 and returns logits (B, classes), or a dict of arrays with B rows each. Where it
+has a parameter `keys` it is also given one idempotency key an image, to pass on to a provider that honours them.
+"""
+
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tuition.errors import UserError
+from tuition.signals import TOGETHER, families
+from tuition.targets.classes import as_logits
+
+
+class FunctionTeacher:
+    """The teacher behind a function. What it is, is told by `teacher.function` and `teacher.version`, never by its source:
+    an edited comment must not make owned outputs unowned."""
+
+    def __init__(self, function: Callable, settings: Any):
+        self.function = function
+        self.takes_keys = "keys" in inspect.signature(function).parameters
+        self.description = {"kind": "python", "function": settings.function, "version": settings.version}
+        self.scores = settings.scores
+        if self.scores != "logits":
+            self.description["scores"] = self.scores
+        self.signals = _signals(function)
+        self.families = tuple(families(self.signals))
+        self.classes = settings.classes
+        self.idempotent = settings.idempotent
+
+    def constants(self) -> dict[str, np.ndarray]:
+        return {}
+
+    def answer(self, images: np.ndarray, keys: Sequence[str]) -> dict[str, np.ndarray]:
+        given = self.function(images, keys=list(keys)) if self.takes_keys else self.function(images)
+        said = dict(given) if isinstance(given, dict) else {"logits": given}
+        if self.scores != "logits" and "logits" in said:
+            said["logits"] = as_logits(said["logits"], self.scores)
+        return said
+
+
+def _signals(function: Callable) -> tuple[str, ...]:
+    names = getattr(function, "signals", ("logits",))
+    plain = re.compile(r"[a-z][a-z0-9_]*")
+    taken = ("ids", "costs", "positions", "meta", "spend", "mixed", *TOGETHER["classifier"])  # files of an export
+    listed = isinstance(names, tuple | list) and len(names) > 0
+    if not listed or any(not isinstance(n, str) or not plain.fullmatch(n) or n in taken for n in names):
+        raise UserError(
+            f"teacher.function: signals: found {names!r}; expected a tuple of names such as ('logits', 'embedding'), "
+            f"none of them {', '.join(taken)}"
+        )
+    return tuple(names)
+
+
+def load(settings: Any, data: dict[str, Any]) -> FunctionTeacher:
+    """Import the function named by `teacher.function`; modules are looked for in the current folder first."""
+    module_name, name = settings.function.split(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, SyntaxError, SystemExit, ValueError) as error:
+        raise UserError(f"teacher.function: cannot import {module_name!r}: {type(error).__name__}: {error}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        defined = sorted(key for key, value in vars(module).items() if inspect.isfunction(value))
+        raise UserError(
+            f"teacher.function: {module_name!r} has no function {name!r}; it has: {', '.join(defined) or 'none'}"
+        )
+    return FunctionTeacher(function, settings)

@@ -1,0 +1,14 @@
+"""Make the MLflow store of this workspace, and the project's experiment in it, where there are none: `python -m tuition.tracking`."""
+
+from tuition import params as parameters
+from tuition.errors import run
+from tuition.tracking import store
+
+
+def main(_: list[str]) -> None:
+    """Prints where the store is. Raises UserError as `store.connect` does."""
+    print(store.connect(parameters.load().registry.name).uri)
+
+
+if __name__ == "__main__":
+    run(main)

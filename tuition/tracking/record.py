@@ -1,0 +1,189 @@
+"""A cell, read from the study's files, as what MLflow keeps of a run. Plain values: no MLflow here."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tuition.files import digest, read_array, read_json
+from tuition.params import Params, cell_name, comparison_set
+from tuition.tables import read_rows
+
+Points = dict[tuple[str, int], float]  # (metric, step) -> value
+
+# no part of what makes two studies two: the lists of cells, which may grow, what belongs to one method's cells alone,
+# and what only says where a teacher stands and how it is fed and paid (an address may hold a password, too)
+_OF_A_CELL = {"study", "methods", "registry", "flows", "refresh"}
+_OF_ASKING = {
+    "batch_size",
+    "precision",
+    "canary",
+    "max_malformed",
+    "price",
+    "cap",
+    "url",
+    "api_key_env",
+    "idempotent",
+    "max_in_flight",
+    "requests_per_minute",
+    "tokens_per_minute",
+    "max_tokens_per_call",
+    "timeout",
+    "patience",
+    "recheck",
+}
+
+
+class Dataset(NamedTuple):
+    name: str
+    digest: str
+    source: str
+    context: str
+
+
+class Record(NamedTuple):
+    """What a run of MLflow says of a cell."""
+
+    name: str
+    params: dict[str, str]
+    tags: dict[str, str]
+    metrics: dict[str, float]
+    curves: Points
+    datasets: list[Dataset]
+    digest: str
+
+
+def study_params(params: Params) -> dict[str, str]:
+    """The parameters that all cells of a study share, flattened to `section.key`."""
+    shared = params.model_dump(exclude=_OF_A_CELL)
+    for teacher in (shared["teacher"], *shared["teachers"]):
+        for key in _OF_ASKING:
+            del teacher[key]
+    del shared["compare"]["sets"]
+    return flatten(shared)
+
+
+def study_digest(params: Params) -> str:
+    """The identity of a study: sha256 of what all its cells share. Adding a seed or editing one method keeps it."""
+    return sha256(study_params(params))
+
+
+def cell_params(params: Params, budget: int, method: str, seed: int) -> dict[str, str]:
+    """The parameters that one cell uses, flattened to `section.key`."""
+    used: dict[str, Any] = {"cell": {"budget": budget, "method": method, "seed": seed}}
+    used |= params.model_dump(include={"student", "train"})
+    used["methods"] = {
+        method.replace("+", "-plus-"): params.methods.get(method) or {}
+    }  # MLflow takes no + in a parameter's name
+    if found := comparison_set(params, method):
+        used["compare"] = found[1].model_dump()
+    flat = flatten(used)
+    return {key.removeprefix("cell."): value for key, value in flat.items()}
+
+
+def read_cell(params: Params, budget: int, method: str, seed: int, hashes: Mapping[str, str]) -> Record | None:
+    """Everything that the files of the current directory say of a cell; None where it has no student or no results yet.
+
+    `hashes` are DVC's by path. Raises UserError where a file is damaged.
+    """
+    name = cell_name(budget, method, seed)
+    student, results, outputs = Path("students", name), Path("results", name), Path("outputs", str(budget))
+    if not (student / "meta.json").is_file() or not (results / "metrics.json").is_file():
+        return None
+    settings = cell_params(params, budget, method, seed)
+    datasets = _datasets(budget)
+    files = [student / n for n in ("weights.safetensors", "student.json", "history.csv", "meta.json")]
+    files += [results / n for n in ("metrics.json", "logits.npy", "reliability.csv", "per_class.csv")]
+    teacher, spend = read_json(outputs / "meta.json")["teacher"], read_json(outputs / "spend.json")
+    identity = [name, settings, datasets, teacher, spend, [file_digest(f) for f in files]]
+    speed = Path("speed", f"{name}.json")
+    timings = read_json(speed) if speed.is_file() else {}  # no part of the identity: the same student, timed again
+    paths = {"student": str(student), "logits": str(results / "logits.npy"), "outputs": str(outputs), "data": "data"}
+    tags = {
+        "teacher": str(teacher.get("name")),
+        "teacher.fingerprint": str(teacher.get("fingerprint")),
+        "calls": str(spend["calls"]),
+        "cost": str(spend["cost"]),
+        "weights_sha256": file_digest(files[0]) or "",
+        **{f"speed.{key}": value for key, value in timings.items() if isinstance(value, str)},
+        **{f"digest.{d.name}": d.digest for d in datasets},
+        **{f"dvc.{what}": hashes[path] for what, path in paths.items() if path in hashes},
+    }
+    metrics = numbers(read_json(results / "metrics.json"))
+    metrics |= {"calls": float(spend["calls"]), "cost": float(spend["cost"])}
+    metrics |= {f"speed/{key}": value for key, value in numbers(timings).items()}
+    return Record(name, settings, tags, metrics, curves(read_rows(files[2])), datasets, sha256(identity))
+
+
+def curves(rows: Iterable[Mapping[str, Any]]) -> Points:
+    """The rows of a history as metrics `curve/<column>`; what is no number is left out."""
+    points: Points = {}
+    for row in rows:
+        try:
+            step = int(float(row["step"]))
+        except (KeyError, TypeError, ValueError):
+            continue
+        for key, text in row.items():
+            value = _number(text)
+            if key != "step" and value is not None:
+                points[f"curve/{key}", step] = value
+    return points
+
+
+def numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """The entries that are numbers (true and false are none), as floats."""
+    found = {key: _number(value) for key, value in values.items() if not isinstance(value, bool | str)}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested sections as `section.key` → text."""
+    flat: dict[str, str] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = str(value)
+    return flat
+
+
+def sha256(value: Any) -> str:
+    """The sha256 (hex) of a value's JSON with sorted keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str | None:
+    """The sha256 (hex) of a file; None where there is none."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+def _datasets(budget: int) -> list[Dataset]:
+    """The inputs of a cell with digests of their content."""
+    outputs = Path("outputs", str(budget))
+    arrays = sorted(outputs.rglob("*.npy"))
+    return [
+        Dataset("train", pool_digest("train"), "data/train", "training"),
+        Dataset("outputs", digest(*(read_array(path) for path in arrays)), str(outputs), "teacher outputs"),
+        Dataset("test", pool_digest("test"), "data/test", "testing"),
+    ]
+
+
+def pool_digest(split: str) -> str:
+    """The digest of a split: what its meta.json says, else of its ids and labels (an id is the digest of a sample)."""
+    folder = Path("data", split)
+    stated = read_json(folder / "meta.json").get("digest")
+    return str(stated) if stated else digest(read_array(folder / "ids.npy"), read_array(folder / "labels.npy"))

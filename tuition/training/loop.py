@@ -1,0 +1,252 @@
+"""The training loop: knows a student, a method and batches by step; nothing of files' places, teachers or tracking.
+
+Lightning Fabric carries device, precision and processes. No value is read from the device between two validations.
+"""
+
+import logging
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from inspect import signature
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel as DDP
+
+from tuition.methods.batch import Batch
+from tuition.methods.objective import Objective
+from tuition.models import signals
+from tuition.training import processes, sharing
+from tuition.training.loader import Loader
+
+Row = dict[str, float]
+
+
+class Learner(nn.Module):
+    """The student and its objective as one module, so that a method's heads train, move and resume with the student."""
+
+    def __init__(self, student: nn.Module, objective: Objective, compile: bool = False, processes: int = 1):
+        super().__init__()
+        self.student, self.objective, self.processes = student, objective, processes
+        self.signals = torch.compile(signals) if compile else signals
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        batch = self.objective.augment(batch)
+        images = batch.images if self.processes == 1 else sharing.part(batch.images)
+        given = self.signals(self.student, images, self.objective.maps)
+        given = {name: value.float() for name, value in given.items()}
+        if self.processes > 1:
+            given = sharing.whole(given, len(batch.images))
+        return self.objective(given, batch)
+
+
+@dataclass
+class Progress:
+    """Where a training run stands: everything that a resumed run needs beside the modules and the optimiser."""
+
+    step: int = 0
+    best_step: int = 0
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_score: tuple[float, float] = (-1.0, -math.inf)  # (top-1, −loss) on validation data
+    history: list[Row] = field(default_factory=list)
+
+
+def make_fabric(settings: Any) -> Fabric:
+    """Fabric for `params.Training`, with the other processes where there are some; precision `auto` is bf16-mixed on a GPU that has it,
+    else 32-true."""
+    precision = settings.precision
+    if precision == "auto":
+        cuda = settings.accelerator in ("auto", "cuda") and torch.cuda.is_available()
+        precision = "bf16-mixed" if cuda and torch.cuda.is_bf16_supported() else "32-true"
+    if not processes.started():
+        return Fabric(accelerator=settings.accelerator, devices=1, precision=precision)
+    from lightning_fabric.plugins.environments import TorchElasticEnvironment
+    from lightning_fabric.strategies import DDPStrategy
+
+    # A method need not reach every weight in every step; buffers are the same in all processes, as they see the same batch.
+    setting = "forward_sync_buffers" if "forward_sync_buffers" in signature(DDP).parameters else "broadcast_buffers"
+    buffers: dict[str, Any] = {setting: False}  # the newer name
+    strategy = DDPStrategy(find_unused_parameters=True, **buffers)
+    kind = "cuda" if settings.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+    fabric = Fabric(
+        accelerator=kind,
+        strategy=strategy,
+        devices=settings.devices,
+        num_nodes=processes.nodes(),
+        precision=precision,
+        plugins=[TorchElasticEnvironment()],
+    )
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it says at length that processes were started
+    warnings.filterwarnings("ignore", "Grad strides do not match")  # of 1×1 convolutions, whose strides mean nothing
+    fabric.launch()
+    return fabric
+
+
+def rate(settings: Any, step: int) -> float:
+    """The learning rate of `step`: linear warm-up, then cosine to zero, steps by `gamma`, or constant."""
+    if step < settings.warmup:
+        return settings.lr * (step + 1) / settings.warmup
+    if settings.schedule == "step":
+        return settings.lr * settings.gamma ** sum(step >= milestone for milestone in settings.milestones)
+    if settings.schedule == "cosine":
+        done = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
+        return settings.lr * 0.5 * (1 + math.cos(math.pi * done))
+    return settings.lr
+
+
+def make_optimizer(learner: nn.Module, settings: Any) -> torch.optim.Optimizer:
+    """SGD or AdamW over everything that trains, fused."""
+    trained = [parameter for parameter in learner.parameters() if parameter.requires_grad]
+    shared = {"lr": settings.lr, "weight_decay": settings.weight_decay, "fused": True}
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(trained, **shared)
+    return torch.optim.SGD(trained, momentum=settings.momentum, nesterov=settings.nesterov, **shared)
+
+
+def fit(
+    learner: Learner,
+    loader: Loader,
+    validate: Callable[[nn.Module], Row],
+    settings: Any,
+    fabric: Fabric,
+    *,
+    resume: dict[str, Any] | None = None,
+    save: Callable[[dict[str, Any]], None] = lambda state: None,
+    on_row: Callable[[Row], None] = lambda row: None,
+    on_step: Callable[[int], None] = lambda step: None,
+) -> Progress:
+    """Train for `settings.steps` optimiser steps; the student of the best validation is in `Progress.best`.
+
+    `validate(student)` gives `val_top1` and `val_loss`. `save` is given a state from which `resume` goes on to the same bits.
+    """
+    learner.student.to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(learner, settings)
+    module, optimizer = fabric.setup(learner, optimizer)
+    progress = _restore(learner, optimizer, resume, fabric) if resume else Progress()
+    totals: dict[str, Tensor] = {}
+    counted = 0
+    learner.train()
+    for step in range(progress.step, settings.steps):
+        lr = rate(settings, step)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        terms = module(loader.batch(step))
+        loss = torch.stack(list(terms.values())).sum()
+        fabric.backward(loss)
+        if step == 0:
+            _fill(optimizer)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        for name, value in {"loss": loss, **terms}.items():
+            totals[name] = value.detach() if name not in totals else totals[name] + value.detach()
+        counted += 1
+        progress.step = step + 1
+        last = progress.step == settings.steps
+        if last or progress.step % settings.validate_every == 0:
+            row = {"step": float(progress.step), **{name: float(v) / counted for name, v in totals.items()}, "lr": lr}
+            row |= validate(learner.student)
+            learner.train()
+            totals, counted = {}, 0
+            _keep_best(progress, row, learner.student, keep=fabric.is_global_zero)
+            progress.history.append(row)
+            on_row(row)
+        # Saved where the running means are empty, so that they need no saving.
+        if counted == 0 and not last and progress.step % _saves(settings) == 0:
+            save(_state(learner, optimizer, progress, fabric))
+        on_step(progress.step)
+    return progress
+
+
+def _fill(optimizer: Any) -> None:
+    """Zero gradients for what the first step's loss does not reach: fused SGD cannot take up a parameter later on.
+
+    Afterwards what gets no gradient stands still: no momentum and no decay moves it.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+
+
+def _saves(settings: Any) -> int:
+    """Checkpoints fall on validations: `checkpoint_every`, rounded up to a multiple of `validate_every`."""
+    return math.ceil(settings.checkpoint_every / settings.validate_every) * settings.validate_every
+
+
+def _keep_best(progress: Progress, row: Row, student: nn.Module, keep: bool) -> None:
+    """Note the student's score where it is the best; one process alone needs to `keep` its weights."""
+    score = (row["val_top1"], -row["val_loss"])
+    if progress.history and not score > progress.best_score:
+        return
+    progress.best_score, progress.best_step = score, int(row["step"])
+    if keep:
+        progress.best = {name: value.detach().to("cpu", copy=True) for name, value in student.state_dict().items()}
+
+
+def _state(learner: Learner, optimizer: Any, progress: Progress, fabric: Fabric) -> dict[str, Any]:
+    random = {"cpu": torch.get_rng_state()}  # of what a student may draw itself, such as dropout
+    if torch.cuda.is_available():
+        random["cuda"] = torch.cuda.get_rng_state()
+    if fabric.world_size > 1:
+        sharing.make_even(learner)
+        random = {key: sharing.every_state(state, fabric.device) for key, state in random.items()}
+    return {
+        "learner": learner.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "progress": vars(progress),
+        "random": random,
+        "precision": fabric.strategy.precision.state_dict(),  # of 16-mixed, which scales the loss
+    }
+
+
+def _restore(learner: Learner, optimizer: Any, state: dict[str, Any], fabric: Fabric) -> Progress:
+    learner.load_state_dict(state["learner"])
+    optimizer.load_state_dict(state["optimizer"])
+    fabric.strategy.precision.load_state_dict(state["precision"])
+    random = state["random"]
+    if fabric.world_size > 1:
+        # Copies, as PyTorch would take a row of a tensor for the whole.
+        random = {key: states[fabric.global_rank].clone() for key, states in random.items()}
+    torch.set_rng_state(random["cpu"])
+    if "cuda" in random and torch.cuda.is_available():
+        torch.cuda.set_rng_state(random["cuda"])
+    return Progress(**state["progress"])
+
+
+def batches(count: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` that cover `count`."""
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
+
+
+def validator(
+    images: Tensor, labels: Tensor, mean: list[float], std: list[float], size: int = 500, processes: int = 1
+) -> Callable[[nn.Module], Row]:
+    """A function that gives a student's top-1 and cross-entropy on these images (N, C, H, W) uint8, labels (N,), on their device.
+
+    Where there are several `processes`, each one looks at its share of the slices of `size`, and all have the sums of all, in one order.
+    """
+    from tuition.inputs.preprocess import to_float
+
+    @torch.inference_mode()
+    def validate(student: nn.Module) -> Row:
+        student.eval()
+        parts = list(batches(len(images), size))
+        sums = torch.zeros(len(parts), 2, device=images.device)  # hits, loss
+        for place, part in sharing.every_nth(parts) if processes > 1 else enumerate(parts):
+            x = to_float(images[part], mean, std).to(memory_format=torch.channels_last)
+            logits = student(x).float()
+            sums[place, 0] = (logits.argmax(1) == labels[part]).sum()
+            sums[place, 1] = nn.functional.cross_entropy(logits, labels[part], reduction="sum")
+        if processes > 1:
+            sharing.add(sums)
+        total = torch.zeros(2, device=images.device)
+        for one in sums:
+            total += one
+        hits, loss = total.tolist()
+        return {"val_loss": loss / len(images), "val_top1": hits / len(images)}
+
+    return validate

@@ -1,0 +1,56 @@
+"""Checkpoints of a run that may be killed: written whole or not at all, and used only by the very same run.
+
+They live in `.tuition/checkpoints/`, outside the stage's outs, because DVC deletes those before a stage runs.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tuition.files import atomic
+
+FOLDER = Path(".tuition/checkpoints")
+LIBRARY = Path(__file__).parents[1]
+CODE = [LIBRARY / name for name in ("training", "methods", "losses", "models", "inputs", "signals.py")]
+
+
+def run_digest(*facts: Any) -> str:
+    """The sha256 over everything that decides a run: its facts (settings, data digests), the code of training and of models, and torch."""
+    total = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+    total.update(torch.__version__.encode())
+    for folder in CODE:
+        for file in sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]:
+            total.update(file.read_bytes())
+    return total.hexdigest()
+
+
+class Checkpoint:
+    """The one checkpoint of the run `name`, valid for `digest` alone."""
+
+    def __init__(self, name: str, digest: str, folder: Path = FOLDER):
+        self.path, self.digest = folder / f"{name}.pt", digest
+
+    def load(self, device: torch.device) -> dict[str, Any] | None:
+        """The state to resume from; None where there is none, it is another run's, or it is damaged."""
+        try:
+            found = torch.load(self.path, map_location=device, weights_only=True)
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # a damaged checkpoint costs time, never the run
+            print(f"{self.path}: cannot be read ({error}); starting anew")
+            return None
+        if found.pop("digest", None) != self.digest:
+            return None
+        for key, state in found["random"].items():  # random states stay on the host
+            found["random"][key] = state.cpu()
+        return found
+
+    def save(self, state: dict[str, Any]) -> None:
+        with atomic(self.path) as file:
+            torch.save({**state, "digest": self.digest}, file)
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,30 @@
+"""The files of a trained model: weights, description, history. Deterministic: the same run writes the same bytes."""
+
+import csv
+import io
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+from torch import Tensor
+
+from tuition.files import atomic, write_json
+
+
+def write(
+    folder: Path, weights: dict[str, Tensor], meta: dict, history: list[dict[str, Any]], description: dict | None = None
+) -> None:
+    """Write `weights.safetensors`, `meta.json`, `history.csv` and, where given, `student.json`: what is needed to build the model."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with atomic(folder / "weights.safetensors") as file:
+        file.write(save({key: value.contiguous() for key, value in weights.items()}))
+    write_json(folder / "meta.json", meta)
+    if description is not None:
+        write_json(folder / "student.json", description)
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(history[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows({**row, "step": int(row["step"])} for row in history)
+    with atomic(folder / "history.csv") as file:
+        file.write(text.getvalue().encode())
