@@ -21,7 +21,13 @@ from tuition.teachers.replies import Refused
 __all__ = ["KINDS", "Refused", "Teacher", "fingerprint", "load"]
 
 KINDS = {
-    kind: f"tuition.teachers.{kind}" for kind in ("checkpoint", "python", "experts", "mlflow", "oip", "openai", "http")
+    "checkpoint": "tuition.teachers.checkpoint",
+    "python": "tuition.teachers.function",
+    "experts": "tuition.teachers.experts",
+    "mlflow": "tuition.teachers.formats.mlflow",
+    "oip": "tuition.teachers.formats.oip",
+    "openai": "tuition.teachers.formats.openai",
+    "http": "tuition.teachers.formats.custom",
 }
 
 
