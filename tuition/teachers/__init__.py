@@ -20,7 +20,7 @@ from tuition.teachers.replies import Refused
 
 __all__ = ["KINDS", "Refused", "Teacher", "fingerprint", "load"]
 
-KINDS = {
+KINDS = {  # kind: the module that loads it
     "checkpoint": "tuition.teachers.checkpoint",
     "python": "tuition.teachers.function",
     "experts": "tuition.teachers.experts",
