@@ -64,7 +64,7 @@ def test_the_order_does_not_depend_on_the_number_of_threads(tmp_path):
         ({"strategy": "file", "order": ""}, r"teach\.order: found ''"),
         (
             {"strategy": "file", "order": "order.txt"},
-            r"teach\.watch: found 'stages/arrays\.py', but .*'order\.txt'; name that here",
+            r"teach\.watch: found 'tuition/files\.py', but .*'order\.txt'; name that here",
         ),
         (
             {"strategy": "uncertain", "student": "./students/400-kd-0", "watch": "students/400-kd-0"},
