@@ -30,7 +30,7 @@ def test_methods_as_json_and_as_a_table():
     assert all(f"\n{name} " in shown for name in METHODS)
 
 
-README = {  # the example of README.md, "Methods"
+README = {  # the example of docs/methods.md
     "study.methods": ["ce", "kd", "icd+kd", "ckd-4"],
     "methods": {
         "ce": {},
