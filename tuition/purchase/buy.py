@@ -19,7 +19,7 @@ from tuition.ledger.database import Ledger, LedgerWaits
 from tuition.ledger.spending import CapReached
 from tuition.params.teacher import Teacher as Settings
 from tuition.purchase.account import Account, worst
-from tuition.targets.answers import split
+from tuition.purchase.answers import split
 from tuition.teachers import Refused, Teacher
 
 POLL_SECONDS = 0.5

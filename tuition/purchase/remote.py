@@ -19,12 +19,12 @@ from tuition.errors import UserError
 from tuition.ledger import calls
 from tuition.ledger.calls import CLEAN, Answer, Call
 from tuition.ledger.spending import CapReached
+from tuition.purchase import answers as checks
 from tuition.purchase import interrupts
 from tuition.purchase.account import Account, real, rests_on_tokens, worst
 from tuition.purchase.buy import POLL_SECONDS, ImagesOf, Progress, Tally, check_room, outstanding, plain, say_waiting
 from tuition.purchase.mean import Mean
 from tuition.purchase.writer import MOST_CALLS, Clerk, to_the_end
-from tuition.targets import answers as checks
 from tuition.teachers.replies import Refused, Reply, Stop, Uncertain
 
 GRACE_SECONDS = 10  # after Ctrl-C or SIGTERM, for answers that are on their way

@@ -1,1 +1,1 @@
-"""What a teacher's answer is: one module a kind of answer."""
+"""What a teacher's answer about a sample is: one module a kind of answer. Knows no teacher and no ledger."""

@@ -13,8 +13,8 @@ from tuition.ledger import accounts
 from tuition.ledger.database import open_ledger
 from tuition.models import build, signals
 from tuition.models.maps import gram
+from tuition.purchase.answers import split
 from tuition.signals import FAMILIES, ROUNDING, arrays_of, families, stored_type
-from tuition.targets.answers import split
 from tuition.teachers.derived import boundary, from_maps, pack, pruned_copy
 
 RNG = np.random.default_rng(0)
