@@ -28,8 +28,8 @@ from tuition.ledger.database import open_ledger
 from tuition.params.teacher import Teacher as Settings
 from tuition.purchase import remote
 from tuition.purchase.account import open_account
+from tuition.teachers import HttpRequest, Reply
 from tuition.teachers.http.client import HttpTeacher
-from tuition.teachers.replies import Reply, Request
 
 PIXELS = bytes(28 * 28)  # of each image
 ANSWER = json.dumps([float(i) for i in range(-5, 5)]).encode()
@@ -98,8 +98,8 @@ class Format:
     def options(self) -> dict[str, Any]:
         return {}
 
-    def request(self, images: np.ndarray, keys: Sequence[str]) -> Request:
-        return Request("/score", images.tobytes(), {"Content-Type": "application/octet-stream"})
+    def request(self, images: np.ndarray, keys: Sequence[str]) -> HttpRequest:
+        return HttpRequest("/score", images.tobytes(), {"Content-Type": "application/octet-stream"})
 
     def read(self, body: bytes, headers: Any, keys: Sequence[str]) -> Reply:
         return Reply({"logits": np.array([json.loads(body)], dtype=np.float32)})

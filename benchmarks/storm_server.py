@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
+from tuition.teachers import HttpRequest, Reply
 from tuition.teachers.formats.bodies import Malformed, json_object, shown
-from tuition.teachers.replies import Reply, Request
 
 CLASSES = 10
 WEIGHTS = {  # of what becomes of a request, in per cent
@@ -73,12 +73,12 @@ class Format:
     def __init__(self, settings: Any, data: dict[str, Any]):
         self.classes = len(data["classes"])
 
-    def request(self, images: np.ndarray, keys: list[str]) -> Request:
+    def request(self, images: np.ndarray, keys: list[str]) -> HttpRequest:
         items = [
             {"id": key, "pixels": base64.b64encode(image.tobytes()).decode()}
             for key, image in zip(keys, images, strict=True)
         ]
-        return Request("/score", json.dumps({"items": items}).encode(), {"Content-Type": "application/json"})
+        return HttpRequest("/score", json.dumps({"items": items}).encode(), {"Content-Type": "application/json"})
 
     def read(self, body: bytes, headers: Any, keys: list[str]) -> Reply:
         try:
@@ -89,7 +89,7 @@ class Format:
             if not set(found) & set(keys):
                 raise Malformed(f"answers to other questions: {shown(list(found))}")
         except Malformed as error:
-            return Reply(malformed=str(error), raw=body)
+            return Reply(malformed=str(error), spoilt=error.spoilt, raw=body)
         rows = [found.get(key, []) for key in keys]
         if len({len(row) for row in rows}) > 1:  # one that is not there, or of another length, spoils no other
             rows = [row if len(row) == self.classes else [np.nan] * self.classes for row in rows]

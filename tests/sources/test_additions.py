@@ -74,8 +74,8 @@ def test_what_the_source_holds_is_left_out_and_counted(prepared, tmp_path):
 
 
 def test_the_mean_and_so_the_fingerprint_of_a_checkpoint_stay(five, prepared, tmp_path):
-    from tuition import teachers
     from tuition.models import build
+    from tuition.teachers import fingerprint, load_teacher
 
     folder, _ = five
     prepare(data(folder), tmp_path / "data")
@@ -85,7 +85,7 @@ def test_the_mean_and_so_the_fingerprint_of_a_checkpoint_stay(five, prepared, tm
     marks = set()
     for at in (prepared, tmp_path / "data"):
         facts = read_json(at / "meta.json") | read_json(at / "train/meta.json")
-        marks.add(teachers.fingerprint(teachers.load(settings, facts).description))
+        marks.add(fingerprint(load_teacher(settings, facts).description))
     assert len(marks) == 1
 
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from support.loopback import Server
 from tuition.params.teacher import Teacher
+from tuition.teachers import HttpRequest, Reply, Stop
 from tuition.teachers.formats.bodies import Malformed, json_object
 from tuition.teachers.http.client import HttpTeacher
-from tuition.teachers.replies import Reply, Request, Stop
 
 
 class Plain:
@@ -23,10 +23,10 @@ class Plain:
     def options(self) -> dict:
         return {}
 
-    def request(self, images: np.ndarray, keys: list[str]) -> Request:
+    def request(self, images: np.ndarray, keys: list[str]) -> HttpRequest:
         sums = images.reshape(len(images), -1).sum(1, dtype=np.int64).tolist()
         content = json.dumps({"keys": list(keys), "sums": sums}).encode()
-        return Request("/ask", content, {"Content-Type": "application/json"})
+        return HttpRequest("/ask", content, {"Content-Type": "application/json"})
 
     def read(self, body: bytes, headers, keys: list[str]) -> Reply:
         try:
@@ -34,7 +34,7 @@ class Plain:
             scores = np.array(answer["scores"], dtype=np.float32)
             return Reply({"logits": scores}, input_tokens=0, output_tokens=answer["tokens"])  # all of them in one
         except Malformed as error:
-            return Reply(malformed=str(error), raw=body)
+            return Reply(malformed=str(error), spoilt=error.spoilt, raw=body)
         except KeyError as error:
             return Reply(malformed=f"no {error}", raw=body)
 
@@ -85,6 +85,6 @@ def ask(one: HttpTeacher, *numbers: int) -> list[Reply]:
 
     async def run() -> list[Reply]:
         async with one:
-            return [await one.ask(*question(number)) for number in numbers]
+            return [await one.answer(*question(number)) for number in numbers]
 
     return asyncio.run(run())

@@ -25,6 +25,7 @@ from tuition.ledger.database import open_ledger
 from tuition.ledger.keys import key_of
 from tuition.ledger.spending import DAY
 from tuition.purchase import account, purchase, remote
+from tuition.teachers import InProcess
 from tuition.teachers.function import FunctionTeacher
 from tuition.teachers.http.client import HttpTeacher
 
@@ -53,7 +54,7 @@ class Shop:
     def asks(self, function: Callable) -> None:
         """From now on it is a function that is asked, as kind `python` does, and no server."""
         self.settings = self.settings.model_copy(update={"kind": "python", "function": "mine:answer"})
-        teacher = FunctionTeacher(function, self.settings)
+        teacher = InProcess(FunctionTeacher(function, self.settings))
         self.account = replace(self.account, teacher=teacher, settings=self.settings)
 
     def images_of(self, ids: Sequence[str]) -> np.ndarray:

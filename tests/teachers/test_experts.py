@@ -12,7 +12,7 @@ from support.methods import batch_of, facts_of, made, terms
 from tuition import params
 from tuition.files import content_id, read_array, read_json
 from tuition.models import build
-from tuition.teachers import fingerprint, load
+from tuition.teachers import fingerprint, load_teacher
 from tuition.teachers.experts import difficulties
 
 
@@ -37,7 +37,7 @@ def teacher(changes):
     """The teacher of params.yaml with these changes, in the current folder."""
     write_params(Path(), changes)
     facts = read_json(Path("data/meta.json")) | read_json(Path("data/train/meta.json"))
-    return load(params.load().teacher, facts)
+    return load_teacher(params.load().teacher, facts).model
 
 
 def test_each_sample_is_answered_by_the_expert_of_its_difficulty(experts):

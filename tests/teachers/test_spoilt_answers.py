@@ -9,7 +9,7 @@ from support.purchases import Shop
 
 from tuition.errors import UserError
 from tuition.ledger import accounts
-from tuition.teachers.replies import Reply
+from tuition.teachers import Reply
 
 NAN = b'{"scores": [[NaN, 1, 1, 1, 1, 1, 1, 1, 1, 1]], "tokens": 7}'
 

@@ -33,7 +33,7 @@ def plan(params: Params, allowance: int, strategy: str) -> dict[str, Any]:
     `run` says whether the study is to be brought up to date: something is to be bought, or the last refresh may have been broken off.
     Raises UserError where `data/` is not as params.yaml says, and where a refresh cannot be had.
     """
-    from tuition import teachers
+    from tuition.teachers import fingerprint, load_teacher
 
     fits.check(params)
     pool = Path("data/train")
@@ -42,8 +42,8 @@ def plan(params: Params, allowance: int, strategy: str) -> dict[str, Any]:
     fits.check_data(params, meta)
     images, labels, ids = (read_array(pool / f"{name}.npy") for name in ("images", "labels", "ids"))
     names = list(dict.fromkeys(one.decode() for one in ids.tolist()))
-    teacher = teachers.load(params.teacher, meta | facts)
-    mark = teachers.fingerprint(teacher.description)
+    teacher = load_teacher(params.teacher, meta | facts)
+    mark = fingerprint(teacher.description)
     now = account.standing(mark, names, teacher, params.refresh.every)
     left = max(0, allowance - now.spent)
     owned = set(now.paid)

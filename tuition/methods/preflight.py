@@ -140,7 +140,7 @@ def check_shapes(params: Params, facts: dict[str, Any], teacher: Any) -> None:
         **{key: facts[key] for key in ("channels", "height", "width")},
     }
     pixels = np.zeros((ROWS, *(model[key] for key in ("channels", "height", "width"))), dtype=np.uint8)
-    given = {name: torch.from_numpy(values) for name, values in teacher.answer(pixels).items()}
+    given = {name: torch.from_numpy(values) for name, values in teacher.answer_now(pixels).items()}
     student, rows = make(model), torch.arange(ROWS)
     half = {"images": torch.from_numpy(pixels), "lam": torch.full((ROWS,), 0.5), "first": rows, "second": rows.flip(0)}
     for name in params.study.methods:

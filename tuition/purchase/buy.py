@@ -20,7 +20,7 @@ from tuition.ledger.spending import CapReached
 from tuition.params.teacher import Teacher as Settings
 from tuition.purchase.account import Account, worst
 from tuition.purchase.answers import split
-from tuition.teachers import Refused, Teacher
+from tuition.teachers import InProcess, Refused
 
 POLL_SECONDS = 0.5
 HOLD_SECONDS = 600  # how long an answer that is in hand waits for the ledger
@@ -177,9 +177,9 @@ def plain(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-def _ask(ledger: Ledger, run: int, teacher: Teacher, made: list[Call], images: np.ndarray) -> dict[str, Any]:
+def _ask(ledger: Ledger, run: int, teacher: InProcess, made: list[Call], images: np.ndarray) -> dict[str, Any]:
     try:
-        return teacher.answer(images, [call.key for call in made])
+        return teacher.answer_now(images, [call.key for call in made])  # type: ignore[return-value]
     except Refused as error:
         calls.refund(ledger, run, made, plain(f"refused: {error}"[:500]))
         raise UserError(

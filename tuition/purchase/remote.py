@@ -25,7 +25,7 @@ from tuition.purchase.account import Account, real, rests_on_tokens, worst
 from tuition.purchase.buy import POLL_SECONDS, ImagesOf, Progress, Tally, check_room, outstanding, plain, say_waiting
 from tuition.purchase.mean import Mean
 from tuition.purchase.writer import MOST_CALLS, Clerk, to_the_end
-from tuition.teachers.replies import Refused, Reply, Stop, Uncertain
+from tuition.teachers.protocol import Refused, Reply, Stop, Uncertain
 
 GRACE_SECONDS = 10  # after Ctrl-C or SIGTERM, for answers that are on their way
 AHEAD = 2  # requests that are reserved for each one under way: one transaction reserves many
@@ -214,7 +214,7 @@ class _Purchase:
                 return await clerk.refund(made, "never sent")
             left = True
             with self.answering.timed():
-                reply = await teacher.ask(images, [call.key for call in made])
+                reply = await teacher.answer(images, [call.key for call in made])
         # What stops the purchase is told before anything is waited for, so that no other request leaves meanwhile.
         except Refused as error:
             told = f"teacher {self.settings.name!r} refused for {self.settings.patience:g} s ({error}). Run again later"

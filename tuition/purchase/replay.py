@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tuition import params as parameters
-from tuition import teachers
 from tuition.errors import UserError
 from tuition.files import content_id, read_array, read_json
 from tuition.inputs.views import FILE, Images, to_text
@@ -21,6 +20,7 @@ from tuition.ledger.keys import ask
 from tuition.params import Params
 from tuition.purchase.views import draw
 from tuition.signals import family_of
+from tuition.teachers import fingerprint, load_teacher
 
 BATCH = 64
 ROUGH = ("sign", "boundary")  # bits, and a path along gradients: a rounding of the arithmetic may turn them
@@ -142,11 +142,11 @@ def _local(params: Params, facts: dict[str, Any]) -> tuple[dict[str, Any], dict[
             why_not[settings.name] = f"teacher {settings.name!r} is of kind {settings.kind}: asking it again may cost"
             continue
         try:
-            teacher = teachers.load(settings, facts)
+            teacher = load_teacher(settings, facts)
         except UserError as error:
             why_not[settings.name] = f"teacher {settings.name!r} cannot be loaded ({error})"
             continue
-        found[teachers.fingerprint(teacher.description)] = teacher
+        found[fingerprint(teacher.description)] = teacher
     return found, why_not
 
 
@@ -159,7 +159,7 @@ def _ask_again(rows: Sequence[Row], images: np.ndarray, teacher: Any, tolerance:
     most = 0.0
     for start in range(0, len(rows), BATCH):
         some = rows[start : start + BATCH]
-        said = teacher.answer(seen[start : start + BATCH])
+        said = teacher.answer_now(seen[start : start + BATCH])
         for at, row in enumerate(some):
             for name, values in exported.items():
                 old, new = (np.asarray(one, dtype=np.float64) for one in (values[row.row], said[name][at]))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tuition import teachers
 from tuition.errors import UserError
 from tuition.ledger.database import Ledger
 from tuition.params.checks import MAIN
@@ -20,6 +19,7 @@ from tuition.purchase import recheck as drift
 from tuition.purchase.account import Account, open_account
 from tuition.purchase.buy import ImagesOf, outstanding
 from tuition.purchase.purchase import check, own_in_rounds
+from tuition.teachers import fingerprint, load_teacher
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class Bought:
 
 def load(settings: Teacher, data: dict[str, Any]) -> Any:
     """One teacher. Raises UserError where it knows another number of classes than the data with the facts `data` has."""
-    teacher, classes = teachers.load(settings, data), len(data["classes"])
+    teacher, classes = load_teacher(settings, data), len(data["classes"])
     if teacher.classes is not None and teacher.classes != classes:
         raise UserError(
             f"teacher {settings.name!r} knows {teacher.classes} classes, but data has {classes}: {data['classes'][:12]}"
@@ -46,11 +46,11 @@ def load(settings: Teacher, data: dict[str, Any]) -> Any:
 def load_further(sections: Sequence[Teacher], data: dict[str, Any], main: Any) -> dict[str, Any]:
     """The teachers of `teachers` by name. Raises UserError where one of them is another one, or `main`, over again."""
     loaded: dict[str, Any] = {}
-    known = {teachers.fingerprint(main.description): MAIN}
+    known = {fingerprint(main.description): MAIN}
     for settings in sections:
         with _named(settings.name):
             one = loaded[settings.name] = load(settings, data)
-            same = known.setdefault(teachers.fingerprint(one.description), settings.name)
+            same = known.setdefault(fingerprint(one.description), settings.name)
             if same != settings.name:
                 raise UserError(
                     f"it is the same teacher as {same!r} (the same weights, or the same model or function and version), and would be paid "

@@ -67,7 +67,7 @@ class CheckpointTeacher:
         return {name: value.detach().float().cpu().numpy() for name, value in named.items()}
 
 
-def load(settings: Any, data: dict[str, Any]) -> CheckpointTeacher:
+def load_checkpoint(settings: Any, data: dict[str, Any]) -> CheckpointTeacher:
     """The teacher of `teacher.weights`: a file, or the folder that the pretrain stage makes.
 
     Raises UserError where the file is missing, damaged, holds code, does not fit `teacher.arch`, or knows another number of

@@ -17,7 +17,7 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.files import content_id, digest, read_array
-from tuition.teachers import checkpoint
+from tuition.teachers.checkpoint import load_checkpoint
 
 BATCH = 500
 
@@ -86,12 +86,12 @@ def difficulties(free: Any, pool: Path) -> dict[str, float]:
     return {id.decode(): float(one) for id, one in zip(ids, rank, strict=True)}
 
 
-def load(settings: Any, data: dict[str, Any]) -> ExpertsTeacher:
+def load_experts(settings: Any, data: dict[str, Any]) -> ExpertsTeacher:
     """The experts of `teacher.experts` and the free network of `teacher.free`. Raises UserError as kind `checkpoint` does."""
 
     def one(model: Any) -> Any:
         own = {"arch": model.arch, "weights": model.weights, "signals": ["logits"], "taps": []}
-        return checkpoint.load(settings.model_copy(update=own), data)
+        return load_checkpoint(settings.model_copy(update=own), data)
 
     experts = [one(model) for model in settings.experts]
     return ExpertsTeacher(experts, one(settings.free), settings.choose, Path("data/train"))

@@ -38,8 +38,8 @@ class FunctionTeacher:
     def constants(self) -> dict[str, np.ndarray]:
         return {}
 
-    def answer(self, images: np.ndarray, keys: Sequence[str]) -> dict[str, np.ndarray]:
-        given = self.function(images, keys=list(keys)) if self.takes_keys else self.function(images)
+    def answer(self, inputs: np.ndarray, keys: Sequence[str]) -> dict[str, np.ndarray]:
+        given = self.function(inputs, keys=list(keys)) if self.takes_keys else self.function(inputs)
         said = dict(given) if isinstance(given, dict) else {"logits": given}
         if self.scores != "logits" and "logits" in said:
             said["logits"] = as_logits(said["logits"], self.scores)
@@ -59,7 +59,7 @@ def _signals(function: Callable) -> tuple[str, ...]:
     return tuple(names)
 
 
-def load(settings: Any, data: dict[str, Any]) -> FunctionTeacher:
+def load_function(settings: Any) -> FunctionTeacher:
     """Import the function named by `teacher.function`; modules are looked for in the current folder first."""
     module_name, name = settings.function.split(":")
     if str(Path.cwd()) not in sys.path:

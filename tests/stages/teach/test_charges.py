@@ -10,7 +10,7 @@ from tuition.errors import UserError
 from tuition.ledger.spending import CapReached
 from tuition.purchase import purchase
 from tuition.purchase.account import real, worst
-from tuition.teachers.replies import Reply
+from tuition.teachers import Reply
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from support import loopback as lo
 from support.loopback import Server, status
 from support.plain import ask, expected, question, teacher
 
+from tuition.teachers import Refused, Stop, Uncertain
 from tuition.teachers.http import client
 from tuition.teachers.http import transport as wire
 from tuition.teachers.http.outcomes import retry_after
-from tuition.teachers.replies import Refused, Stop, Uncertain
 
 
 @pytest.fixture
@@ -61,10 +61,10 @@ def test_after_retry_after_nobody_asks_before_it_is_over(server, form):
 
     async def run():
         async with teacher(server) as one:
-            first = asyncio.create_task(one.ask(*question(1)))
+            first = asyncio.create_task(one.answer(*question(1)))
             while not one.seen["refused"]:
                 await asyncio.sleep(0.001)
-            return await asyncio.gather(first, *(one.ask(*question(number)) for number in (2, 3)))
+            return await asyncio.gather(first, *(one.answer(*question(number)) for number in (2, 3)))
 
     assert all(reply.malformed is None for reply in asyncio.run(run()))
     assert len(server.received) == 4
@@ -249,9 +249,9 @@ def test_a_server_that_goes_away_is_waited_for_and_found_again():
         first = Server(port=port)
         first.__enter__()
         async with teacher(first, patience=20.0 if back else 0.5) as one:
-            await one.ask(*question(1))
+            await one.answer(*question(1))
             await asyncio.to_thread(first.__exit__)
-            waiting = asyncio.create_task(one.ask(*question(2)))
+            waiting = asyncio.create_task(one.answer(*question(2)))
             while not one.seen["refused"]:
                 await asyncio.sleep(0.01)
             if not back:

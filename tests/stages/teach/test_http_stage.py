@@ -18,14 +18,14 @@ SECRET = "s3cret-Key/with+odd=chars"
 FORMAT = """
 import json
 import numpy as np
-from tuition.teachers.replies import Reply, Request
+from tuition.teachers import HttpRequest, Reply
 
 class Format:
     signals = ("logits",)
     def __init__(self, settings, data): pass
     def request(self, images, keys):
         sums = images.reshape(len(images), -1).sum(1, dtype=np.int64).tolist()
-        return Request("/ask", json.dumps({"keys": list(keys), "sums": sums}).encode(), {})
+        return HttpRequest("/ask", json.dumps({"keys": list(keys), "sums": sums}).encode(), {})
     def read(self, body, headers, keys):
         try:
             answer = json.loads(body)

@@ -14,9 +14,9 @@ from support.loopback import Server, status
 from support.plain import Plain, ask, teacher
 
 from tuition.errors import UserError
+from tuition.teachers import Refused, Reply, Stop, Uncertain
 from tuition.teachers.http import client
 from tuition.teachers.http.address import Address, Secrets
-from tuition.teachers.replies import Refused, Reply, Stop, Uncertain
 
 KEY = 'sk-Pl4nted"Key/\\with+signs'
 PASSWORD = "p@ss:word"

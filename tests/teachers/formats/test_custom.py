@@ -17,9 +17,8 @@ from support.loopback import Server
 
 from tuition.errors import UserError
 from tuition.params.teacher import REMOTE, Teacher
-from tuition.teachers import load
+from tuition.teachers import Refused, Stop, Uncertain, load_teacher
 from tuition.teachers.http.client import HttpTeacher
-from tuition.teachers.replies import Refused, Stop, Uncertain
 
 DOC = (Path(__file__).parents[3] / "docs" / "your_teacher.md").read_text()
 FUNCTION, FORMAT = re.findall(r"```python\n(.*?)```", DOC, flags=re.DOTALL)
@@ -78,7 +77,7 @@ def classify(change=lambda rows: rows):
 def ask(teacher: HttpTeacher):
     async def run():
         async with teacher:
-            return await asyncio.gather(*(teacher.ask(IMAGES[i : i + 8], KEYS[i : i + 8]) for i in (0, 8)))
+            return await asyncio.gather(*(teacher.answer(IMAGES[i : i + 8], KEYS[i : i + 8]) for i in (0, 8)))
 
     return asyncio.run(run())
 
@@ -92,7 +91,7 @@ def test_the_format_of_the_document(server, mine):
     assert code_lines(FORMAT[FORMAT.index("class ") :]) <= 25
     settings = Teacher(**{**OF_FORMAT, "url": f"{server.url}/v2"})
     server.script.extend([lo.status(429), classify(), classify()])
-    replies = ask(load(settings, DATA))
+    replies = ask(load_teacher(settings, DATA))
     said = np.concatenate([reply.signals["logits"] for reply in replies])
     np.testing.assert_allclose(said, np.log([probabilities(image[0]) for image in IMAGES]), rtol=1e-5)
     assert len(server.received) == 3
@@ -113,7 +112,7 @@ def test_the_format_of_the_document(server, mine):
 def test_answers_that_the_format_of_the_document_cannot_match(server, mine, change, why):
     mine(FORMAT)
     server.script.extend([classify(change)] * 2)
-    for reply in ask(load(Teacher(**{**OF_FORMAT, "url": f"{server.url}/v2"}), DATA)):
+    for reply in ask(load_teacher(Teacher(**{**OF_FORMAT, "url": f"{server.url}/v2"}), DATA)):
         assert why in reply.malformed
         assert reply.signals == {}
         assert b"answers" in reply.raw
@@ -126,7 +125,9 @@ def test_half_of_an_answer_is_known_as_such_by_the_format_of_the_document(server
     mine(FORMAT)
     server.script.append(half)
     server.script.extend([classify()] * 2)
-    replies = ask(load(Teacher(**{**OF_FORMAT, "url": f"{server.url}/v2", "idempotent": True, "batch_size": 1}), DATA))
+    replies = ask(
+        load_teacher(Teacher(**{**OF_FORMAT, "url": f"{server.url}/v2", "idempotent": True, "batch_size": 1}), DATA)
+    )
     assert [reply.malformed for reply in replies] == [None, None]
     assert len(server.received) == 3
 
@@ -139,19 +140,19 @@ def test_the_function_of_the_document(server, mine):
 
     mine(FUNCTION)
     assert code_lines(FUNCTION) <= 20
-    teacher = load(Teacher(**OF_FUNCTION), DATA)
+    teacher = load_teacher(Teacher(**OF_FUNCTION), DATA)
     import mine as module
 
     module.URL = f"{server.url}/classify"
     server.script.extend([one] * 3)
-    said = teacher.answer(IMAGES[:3], KEYS[:3])["logits"]
+    said = teacher.answer_now(IMAGES[:3], KEYS[:3])["logits"]
     np.testing.assert_allclose(said, [probabilities(image[0]) for image in IMAGES[:3]])
     assert server.processed == KEYS[:3]
     server.script.extend([lo.status(429), lo.status(500)])
     with pytest.raises(Refused):
-        teacher.answer(IMAGES[:1], KEYS[:1])
+        teacher.answer_now(IMAGES[:1], KEYS[:1])
     with pytest.raises(Exception, match="500"):
-        teacher.answer(IMAGES[:1], KEYS[:1])
+        teacher.answer_now(IMAGES[:1], KEYS[:1])
 
 
 def test_every_key_in_the_documents_table_exists_and_has_its_default():
@@ -170,7 +171,7 @@ def test_every_key_in_the_documents_table_exists_and_has_its_default():
 
 
 FULL = """
-from tuition.teachers.replies import Reply, Request, Stop
+from tuition.teachers import HttpRequest, Reply, Stop
 
 class Full:
     signals = ("logits", "embedding")
@@ -191,14 +192,14 @@ class Full:
             raise Stop(f"teacher.model: {status}")
 
     def request(self, images, keys):
-        return None if keys[0].endswith("f") else Request("/ask", b"")
+        return None if keys[0].endswith("f") else HttpRequest("/ask", b"")
 
     def read(self, body, headers, keys):
         return {"logits": 1}
 
 class Bare:
     def __init__(self, *given): pass
-    def request(self, images, keys): return Request("/ask", b"")
+    def request(self, images, keys): return HttpRequest("/ask", b"")
     def read(self, body, headers, keys): return Reply(malformed="always")
     def probes(self): return ["/ready"]
 
@@ -226,7 +227,7 @@ async def first(server, request, writer) -> None:
 
 def test_what_a_class_may_say_of_itself(server, mine):
     mine(FULL)
-    teacher = load(of("mine:Full", server.url, api_key_env="MY_API_KEY"), DATA)
+    teacher = load_teacher(of("mine:Full", server.url, api_key_env="MY_API_KEY"), DATA)
     assert teacher.signals == teacher.families == ("logits", "embedding")
     assert teacher.description["options"] == {"format": "mine:Full", "depth": 3}
     server.script.extend([first] * 2)
@@ -239,7 +240,7 @@ def test_what_a_class_may_say_of_itself(server, mine):
 
     async def wrong():
         async with teacher:
-            await teacher.ask(IMAGES[15:], KEYS[15:])
+            await teacher.answer(IMAGES[15:], KEYS[15:])
 
     with pytest.raises(Stop, match=r"teacher\.format: mine:Full: request\(\) returned NoneType, expected Request"):
         asyncio.run(wrong())
@@ -247,7 +248,7 @@ def test_what_a_class_may_say_of_itself(server, mine):
 
 def test_what_a_class_leaves_out(server, mine):
     mine(FULL)
-    teacher = load(of("mine:Bare", server.url, options={"a": 1}), DATA)
+    teacher = load_teacher(of("mine:Bare", server.url, options={"a": 1}), DATA)
     assert teacher.description["options"] == {"format": "mine:Bare", "a": 1}
     assert teacher.signals == ("logits",)
     server.script.extend([first] * 2)
@@ -277,13 +278,13 @@ def test_what_a_class_leaves_out(server, mine):
 def test_classes_that_are_no_formats(mine, named, words):
     mine(FULL)
     with pytest.raises(UserError, match=f"teacher.format: .*{words}"):
-        load(of(named), DATA)
+        load_teacher(of(named), DATA)
 
 
 def test_a_class_that_cannot_be_made(mine):
     mine(FULL)
     with pytest.raises(UserError, match=r"teacher\.format: mine:Full\(settings, data\): RuntimeError: no such thing"):
-        load(of("mine:Full", options={"broken": True}), DATA)
+        load_teacher(of("mine:Full", options={"broken": True}), DATA)
 
 
 def test_all_remote_kinds_are_in_the_document():

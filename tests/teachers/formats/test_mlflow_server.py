@@ -9,7 +9,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +18,8 @@ from support import digits
 
 from tuition.errors import UserError
 from tuition.params.teacher import Teacher
-from tuition.teachers.replies import Stop
+from tuition.teachers import Stop, load_teacher
 
-teachers = import_module("tuition.teachers.formats.mlflow")
 DATA = {"channels": 1, "height": 8, "width": 8, "classes": [str(n) for n in range(10)], "mean": [0.1], "std": [0.3]}
 IMAGES = digits(24)[0][:, 2:26, 2:26].reshape(24, 1, 8, 3, 8, 3).mean((3, 5)).astype(np.uint8)  # (24, 1, 8, 8)
 KEYS = [f"{number:032x}" for number in range(24)]
@@ -120,11 +118,11 @@ def settings(url: str = "http://127.0.0.1:9", **more) -> Teacher:
 
 def answers(url: str, **more) -> dict[str, np.ndarray]:
     """All images, asked in three requests at once."""
-    teacher = teachers.load(settings(url, **more), DATA)
+    teacher = load_teacher(settings(url, **more), DATA)
 
     async def run():
         async with teacher:
-            return await asyncio.gather(*(teacher.ask(IMAGES[i : i + 8], KEYS[i : i + 8]) for i in (0, 8, 16)))
+            return await asyncio.gather(*(teacher.answer(IMAGES[i : i + 8], KEYS[i : i + 8]) for i in (0, 8, 16)))
 
     replies = asyncio.run(run())
     assert [reply.malformed for reply in replies] == [None] * 3
@@ -161,11 +159,11 @@ def test_dataframes_and_probabilities(served):
 @pytest.mark.slow
 def test_what_the_real_server_says_to_a_wrong_question(served):
     """Tensors of another shape: the model itself fails, and the server says 400."""
-    teacher = teachers.load(settings(served[0]["matrix"], resize=9), DATA)
+    teacher = load_teacher(settings(served[0]["matrix"], resize=9), DATA)
 
     async def run():
         async with teacher:
-            await teacher.ask(IMAGES[:2], KEYS[:2])
+            await teacher.answer(IMAGES[:2], KEYS[:2])
 
     with pytest.raises(
         Stop, match=r"teacher\.kind, teacher\.options, teacher\.model or teacher\.resize: .* answered 400"
@@ -182,7 +180,7 @@ def test_a_path_that_is_wrong_stops_before_the_first_call(served):
 
 
 def form(**more):
-    return teachers.load(settings(**more), DATA).format
+    return load_teacher(settings(**more), DATA).format
 
 
 def read(predictions, count: int = 2, **more):
@@ -276,7 +274,7 @@ def test_settings_that_cannot_be_used(more, words):
 
 
 def test_the_description_holds_what_decides_the_answers():
-    one = teachers.load(settings(model="m", version="3", options={"input": "dataframe", "probe": False}), DATA)
+    one = load_teacher(settings(model="m", version="3", options={"input": "dataframe", "probe": False}), DATA)
     assert one.description["options"] == {"input": "dataframe", "columns": None}
     assert "http" not in json.dumps(one.description)
     assert one.format.probes() == []

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tuition.errors import UserError
 from tuition.params.teacher import Teacher
-from tuition.teachers.formats.oip import Format
+from tuition.teachers import Stop
+from tuition.teachers.formats.oip import OipFormat
 from tuition.teachers.formats.tensors import LENGTH, TYPES
-from tuition.teachers.replies import Stop
 
 DATA = {"channels": 3, "height": 8, "width": 6, "classes": ["a", "b", "c"], "mean": [0.5] * 3, "std": [0.2] * 3}
 KEYS = ["00aa", "00bb"]
@@ -21,9 +21,9 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 6), dtype=np.uint8)
 SCORES = np.array([[0.5, -1.0, 3.25], [7.0, 0.0, -2.5]], dtype=np.float32)
 
 
-def form(settings: dict | None = None, data: dict = DATA, **options) -> Format:
+def form(settings: dict | None = None, data: dict = DATA, **options) -> OipFormat:
     given = {"kind": "oip", "url": "http://127.0.0.1:1", "model": "digits", "batch_size": 2, **(settings or {})}
-    return Format(Teacher(**given, options=options), data)
+    return OipFormat(Teacher(**given, options=options), data)
 
 
 def answer(outputs: list | None = None, **more) -> bytes:

@@ -16,8 +16,7 @@ from support import digits
 from support.environments import SERVERS, environment, free_ports, running
 
 from tuition.params.teacher import Teacher
-from tuition.teachers.formats.oip import load
-from tuition.teachers.replies import Stop
+from tuition.teachers import Stop, load_teacher
 
 pytestmark = pytest.mark.slow
 WEIGHTS = np.random.default_rng(0).normal(size=(28 * 28, 10)).astype(np.float32)
@@ -113,7 +112,7 @@ def server(request) -> Server:
 
 def teacher(server: Server, data: dict = DATA, settings: dict | None = None, **options):
     given = {"kind": "oip", "url": server.url, "model": "digits", "batch_size": 8, "patience": 20.0, **(settings or {})}
-    return load(Teacher(**given, options={"input": "images", **options}), data)
+    return load_teacher(Teacher(**given, options={"input": "images", **options}), data)
 
 
 def ask(one, images: np.ndarray) -> list:
@@ -124,7 +123,7 @@ def ask(one, images: np.ndarray) -> list:
         async with one:
             size = one.batch_size
             starts = range(0, len(images), size)
-            return await asyncio.gather(*(one.ask(images[at : at + size], keys[at : at + size]) for at in starts))
+            return await asyncio.gather(*(one.answer(images[at : at + size], keys[at : at + size]) for at in starts))
 
     return asyncio.run(asking())
 

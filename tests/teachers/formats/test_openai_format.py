@@ -14,10 +14,10 @@ from PIL import Image
 
 from tuition.errors import UserError
 from tuition.params.teacher import Teacher
+from tuition.teachers import Stop
 from tuition.teachers.formats.bodies import Malformed
 from tuition.teachers.formats.labels import class_scores
-from tuition.teachers.formats.openai import Format
-from tuition.teachers.replies import Stop
+from tuition.teachers.formats.openai import OpenAIFormat
 
 NAMES = ["cat", "dog", "horse", "ship"]
 DATA = {"channels": 3, "height": 8, "width": 6, "classes": NAMES, "mean": [0.5] * 3, "std": [0.2] * 3}
@@ -25,12 +25,12 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (1, 3, 8, 6), dtype=np.uint8)
 TOP = [("cat", 0.5), (" Cat", 0.2), ("hor", 0.1), ("The", 0.05)]  # with probabilities
 
 
-def form(settings: dict | None = None, data: dict = DATA, **options) -> Format:
+def form(settings: dict | None = None, data: dict = DATA, **options) -> OpenAIFormat:
     given = {"kind": "openai", "url": "http://127.0.0.1:1/v1", "model": "seer", "batch_size": 1, **(settings or {})}
-    return Format(Teacher(**given, options=options), data)
+    return OpenAIFormat(Teacher(**given, options=options), data)
 
 
-def question(chosen: Format, image: np.ndarray = IMAGE) -> dict:
+def question(chosen: OpenAIFormat, image: np.ndarray = IMAGE) -> dict:
     return json.loads(chosen.request(image, ["00aa"]).content)
 
 

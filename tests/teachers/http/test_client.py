@@ -10,8 +10,8 @@ from support.loopback import Server, status
 from support.plain import Plain, ask, expected, question, settings, teacher
 
 from tuition.errors import UserError
+from tuition.teachers import HttpRequest, Stop
 from tuition.teachers.http import client
-from tuition.teachers.replies import Request, Stop
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_an_answer_and_what_is_sent(server, monkeypatch):
     assert sent.headers["x-request-id"] == f"{key}-1"
     assert sent.headers["content-type"] == "application/json"
     assert one.seen == {"requests": 1, "refused": 0, "uncertain": 0, "retried": 0}
-    assert (one.remote, one.signals, one.families, one.constants()) == (True, ("logits",), ("logits",), {})
+    assert (one.signals, one.families, one.constants()) == (("logits",), ("logits",), {})
 
 
 def test_several_images_have_one_key_made_of_theirs(server):
@@ -48,7 +48,7 @@ def test_several_images_have_one_key_made_of_theirs(server):
 
     async def run():
         async with teacher(server) as one:
-            return await one.ask(images, keys), await one.ask(images, keys[::-1])
+            return await one.answer(images, keys), await one.answer(images, keys[::-1])
 
     reply, other = asyncio.run(run())
     np.testing.assert_array_equal(reply.signals["logits"], expected(images, keys))
@@ -63,7 +63,7 @@ def test_connections_are_used_again_and_never_more_than_allowed(server):
     async def run():
         async with teacher(server, max_in_flight=4) as one:
             server.script.extend([lo.slowly(0.05)] * 40)
-            return await asyncio.gather(*(one.ask(*question(number)) for number in range(40)))
+            return await asyncio.gather(*(one.answer(*question(number)) for number in range(40)))
 
     replies = asyncio.run(run())
     for number, reply in enumerate(replies):
@@ -76,7 +76,7 @@ def test_waiting_for_a_place_is_no_part_of_an_attempt(server):
     async def run():
         async with teacher(server, max_in_flight=1, timeout=1.0) as one:
             server.script.extend([lo.slowly(0.4)] * 4)
-            return await asyncio.gather(*(one.ask(*question(number)) for number in range(4)))
+            return await asyncio.gather(*(one.answer(*question(number)) for number in range(4)))
 
     assert all(reply.malformed is None for reply in asyncio.run(run()))
 
@@ -105,13 +105,13 @@ def test_cancelling_leaves_the_teacher_usable(server):
     async def run():
         async with teacher(server, max_in_flight=1) as one:
             server.script.append(lo.stalls)
-            task = asyncio.create_task(one.ask(*question(1)))
+            task = asyncio.create_task(one.answer(*question(1)))
             while not server.received:
                 await asyncio.sleep(0.001)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            return await one.ask(*question(2))
+            return await one.answer(*question(2))
 
     np.testing.assert_array_equal(asyncio.run(run()).signals["logits"], expected(*question(2)))
 
@@ -127,7 +127,7 @@ def test_outside_of_its_session_it_is_not_asked(server):
     one = teacher(server)
     ask(one, 1)
     with pytest.raises(RuntimeError, match="async with"):
-        asyncio.run(one.ask(*question(2)))
+        asyncio.run(one.answer(*question(2)))
     assert len(server.received) == 1
 
 
@@ -169,7 +169,7 @@ def test_a_probe_that_shows_that_no_call_can_succeed(server, behaviour, key):
 def test_a_format_that_fails(server):
     class Broken(Plain):
         def request(self, images, keys):
-            return Request("/ask", b"", {"X-Odd": "two\nlines"}) if keys[0].startswith("00000001") else 1 / 0
+            return HttpRequest("/ask", b"", {"X-Odd": "two\nlines"}) if keys[0].startswith("00000001") else 1 / 0
 
     for number, words in ((1, "X-Odd"), (2, r"ZeroDivisionError: division by zero \(test_client.py, line \d+\)")):
         with pytest.raises(Stop, match=words):
@@ -203,7 +203,7 @@ def test_a_stated_rate_is_kept_as_the_server_counts_it(server, of):
 
     async def run():
         async with teacher(server, Plain(("/ready",)), window=3.0, **rates) as one:
-            await asyncio.gather(*(one.ask(*question(number)) for number in range(count)))
+            await asyncio.gather(*(one.answer(*question(number)) for number in range(count)))
 
     asyncio.run(run())
     times = sorted(one.at for one in [*server.asked, *server.received])
@@ -222,7 +222,7 @@ def test_of_tokens_that_are_not_said_the_most_counts_against_the_limit(server, a
 
     async def run():
         async with teacher(server, Says(), tokens_per_minute=1000, max_tokens_per_call=50) as one:
-            await one.ask(*question(1))
+            await one.answer(*question(1))
             return sum(sent.tokens for sent in one.limit._log)
 
     assert asyncio.run(run()) == used

@@ -5,7 +5,14 @@ from typing import Any
 
 
 class Malformed(ValueError):
-    """An answer that cannot be used. The text says why, and what to change where that is known."""
+    """An answer that cannot be used. The text says why, and what to change where that is known.
+
+    `spoilt`: it came cut off or garbled, so that the same question may bring a whole one.
+    """
+
+    def __init__(self, text: str, spoilt: bool = False):
+        super().__init__(text)
+        self.spoilt = spoilt
 
 
 def json_object(body: bytes) -> dict[str, Any]:
@@ -13,7 +20,7 @@ def json_object(body: bytes) -> dict[str, Any]:
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise Malformed(f"not JSON ({type(error).__name__}): {shown(body)}") from None
+        raise Malformed(f"not JSON ({type(error).__name__}): {shown(body)}", spoilt=True) from None
     if not isinstance(value, dict):
         raise Malformed(f"JSON, but not an object: {shown(body)}")
     return value

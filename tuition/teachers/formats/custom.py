@@ -1,6 +1,6 @@
 """kind `http`: a wire format of the user's own, `teacher.format: module:Class`; modules are looked for in the current folder first.
 
-The class is made with (settings, data) and has `request(images, keys) -> Request` and `read(body, headers, keys) -> Reply`. It may have
+The class is made with (settings, data) and has `request(images, keys) -> HttpRequest` and `read(body, headers, keys) -> Reply`. It may have
 `signals` (default: logits), `options()` (default: `teacher.options`), `probes()`, `check(path, status, body)` and `authorization`
 (`client.py`). docs/your_teacher.md has one to start from.
 """
@@ -18,13 +18,13 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.params.teacher import Teacher as Settings
-from tuition.teachers.http.client import HttpTeacher
-from tuition.teachers.replies import Reply, Request, Stop
+from tuition.teachers.http.format import HttpRequest
+from tuition.teachers.protocol import Reply, Stop
 
 NEEDED = ("request", "read")
 
 
-class Own:
+class OwnFormat:
     """The user's format with what it leaves out."""
 
     def __init__(self, named: str, own: Any, settings: Settings):
@@ -42,11 +42,11 @@ class Own:
             raise UserError(f"teacher.format: {self.named}: options() is not JSON: {error}") from None
         return {"format": self.named, **dict(given)}
 
-    def request(self, images: np.ndarray, keys: Sequence[str]) -> Request:
+    def request(self, images: np.ndarray, keys: Sequence[str]) -> HttpRequest:
         made = self.own.request(images, keys)
-        if not isinstance(made, Request):
+        if not isinstance(made, HttpRequest):
             raise UserError(
-                f"teacher.format: {self.named}: request() returned {type(made).__name__}, expected Request(path, content, headers)"
+                f"teacher.format: {self.named}: request() returned {type(made).__name__}, expected HttpRequest(path, content, headers)"
             )
         return made
 
@@ -114,8 +114,8 @@ def _class(named: str | None) -> type:
     return found
 
 
-def load(settings: Settings, data: dict[str, Any]) -> HttpTeacher:
-    """The teacher of the class that `teacher.format` names. Raises UserError where it cannot be found or made."""
+def load_format(settings: Settings, data: dict[str, Any]) -> OwnFormat:
+    """The format of the class that `teacher.format` names. Raises UserError where it cannot be found or made."""
     made = _class(settings.format)
     try:
         own = made(settings, data)
@@ -125,4 +125,4 @@ def load(settings: Settings, data: dict[str, Any]) -> HttpTeacher:
         raise UserError(
             f"teacher.format: {settings.format}(settings, data): {type(error).__name__}: {error}"
         ) from error
-    return HttpTeacher(Own(str(settings.format), own, settings), settings)
+    return OwnFormat(str(settings.format), own, settings)

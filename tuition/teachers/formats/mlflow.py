@@ -27,8 +27,8 @@ from tuition.targets.classes import as_logits
 from tuition.teachers.formats import pixels
 from tuition.teachers.formats.bodies import Malformed, json_object, shown
 from tuition.teachers.formats.options import parse
-from tuition.teachers.http.client import HttpTeacher
-from tuition.teachers.replies import Reply, Request, Stop
+from tuition.teachers.http.format import HttpRequest
+from tuition.teachers.protocol import Reply, Stop
 
 JSON = {"Content-Type": "application/json"}
 
@@ -40,7 +40,7 @@ class Options(Section):
     probe: bool = True
 
 
-class Format:
+class MlflowFormat:
     """How MLflow's scoring server is asked and its answer read."""
 
     def __init__(self, settings: Settings, data: dict[str, Any]):
@@ -63,7 +63,7 @@ class Format:
     def options(self) -> dict[str, Any]:
         return self.chosen.model_dump(include={"input", "columns"})
 
-    def request(self, images: np.ndarray, keys: Sequence[str]) -> Request:
+    def request(self, images: np.ndarray, keys: Sequence[str]) -> HttpRequest:
         """The question on images (B, C, H, W) uint8."""
         values = pixels.prepare(images, self.settings)
         question: dict[str, Any]
@@ -72,7 +72,7 @@ class Format:
         else:
             rows = values.reshape(len(values), -1).tolist()
             question = {"dataframe_split": {"columns": self.columns, "index": list(range(len(rows))), "data": rows}}
-        return Request("/invocations", json.dumps(question, separators=(",", ":")).encode(), JSON)
+        return HttpRequest("/invocations", json.dumps(question, separators=(",", ":")).encode(), JSON)
 
     def read(self, body: bytes, headers: Mapping[str, str], keys: Sequence[str]) -> Reply:
         """The signals of an answer, each (B, …); as many rows as there are keys."""
@@ -82,7 +82,7 @@ class Format:
                 raise Malformed(f'no "predictions": {shown(body)}')
             return Reply(self._signals(answer["predictions"], len(keys)))
         except Malformed as error:
-            return Reply(malformed=str(error), raw=body)
+            return Reply(malformed=str(error), spoilt=error.spoilt, raw=body)
         except Exception as error:  # a server may send anything
             return Reply(malformed=f"not an answer of MLflow: {type(error).__name__}: {error}", raw=body)
 
@@ -148,7 +148,3 @@ def numbers(values: Any, count: int) -> np.ndarray:
     if given.ndim < 1 or len(given) != count:
         raise Malformed(f"found {len(given) if given.ndim else 0} rows, asked for {count}")
     return given.astype(np.float32)
-
-
-def load(settings: Settings, data: dict[str, Any]) -> HttpTeacher:
-    return HttpTeacher(Format(settings, data), settings)

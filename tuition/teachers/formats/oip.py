@@ -29,8 +29,8 @@ from tuition.teachers.formats.bodies import Malformed, json_object, shown
 from tuition.teachers.formats.options import parse
 from tuition.teachers.formats.pixels import check as check_pixels
 from tuition.teachers.formats.pixels import prepare, size
-from tuition.teachers.http.client import HttpTeacher
-from tuition.teachers.replies import Reply, Request, Stop
+from tuition.teachers.http.format import HttpRequest
+from tuition.teachers.protocol import Reply, Stop
 
 
 class Options(Section):
@@ -43,7 +43,7 @@ class Options(Section):
     binary: bool = False
 
 
-class Format:
+class OipFormat:
     """How a V2 question is written and its answer read."""
 
     signals = ("logits",)
@@ -74,7 +74,7 @@ class Format:
         version = self.chosen.model_version
         return {**chosen, "datatype": self.datatype, "model_version": None if version is None else str(version)}
 
-    def request(self, images: np.ndarray, keys: Sequence[str]) -> Request:
+    def request(self, images: np.ndarray, keys: Sequence[str]) -> HttpRequest:
         """The question on images (B, C, H, W) uint8."""
         pixels = self._arranged(prepare(images, self.settings))
         entry, tail = tensors.encode(self.chosen.input, pixels, self.datatype, self.chosen.binary)
@@ -86,16 +86,16 @@ class Format:
             question["parameters"] = {"binary_data_output": True}
         head = json.dumps(question, separators=(",", ":")).encode()
         if not self.chosen.binary:
-            return Request(f"{self.path}/infer", head, {"Content-Type": "application/json"})
+            return HttpRequest(f"{self.path}/infer", head, {"Content-Type": "application/json"})
         headers = {"Content-Type": "application/octet-stream", tensors.LENGTH: str(len(head))}
-        return Request(f"{self.path}/infer", head + tail, headers)
+        return HttpRequest(f"{self.path}/infer", head + tail, headers)
 
     def read(self, body: bytes, headers: Mapping[str, str], keys: Sequence[str]) -> Reply:
         """The logits (B, classes) of an answer, in the order of `keys`."""
         try:
             return Reply({"logits": as_logits(self._scores(body, headers, keys), self.settings.scores)})
         except Malformed as error:
-            return Reply(malformed=str(error), raw=body)
+            return Reply(malformed=str(error), spoilt=error.spoilt, raw=body)
         except Exception as error:  # a server may send anything
             return Reply(malformed=f"not a V2 answer: {type(error).__name__}: {error}", raw=body)
 
@@ -233,7 +233,3 @@ def _fits(offered: list[Any], shape: Sequence[int]) -> bool:
     tail = offered[len(offered) - len(shape) :]
     known = all(isinstance(size, int) for size in offered)
     return known and len(offered) - len(shape) in (0, 1) and all(a in (-1, b) for a, b in zip(tail, shape, strict=True))
-
-
-def load(settings: Settings, data: dict[str, Any]) -> HttpTeacher:
-    return HttpTeacher(Format(settings, data), settings)

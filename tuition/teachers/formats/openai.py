@@ -31,8 +31,8 @@ from tuition.teachers.formats.bodies import Malformed, json_object, shown
 from tuition.teachers.formats.labels import check_labels, class_scores
 from tuition.teachers.formats.options import imported, parse
 from tuition.teachers.formats.pixels import prepare
-from tuition.teachers.http.client import HttpTeacher
-from tuition.teachers.replies import Reply, Request, Stop
+from tuition.teachers.http.format import HttpRequest
+from tuition.teachers.protocol import Reply, Stop
 
 CHANNELS = (1, 3, 4)  # of a picture: grey, RGB, RGBA
 OURS = ("model", "messages", "logprobs", "top_logprobs", "max_tokens", "max_completion_tokens", "n", "stream")
@@ -50,7 +50,7 @@ class Options(Section):
     extra: dict[str, Any] = Field(default={})
 
 
-class Format:
+class OpenAIFormat:
     """How a chat model is asked for a class, and its answer read."""
 
     signals = ("logits",)
@@ -74,7 +74,7 @@ class Format:
         chosen = self.chosen.model_dump(exclude={"prompt", "labels", "max_tokens", "max_completion_tokens"})
         return {**chosen, **self.limit, "labels": list(self.labels), "prompt": self.prompt}
 
-    def request(self, images: np.ndarray, keys: Sequence[str]) -> Request:
+    def request(self, images: np.ndarray, keys: Sequence[str]) -> HttpRequest:
         """The question on one image (1, C, H, W) uint8."""
         if len(images) != 1:
             raise ValueError(f"a chat model is asked for one image at a time, not {len(images)}")
@@ -87,21 +87,21 @@ class Format:
             **self.limit,
             **self.chosen.extra,
         }
-        return Request("/chat/completions", json.dumps(question).encode(), {"Content-Type": "application/json"})
+        return HttpRequest("/chat/completions", json.dumps(question).encode(), {"Content-Type": "application/json"})
 
     def read(self, body: bytes, headers: Mapping[str, str], keys: Sequence[str]) -> Reply:
         """The log-probabilities (1, classes) of an answer as logits, and the tokens that it cost."""
-        asked, said = None, None
+        asked, said, spoilt = None, None, False
         try:
             answer = json_object(body)
             asked, said = _tokens(answer)
             scores = class_scores(_top(answer), self.labels)[None].astype(np.float32)
             return Reply({"logits": scores}, input_tokens=asked, output_tokens=said)
         except Malformed as error:
-            why = str(error)
+            why, spoilt = str(error), error.spoilt
         except Exception as error:  # a server may send anything
             why = f"not a chat completion: {type(error).__name__}: {error}"
-        return Reply(malformed=why, raw=body, input_tokens=asked, output_tokens=said)
+        return Reply(malformed=why, spoilt=spoilt, raw=body, input_tokens=asked, output_tokens=said)
 
     def probes(self) -> list[str]:
         return ["/models"]
@@ -244,7 +244,3 @@ def _tokens(answer: dict[str, Any]) -> tuple[int | None, int | None]:
         count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None for count in given
     )
     return asked, said
-
-
-def load(settings: Settings, data: dict[str, Any]) -> HttpTeacher:
-    return HttpTeacher(Format(settings, data), settings)

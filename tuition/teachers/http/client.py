@@ -23,10 +23,11 @@ from tuition.errors import UserError
 from tuition.params.teacher import Teacher as Settings
 from tuition.signals import families
 from tuition.teachers.http.address import Address
+from tuition.teachers.http.format import BEARER, Format, HttpRequest
 from tuition.teachers.http.outcomes import Verdict, judge
 from tuition.teachers.http.rate_limits import RateLimit, Sent
 from tuition.teachers.http.transport import MOST_BYTES, Failure, Response, Wire
-from tuition.teachers.replies import Refused, Reply, Request, Stop, Uncertain
+from tuition.teachers.protocol import Refused, Reply, Stop, Uncertain
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds; a wait is drawn evenly from 0 to a bound that doubles with each attempt
 SPOILT_ANSWERS = 3  # how often an answer that came cut off or garbled is asked for again, under its key
@@ -40,9 +41,7 @@ class HttpTeacher:
     `seen` counts attempts: "requests" in all, those "refused" and "uncertain", and those "retried", which were not a call's first.
     """
 
-    remote = True
-
-    def __init__(self, format: Any, settings: Settings, window: float = WINDOW):
+    def __init__(self, format: Format, settings: Settings, window: float = WINDOW):
         """Raises UserError for an address or a key that cannot be used, and for limits that cannot be kept."""
         if settings.idempotent and settings.batch_size > 1 and not getattr(format, "keyed", False):
             raise UserError(
@@ -64,9 +63,9 @@ class HttpTeacher:
         self.signals = tuple(format.signals)
         self.families = tuple(families(self.signals))
         self.classes, self.idempotent = settings.classes, settings.idempotent
-        self.max_in_flight, self.batch_size = settings.max_in_flight, settings.batch_size
+        self.max_in_flight = settings.max_in_flight
         self.seen = dict.fromkeys(("requests", "refused", "uncertain", "retried"), 0)
-        self.address = Address(settings, getattr(format, "authorization", ("Authorization", "Bearer {}")))
+        self.address = Address(settings, getattr(format, "authorization", BEARER))
         self.limit = RateLimit(settings.requests_per_minute, _tokens_per_minute(settings), window)
         self.wire = Wire(self.address, settings.max_in_flight, settings.timeout)
         self._reached = False  # whether the server has answered anything yet
@@ -111,13 +110,13 @@ class HttpTeacher:
                     raise Stop(f"{text}; it was not ready for {patience:g} s (teacher.patience)")
                 await asyncio.sleep(wait)
 
-    async def ask(self, images: np.ndarray, keys: Sequence[str]) -> Reply:
-        """The answer to images (B, C, H, W) uint8, one idempotency key each, with all the attempts that it takes.
+    async def answer(self, inputs: np.ndarray, keys: Sequence[str]) -> Reply:
+        """The answer to B inputs (images (B, C, H, W) uint8), one idempotency key each, with all the attempts that it takes.
 
         No attempt begins later than `teacher.patience` after the first one began; each takes `teacher.timeout` at most. Raises
         Refused, Uncertain or Stop.
         """
-        request = await self._written(images, keys)
+        request = await self._written(inputs, keys)
         key = keys[0] if len(keys) == 1 else hashlib.sha256("".join(keys).encode()).hexdigest()[:32]
         tokens = (self.settings.max_tokens_per_call or 0) * len(keys)
         past, spoilt, end = _Past(), 0, None
@@ -135,7 +134,7 @@ class HttpTeacher:
             if isinstance(outcome, Response) and verdict.fate == "answered":
                 reply = await self._read(outcome, keys)
                 self._settle(turn, reply)
-                if not (self.idempotent and _garbled(reply)) or spoilt == SPOILT_ANSWERS:
+                if not (self.idempotent and reply.spoilt) or spoilt == SPOILT_ANSWERS:
                     return reply
                 past.garbled, spoilt = reply, spoilt + 1
             elif verdict.fate == "stop":
@@ -170,9 +169,9 @@ class HttpTeacher:
             self.limit.settle(turn, 0)
         return outcome, verdict, turn
 
-    async def _written(self, images: np.ndarray, keys: Sequence[str]) -> Request:
+    async def _written(self, inputs: np.ndarray, keys: Sequence[str]) -> HttpRequest:
         try:
-            request = await _aside(images.nbytes, self.format.request, images, keys)
+            request = await _aside(inputs.nbytes, self.format.request, inputs, keys)
         except UserError as error:
             raise Stop(str(error)) from None
         except Exception as error:
@@ -239,11 +238,6 @@ class _Past:
 
 
 _NAME, _VALUE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"), re.compile(r"[\t\x20-\x7e]*")
-
-
-def _garbled(reply: Reply) -> bool:
-    """Whether an answer may have been spoilt on its way, and not written so."""
-    return (reply.malformed or "").startswith("not JSON")
 
 
 def _wait(verdict: Verdict, attempt: int) -> float:

@@ -1,0 +1,102 @@
+"""Teachers in this process: a model or a function of the user's, asked in a thread so that the event loop goes on."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from tuition.teachers.protocol import Reply
+
+Signals = dict[str, np.ndarray]
+
+
+class LocalTeacher(Protocol):
+    """What `InProcess` makes a `Teacher` of: the same without an event loop."""
+
+    @property
+    def description(self) -> dict[str, Any]: ...
+
+    @property
+    def signals(self) -> tuple[str, ...]: ...
+
+    @property
+    def families(self) -> tuple[str, ...]: ...
+
+    @property
+    def classes(self) -> int | None: ...
+
+    @property
+    def idempotent(self) -> bool: ...
+
+    def answer(self, inputs: np.ndarray, keys: Sequence[str], /) -> Signals | Reply: ...
+
+    def constants(self) -> Signals: ...
+
+
+class InProcess:
+    """A `Teacher` that asks `model` in a thread of its own, one batch at a time: in order, and with torch's threads as in any process."""
+
+    max_in_flight = 1
+
+    def __init__(self, model: LocalTeacher):
+        self.model = model
+        self.description, self.signals, self.families = model.description, model.signals, model.families
+        self.classes, self.idempotent = model.classes, model.idempotent
+        self._worker: _Worker | None = None
+
+    async def __aenter__(self) -> Self:
+        self._worker = _Worker()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._worker is not None:
+            self._worker.end()
+            self._worker = None
+
+    async def answer(self, inputs: np.ndarray, keys: Sequence[str]) -> Reply:
+        """The model's answer. Whatever the model raises passes through unchanged."""
+        if self._worker is None:
+            raise RuntimeError("the teacher is asked outside of `async with teacher`")
+        given = await asyncio.wrap_future(self._worker.do(lambda: self.model.answer(inputs, keys)))
+        return given if isinstance(given, Reply) else Reply(given)
+
+    def answer_now(self, inputs: np.ndarray, keys: Sequence[str] = ()) -> Signals | Reply:
+        """As the model gives it, at once and in the caller's thread; for a model that costs nothing to ask."""
+        return self.model.answer(inputs, keys)
+
+    def constants(self) -> Signals:
+        return self.model.constants()
+
+
+class _Worker:
+    """A thread that does one thing after another. A daemon: a function that never returns does not hold up the end of the process."""
+
+    def __init__(self) -> None:
+        self._work: SimpleQueue[tuple[Future, Callable[[], Any]] | None] = SimpleQueue()
+        threading.Thread(target=self._run, name="teacher", daemon=True).start()
+
+    def do(self, work: Callable[[], Any]) -> Future:
+        future: Future = Future()
+        self._work.put((future, work))
+        return future
+
+    def end(self) -> None:
+        """End the thread when it has done what it is doing."""
+        self._work.put(None)
+
+    def _run(self) -> None:
+        while (item := self._work.get()) is not None:
+            future, work = item
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(work())
+            except StopIteration as error:  # which no coroutine can raise
+                future.set_exception(RuntimeError(f"StopIteration: {error}"))
+            except BaseException as error:
+                future.set_exception(error)
+            del item, future, work  # else the last answer stays in memory while the thread waits
