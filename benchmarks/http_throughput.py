@@ -29,7 +29,7 @@ from tuition.params.teacher import Teacher as Settings
 from tuition.purchase import remote
 from tuition.purchase.account import open_account
 from tuition.teachers import HttpRequest, Reply
-from tuition.teachers.http.client import HttpTeacher
+from tuition.teachers.http.teacher import HttpTeacher
 
 PIXELS = bytes(28 * 28)  # of each image
 ANSWER = json.dumps([float(i) for i in range(-5, 5)]).encode()

@@ -9,7 +9,7 @@ from support.loopback import Server
 from tuition.params.teacher import Teacher
 from tuition.teachers import HttpRequest, Reply, Stop
 from tuition.teachers.formats.bodies import Malformed, json_object
-from tuition.teachers.http.client import HttpTeacher
+from tuition.teachers.http.teacher import HttpTeacher
 
 
 class Plain:

@@ -27,7 +27,7 @@ from tuition.ledger.spending import DAY
 from tuition.purchase import account, purchase, remote
 from tuition.teachers import InProcess
 from tuition.teachers.function import FunctionTeacher
-from tuition.teachers.http.client import HttpTeacher
+from tuition.teachers.http.teacher import HttpTeacher
 
 
 class Shop:

@@ -4,17 +4,15 @@ The function takes images (B, C, H, W) uint8 and returns logits (B, classes), or
 has a parameter `keys` it is also given one idempotency key an image, to pass on to a provider that honours them.
 """
 
-import importlib
 import inspect
 import re
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tuition.errors import UserError
+from tuition.imports import import_function
 from tuition.signals import TOGETHER, families
 from tuition.targets.classes import as_logits
 
@@ -60,18 +58,5 @@ def _signals(function: Callable) -> tuple[str, ...]:
 
 
 def load_function(settings: Any) -> FunctionTeacher:
-    """Import the function named by `teacher.function`; modules are looked for in the current folder first."""
-    module_name, name = settings.function.split(":")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        module = importlib.import_module(module_name)
-    except (ImportError, SyntaxError, SystemExit, ValueError) as error:
-        raise UserError(f"teacher.function: cannot import {module_name!r}: {type(error).__name__}: {error}") from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        defined = sorted(key for key, value in vars(module).items() if inspect.isfunction(value))
-        raise UserError(
-            f"teacher.function: {module_name!r} has no function {name!r}; it has: {', '.join(defined) or 'none'}"
-        )
-    return FunctionTeacher(function, settings)
+    """The teacher of the function that `teacher.function` names. Raises UserError where it cannot be found."""
+    return FunctionTeacher(import_function("teacher.function", settings.function), settings)

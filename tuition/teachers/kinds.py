@@ -46,28 +46,28 @@ def _python(settings: Any, facts: Facts) -> Teacher:
 
 def _mlflow(settings: Any, facts: Facts) -> Teacher:
     from tuition.teachers.formats.mlflow import MlflowFormat
-    from tuition.teachers.http.client import HttpTeacher
+    from tuition.teachers.http.teacher import HttpTeacher
 
     return HttpTeacher(MlflowFormat(settings, facts), settings)
 
 
 def _oip(settings: Any, facts: Facts) -> Teacher:
     from tuition.teachers.formats.oip import OipFormat
-    from tuition.teachers.http.client import HttpTeacher
+    from tuition.teachers.http.teacher import HttpTeacher
 
     return HttpTeacher(OipFormat(settings, facts), settings)
 
 
 def _openai(settings: Any, facts: Facts) -> Teacher:
     from tuition.teachers.formats.openai import OpenAIFormat
-    from tuition.teachers.http.client import HttpTeacher
+    from tuition.teachers.http.teacher import HttpTeacher
 
     return HttpTeacher(OpenAIFormat(settings, facts), settings)
 
 
 def _http(settings: Any, facts: Facts) -> Teacher:
     from tuition.teachers.formats.custom import load_format
-    from tuition.teachers.http.client import HttpTeacher
+    from tuition.teachers.http.teacher import HttpTeacher
 
     return HttpTeacher(load_format(settings, facts), settings)
 

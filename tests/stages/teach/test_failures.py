@@ -10,8 +10,7 @@ from support.loopback import Server, status
 from support.plain import ask, expected, question, teacher
 
 from tuition.teachers import Refused, Stop, Uncertain
-from tuition.teachers.http import client
-from tuition.teachers.http import transport as wire
+from tuition.teachers.http import client, transport
 from tuition.teachers.http.outcomes import retry_after
 
 
@@ -40,7 +39,7 @@ def test_refused_is_asked_again_under_the_same_key(server, behaviour, idempotent
     assert [sent.headers["idempotency-key"] for sent in server.received] == [key] * 3
     assert [sent.headers["x-request-id"] for sent in server.received] == [f"{key}-{attempt}" for attempt in (1, 2, 3)]
     assert server.processed == [key]
-    assert one.seen == {"requests": 3, "refused": 2, "uncertain": 0, "retried": 2}
+    assert one.client.seen == {"requests": 3, "refused": 2, "uncertain": 0, "retried": 2}
 
 
 @pytest.mark.parametrize("idempotent", [False, True])
@@ -62,7 +61,7 @@ def test_after_retry_after_nobody_asks_before_it_is_over(server, form):
     async def run():
         async with teacher(server) as one:
             first = asyncio.create_task(one.answer(*question(1)))
-            while not one.seen["refused"]:
+            while not one.client.seen["refused"]:
                 await asyncio.sleep(0.001)
             return await asyncio.gather(first, *(one.answer(*question(number)) for number in (2, 3)))
 
@@ -158,7 +157,7 @@ def test_what_may_have_been_processed_is_not_sent_again(server, behaviour):
         ask(one, 1)
     assert raised.value.stop is None
     assert len(server.received) == 1
-    assert one.seen == {"requests": 1, "refused": 0, "uncertain": 1, "retried": 0}
+    assert one.client.seen == {"requests": 1, "refused": 0, "uncertain": 1, "retried": 0}
 
 
 @pytest.mark.parametrize("behaviour", UNSURE)
@@ -168,7 +167,7 @@ def test_what_may_have_been_processed_is_sent_again_under_its_key_where_that_is_
     (reply,) = ask(one, 1)
     np.testing.assert_array_equal(reply.signals["logits"], expected(*question(1)))
     assert {sent.headers["idempotency-key"] for sent in server.received} == set(question(1)[1])
-    assert one.seen == {"requests": 2, "refused": 0, "uncertain": 1, "retried": 1}
+    assert one.client.seen == {"requests": 2, "refused": 0, "uncertain": 1, "retried": 1}
 
 
 def test_after_a_doubt_a_refusal_is_no_refund(server):
@@ -229,7 +228,7 @@ def test_a_malformed_answer_of_a_teacher_that_charges_each_time_is_kept(server, 
 
 
 def test_a_huge_answer_is_not_read_to_its_end(server, monkeypatch):
-    monkeypatch.setattr(wire, "MOST_BYTES", 4 << 20)
+    monkeypatch.setattr(transport, "MOST_BYTES", 4 << 20)
     server.script.append(lo.huge(64))
     first, second = ask(teacher(server), 1, 2)
     assert "longer than" in first.malformed
@@ -238,7 +237,7 @@ def test_a_huge_answer_is_not_read_to_its_end(server, monkeypatch):
 
 
 def test_an_error_counts_by_its_status_though_its_text_never_ends(server, monkeypatch):
-    monkeypatch.setattr(wire, "SECONDS_FOR_AN_ERRORS_TEXT", 0.2)
+    monkeypatch.setattr(transport, "SECONDS_FOR_AN_ERRORS_TEXT", 0.2)
     server.script.append(lo.stalls_in_an_error(401))
     with pytest.raises(Stop, match="401: the beginning"):
         ask(teacher(server, timeout=5.0), 1)
@@ -252,7 +251,7 @@ def test_a_server_that_goes_away_is_waited_for_and_found_again():
             await one.answer(*question(1))
             await asyncio.to_thread(first.__exit__)
             waiting = asyncio.create_task(one.answer(*question(2)))
-            while not one.seen["refused"]:
+            while not one.client.seen["refused"]:
                 await asyncio.sleep(0.01)
             if not back:
                 return await waiting

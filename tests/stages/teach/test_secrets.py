@@ -119,7 +119,14 @@ def test_no_error_no_log_and_no_repr_shows_a_secret(server, logged, fault, how, 
     assert server.received[0].headers["authorization"] == expected  # it was there to be shown
     assert server.received[0].path == f"/base/ask?key={TOKEN}"
     nothing_planted(written(raised.value))
-    nothing_planted(repr(one) + repr(one.address) + repr(one.address.secrets) + repr(one.description) + repr(one.wire))
+    nothing_planted(
+        repr(one)
+        + repr(one.client.address)
+        + repr(one.client.address.secrets)
+        + repr(one.description)
+        + repr(one.client)
+        + repr(one.client.transport)
+    )
     gc.collect()  # sessions and tasks that were left open would say so now
     out, err = capfd.readouterr()
     nothing_planted("\n".join(logged) + out + err)
@@ -177,7 +184,9 @@ def test_a_key_that_is_not_there_or_that_no_header_can_have(monkeypatch):
             teacher("http://127.0.0.1:9", api_key_env="BAD_KEY")
         nothing_planted(written(raised.value))
     monkeypatch.setenv("BAD_KEY", f" {KEY}\n")  # as a file's last line
-    assert teacher("http://127.0.0.1:9", api_key_env="BAD_KEY").address.headers == {"Authorization": f"Bearer {KEY}"}
+    assert teacher("http://127.0.0.1:9", api_key_env="BAD_KEY").client.address.headers == {
+        "Authorization": f"Bearer {KEY}"
+    }
 
 
 @pytest.mark.parametrize(
@@ -198,12 +207,13 @@ def test_a_user_and_a_key_cannot_both_be_sent(monkeypatch):
 
 
 def test_addresses_with_paths_and_queries():
-    one = teacher("http://user@127.0.0.1:9/base/?a=b").address
+    one = teacher("http://user@127.0.0.1:9/base/?a=b").client.address
     assert one.to("/x?c=d") == "http://127.0.0.1:9/base/x?a=b&c=d"
     assert one.place == "http://127.0.0.1:9/base"
     assert one.headers == {"Authorization": f"Basic {base64.b64encode(b'user:').decode()}"}
     assert [
-        teacher(f"http://{host}:9").address.loopback for host in ("localhost", "127.1.2.3", "[::1]", "10.0.0.1", "a.b")
+        teacher(f"http://{host}:9").client.address.loopback
+        for host in ("localhost", "127.1.2.3", "[::1]", "10.0.0.1", "a.b")
     ] == [
         True,
         True,

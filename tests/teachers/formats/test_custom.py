@@ -18,7 +18,7 @@ from support.loopback import Server
 from tuition.errors import UserError
 from tuition.params.teacher import REMOTE, Teacher
 from tuition.teachers import Refused, Stop, Uncertain, load_teacher
-from tuition.teachers.http.client import HttpTeacher
+from tuition.teachers.http.teacher import HttpTeacher
 
 DOC = (Path(__file__).parents[3] / "docs" / "your_teacher.md").read_text()
 FUNCTION, FORMAT = re.findall(r"```python\n(.*?)```", DOC, flags=re.DOTALL)
@@ -242,7 +242,7 @@ def test_what_a_class_may_say_of_itself(server, mine):
         async with teacher:
             await teacher.answer(IMAGES[15:], KEYS[15:])
 
-    with pytest.raises(Stop, match=r"teacher\.format: mine:Full: request\(\) returned NoneType, expected Request"):
+    with pytest.raises(Stop, match=r"teacher\.format: mine:Full: request\(\) returned NoneType, expected HttpRequest"):
         asyncio.run(wrong())
 
 

@@ -106,7 +106,7 @@ def test_text_in_place_of_an_image(tmp_path, monkeypatch):
     assert said["messages"][0]["content"].endswith(f"cat, dog, horse, ship\n\n(3, 8, 6) {IMAGE.mean():.1f}")
     with pytest.raises(UserError, match=r"teacher.options.text: my_texts:none returned NoneType"):
         form(content="text", text="my_texts:none").request(IMAGE, ["00aa"])
-    with pytest.raises(UserError, match=r"teacher.options.text: found 'my_texts:missing'"):
+    with pytest.raises(UserError, match=r"teacher.options.text: 'my_texts' has no function 'missing'"):
         form(content="text", text="my_texts:missing")
     with pytest.raises(UserError, match=r"teacher.options.text: cannot import 'no_such_module'"):
         form(content="text", text="no_such_module:f")

@@ -156,7 +156,7 @@ def test_an_answer_without_logprobs_is_not_used(llama):
         async with one:
             asked = one.format.request(IMAGES[:1], ["00aa"])
             question = {key: value for key, value in json.loads(asked.content).items() if "logprobs" not in key}
-            answered = await one.wire.send("POST", asked.path, json.dumps(question).encode(), asked.headers)
+            answered = await one.client.transport.send("POST", asked.path, json.dumps(question).encode(), asked.headers)
             return one.format.read(answered.body, answered.headers, ["00aa"])
 
     assert "no logprobs beside the answer" in asyncio.run(asking()).malformed

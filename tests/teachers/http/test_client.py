@@ -39,7 +39,7 @@ def test_an_answer_and_what_is_sent(server, monkeypatch):
     assert sent.headers["idempotency-key"] == key
     assert sent.headers["x-request-id"] == f"{key}-1"
     assert sent.headers["content-type"] == "application/json"
-    assert one.seen == {"requests": 1, "refused": 0, "uncertain": 0, "retried": 0}
+    assert one.client.seen == {"requests": 1, "refused": 0, "uncertain": 0, "retried": 0}
     assert (one.signals, one.families, one.constants()) == (("logits",), ("logits",), {})
 
 
@@ -223,7 +223,7 @@ def test_of_tokens_that_are_not_said_the_most_counts_against_the_limit(server, a
     async def run():
         async with teacher(server, Says(), tokens_per_minute=1000, max_tokens_per_call=50) as one:
             await one.answer(*question(1))
-            return sum(sent.tokens for sent in one.limit._log)
+            return sum(sent.tokens for sent in one.client.limit._log)
 
     assert asyncio.run(run()) == used
 

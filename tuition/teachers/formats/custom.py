@@ -5,18 +5,15 @@ The class is made with (settings, data) and has `request(images, keys) -> HttpRe
 (`client.py`). docs/your_teacher.md has one to start from.
 """
 
-import importlib
-import inspect
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tuition.errors import UserError
+from tuition.imports import import_class
 from tuition.params.teacher import Teacher as Settings
 from tuition.teachers.http.format import HttpRequest
 from tuition.teachers.protocol import Reply, Stop
@@ -89,23 +86,7 @@ def _authorization(named: str, own: Any) -> tuple[str, str]:
 
 
 def _class(named: str | None) -> type:
-    if named is None or not re.fullmatch(r"[\w.]+:\w+", named):
-        raise UserError(f"teacher.format: found {named!r}; kind 'http' needs 'module:Class'")
-    module_name, name = named.split(":")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        module = importlib.import_module(module_name)
-    except (ImportError, SyntaxError, SystemExit, ValueError) as error:
-        raise UserError(f"teacher.format: cannot import {module_name!r}: {type(error).__name__}: {error}") from error
-    found = getattr(module, name, None)
-    if not inspect.isclass(found):
-        defined = sorted(
-            key for key, value in vars(module).items() if inspect.isclass(value) and value.__module__ == module_name
-        )
-        raise UserError(
-            f"teacher.format: {module_name!r} has no class {name!r}; it has: {', '.join(defined) or 'none'}"
-        )
+    found = import_class("teacher.format", named)
     missing = [method for method in NEEDED if not callable(getattr(found, method, None))]
     if missing:
         raise UserError(

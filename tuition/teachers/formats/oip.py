@@ -12,7 +12,6 @@
 A request's `id` comes back in the answer, so an answer to another request is noticed.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -29,7 +28,7 @@ from tuition.teachers.formats.bodies import Malformed, json_object, shown
 from tuition.teachers.formats.options import parse
 from tuition.teachers.formats.pixels import check as check_pixels
 from tuition.teachers.formats.pixels import prepare, size
-from tuition.teachers.http.format import HttpRequest
+from tuition.teachers.http.format import HttpRequest, request_key
 from tuition.teachers.protocol import Reply, Stop
 
 
@@ -78,7 +77,7 @@ class OipFormat:
         """The question on images (B, C, H, W) uint8."""
         pixels = self._arranged(prepare(images, self.settings))
         entry, tail = tensors.encode(self.chosen.input, pixels, self.datatype, self.chosen.binary)
-        question: dict[str, Any] = {"id": _id(keys), "inputs": [entry]}
+        question: dict[str, Any] = {"id": request_key(keys), "inputs": [entry]}
         if self.chosen.output:
             wanted = {"parameters": {"binary_data": True}} if self.chosen.binary else {}
             question["outputs"] = [{"name": self.chosen.output, **wanted}]
@@ -185,8 +184,8 @@ class OipFormat:
         answer, rest = tensors.divide(body, headers)
         if answer.get("error") is not None:
             raise Malformed(f"the server says: {shown(answer['error'])}")
-        if answer.get("id") not in (None, "", _id(keys)):
-            raise Malformed(f"answer to another request: id {shown(answer['id'])}, asked as {_id(keys)!r}")
+        if answer.get("id") not in (None, "", request_key(keys)):
+            raise Malformed(f"answer to another request: id {shown(answer['id'])}, asked as {request_key(keys)!r}")
         version, wanted = answer.get("model_version"), self.chosen.model_version
         if wanted is not None and version not in (None, "") and str(version) != str(wanted):
             raise Malformed(
@@ -207,11 +206,6 @@ class OipFormat:
 
 
 _OTHER = "choose another teacher.kind (mlflow, openai, http) or mend teacher.url"
-
-
-def _id(keys: Sequence[str]) -> str:
-    """A request's id: its key, or one made of its keys, as the client makes it for its headers."""
-    return keys[0] if len(keys) == 1 else hashlib.sha256("".join(keys).encode()).hexdigest()[:32]
 
 
 def _tensors(metadata: dict[str, Any], side: str) -> list[dict[str, Any]]:

@@ -25,11 +25,12 @@ from PIL import Image
 from pydantic import Field
 
 from tuition.errors import UserError, unknown
+from tuition.imports import import_function
 from tuition.params.teacher import Count, Section
 from tuition.params.teacher import Teacher as Settings
 from tuition.teachers.formats.bodies import Malformed, json_object, shown
 from tuition.teachers.formats.labels import check_labels, class_scores
-from tuition.teachers.formats.options import imported, parse
+from tuition.teachers.formats.options import parse
 from tuition.teachers.formats.pixels import prepare
 from tuition.teachers.http.format import HttpRequest
 from tuition.teachers.protocol import Reply, Stop
@@ -65,7 +66,7 @@ class OpenAIFormat:
         self.prompt = (self.chosen.prompt or _prompt(self.chosen.content)).replace(
             "{labels}", _listed(self.labels, names)
         )
-        self.as_text = imported("text", self.chosen.text) if self.chosen.text else None
+        self.as_text = import_function("teacher.options.text", self.chosen.text) if self.chosen.text else None
         longest = self.chosen.max_completion_tokens
         self.limit = {"max_completion_tokens": longest} if longest else {"max_tokens": self.chosen.max_tokens or 1}
 

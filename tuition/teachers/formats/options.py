@@ -1,9 +1,5 @@
 """A wire format's own options, `teacher.options`: a free section of `params.yaml`, checked against the format's schema."""
 
-import importlib
-import sys
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -27,17 +23,3 @@ def parse(schema: type[Schema], settings: Any) -> Schema:
             for one in error.errors()
         ]
         raise UserError("; ".join(lines)) from None
-
-
-def imported(key: str, named: str) -> Callable:
-    """The user's function `module:function` that `teacher.options.<key>` names; modules are looked for in the current folder first."""
-    module, _, name = named.partition(":")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        function = getattr(importlib.import_module(module), name, None)
-    except (ImportError, SyntaxError, SystemExit, ValueError) as error:
-        raise UserError(f"teacher.options.{key}: cannot import {module!r}: {type(error).__name__}: {error}") from error
-    if not callable(function):
-        raise UserError(f"teacher.options.{key}: found {named!r}; expected 'module:function', a function of {module!r}")
-    return function

@@ -1,5 +1,6 @@
 """What a server's format offers to the client: how a question is written, how an answer is read. Pure: it sends nothing."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -49,3 +50,8 @@ class Format(Protocol):
     def check(self, path: str, status: int, body: bytes) -> None:
         """Raises Stop where what a probe brought says that no call can succeed."""
         ...
+
+
+def request_key(keys: Sequence[str]) -> str:
+    """A request's own key: that of its one input, or one made of those of all."""
+    return keys[0] if len(keys) == 1 else hashlib.sha256("".join(keys).encode()).hexdigest()[:32]

@@ -31,60 +31,63 @@ UNSURE = (408, 409)  # processed by halves, or under way under the same key; 5xx
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """`text` is for people and holds no secret; `wait`: seconds that the server asks to be left alone, where it does."""
+class Outcome:
+    """What one attempt comes to. `text` is for people and holds no secret.
+
+    `wait`: seconds that the server asks to be left alone, where it does.
+    """
 
     fate: Literal["answered", "refused", "uncertain", "stop"]
     text: str = ""
     wait: float | None = None
 
 
-def judge(outcome: Response | Failure, address: Address, key_variable: str | None, reached: bool) -> Verdict:
-    """The verdict on one attempt. `reached`: the server has answered before, so that its address and certificates are right."""
-    if isinstance(outcome, Failure):
-        return _of_failure(outcome, address, reached)
-    status = outcome.status
+def outcome_of(result: Response | Failure, address: Address, key_variable: str | None, reached: bool) -> Outcome:
+    """What an attempt with this `result` comes to. `reached`: the server has answered before: its address and certificates are right."""
+    if isinstance(result, Failure):
+        return _of_failure(result, address, reached)
+    status = result.status
     if 200 <= status < 300:
-        return Verdict("answered")
-    text = f"{address.place} answered {status}{_beginning(outcome.body, address)}"
+        return Outcome("answered")
+    text = f"{address.place} answered {status}{_beginning(result.body, address)}"
     if status in REFUSED:
-        return Verdict("refused", text, retry_after(outcome.headers))
+        return Outcome("refused", text, retry_after(result.headers))
     if 300 <= status < 400:
-        target = address.secrets.hide(outcome.headers.get("Location", "").partition("?")[0])
+        target = address.secrets.hide(result.headers.get("Location", "").partition("?")[0])
         target = re.sub(r"//[^/@]*@", "//", target)
-        return Verdict(
+        return Outcome(
             "stop", f"teacher.url: redirects are not followed; give the address itself: {text} to {target or 'nowhere'}"
         )
     if status in (401, 403):
-        return Verdict("stop", f"{_about_the_key(key_variable)}: {text}")
+        return Outcome("stop", f"{_about_the_key(key_variable)}: {text}")
     if status in MEND or (400 <= status < 500 and status not in UNSURE):
-        return Verdict(
+        return Outcome(
             "stop", f"{MEND.get(status, 'teacher.url or teacher.kind: the server refuses the question')}: {text}"
         )
-    return Verdict("uncertain", text, retry_after(outcome.headers))
+    return Outcome("uncertain", text, retry_after(result.headers))
 
 
-def _of_failure(failure: Failure, address: Address, reached: bool) -> Verdict:
+def _of_failure(failure: Failure, address: Address, reached: bool) -> Outcome:
     said = address.secrets.hide(failure.text)
     if failure.left:
         what = "no answer in time from" if failure.reason == "late" else "no whole answer from"
-        return Verdict("uncertain", f"{what} {address.place} ({said})")
+        return Outcome("uncertain", f"{what} {address.place} ({said})")
     if failure.reason == "unsendable":
-        return Verdict(
+        return Outcome(
             "stop", f"teacher.url or teacher.format: no request could be made of it for {address.place} ({said})"
         )
     if failure.reason == "tls" and (not reached or "CERTIFICATE_VERIFY_FAILED" in said):
-        return Verdict(
+        return Outcome(
             "stop",
             f"teacher.url: no secure connection to {address.place} ({said}). Check https or http, the host's name and its "
             "certificate; SSL_CERT_FILE may name a file of authorities",
         )
     if not reached:
-        return Verdict(
+        return Outcome(
             "stop",
             f"teacher.url: {address.place} cannot be reached ({said}). Check host and port, and that the server runs",
         )
-    return Verdict("refused", f"{address.place} cannot be reached ({said})")
+    return Outcome("refused", f"{address.place} cannot be reached ({said})")
 
 
 def _about_the_key(variable: str | None) -> str:

@@ -47,7 +47,7 @@ class Failure:
     text: str
 
 
-class Wire:
+class Transport:
     """One session with re-used connections, as many as `connections`. Certificates are verified, redirects are not followed."""
 
     def __init__(self, address: Address, connections: int, timeout: float):

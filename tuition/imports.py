@@ -1,0 +1,51 @@
+"""What a user names as `module:name` in params.yaml: their own functions and classes, from the current folder first."""
+
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tuition.errors import UserError
+
+
+def import_function(key: str, named: str | None) -> Callable[..., Any]:
+    """The function (or anything else that can be called) of the user's that `key` of params.yaml names as `module:function`.
+
+    Raises UserError, which names `key`, where it cannot be imported or is not there, with the functions that are.
+    """
+    module, name = _imported(key, named, "function")
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise _missing(key, module, name, "function", [k for k, v in vars(module).items() if inspect.isfunction(v)])
+    return function
+
+
+def import_class(key: str, named: str | None) -> type[Any]:
+    """The class of the user's that `key` of params.yaml names as `module:Class`. Raises UserError as `import_function` does."""
+    module, name = _imported(key, named, "Class")
+    found = getattr(module, name, None)
+    if not inspect.isclass(found):
+        own = [k for k, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module.__name__]
+        raise _missing(key, module, name, "class", own)
+    return found
+
+
+def _imported(key: str, named: str | None, what: str) -> tuple[ModuleType, str]:
+    if named is None or not re.fullmatch(r"[\w.]+:\w+", named):
+        raise UserError(f"{key}: found {named!r}; it needs 'module:{what}'")
+    module, name = named.split(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(module), name
+    except (ImportError, SyntaxError, SystemExit, ValueError) as error:
+        raise UserError(f"{key}: cannot import {module!r}: {type(error).__name__}: {error}") from error
+
+
+def _missing(key: str, module: ModuleType, name: str, what: str, have: list[str]) -> UserError:
+    listed = ", ".join(sorted(have)) or "none"
+    return UserError(f"{key}: {module.__name__!r} has no {what} {name!r}; it has: {listed}")
