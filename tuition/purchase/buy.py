@@ -179,7 +179,7 @@ def plain(text: str) -> str:
 
 def _ask(ledger: Ledger, run: int, teacher: InProcess, made: list[Call], images: np.ndarray) -> dict[str, Any]:
     try:
-        return teacher.answer_now(images, [call.key for call in made])  # type: ignore[return-value]
+        return teacher.answer_now(images, [call.key for call in made])
     except Refused as error:
         calls.refund(ledger, run, made, plain(f"refused: {error}"[:500]))
         raise UserError(

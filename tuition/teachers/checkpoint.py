@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from tuition.files import read_json
 from tuition.inputs.preprocess import to_float
 from tuition.models import build, load_weights, signals
 from tuition.models.weights import read_state
+from tuition.params.teacher import Teacher as Settings
 from tuition.signals import LAYERED, arrays_of
 from tuition.teachers.derived import boundary, from_maps, pruned_copy
 
@@ -43,8 +44,8 @@ class CheckpointTeacher:
         self.signals = tuple(self.answer(np.zeros((1, *shape), dtype=np.uint8)))
 
     @torch.no_grad()
-    def answer(self, images: np.ndarray, keys: Sequence[str] = ()) -> dict[str, np.ndarray]:
-        pixels, resize = torch.from_numpy(images).to(self.device), self.description["resize"]
+    def answer(self, inputs: np.ndarray, keys: Sequence[str] = ()) -> dict[str, np.ndarray]:
+        pixels, resize = torch.from_numpy(inputs).to(self.device), self.description["resize"]
         x = to_float(pixels, self.mean, self.std, resize).to(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             given = signals(self.model, x, self.maps)
@@ -61,13 +62,13 @@ class CheckpointTeacher:
         """classifier_weight (C, d) and classifier_bias (C,), float32, where they are asked for."""
         if "classifier" not in self.families:
             return {}
-        head: Any = self.model.get_classifier()  # type: ignore[operator]
+        head = _classifier(self.model)
         bias = torch.zeros(head.out_features) if head.bias is None else head.bias
         named = {"classifier_weight": head.weight, "classifier_bias": bias}
         return {name: value.detach().float().cpu().numpy() for name, value in named.items()}
 
 
-def load_checkpoint(settings: Any, data: dict[str, Any]) -> CheckpointTeacher:
+def load_checkpoint(settings: Settings, facts: dict[str, Any]) -> CheckpointTeacher:
     """The teacher of `teacher.weights`: a file, or the folder that the pretrain stage makes.
 
     Raises UserError where the file is missing, damaged, holds code, does not fit `teacher.arch`, or knows another number of
@@ -77,35 +78,39 @@ def load_checkpoint(settings: Any, data: dict[str, Any]) -> CheckpointTeacher:
     made = read_json(path / "meta.json") if path.is_dir() else {}
     if path.is_dir():
         path = path / "weights.safetensors"
-    classes, size = len(data["classes"]), (data["height"], data["width"])
+    classes, size = len(facts["classes"]), (facts["height"], facts["width"])
     if settings.resize:
         size = (settings.resize, settings.resize)
-    model = build(settings.arch, channels=data["channels"], classes=classes, size=size, taps=settings.taps)
+    model = build(settings.arch, channels=facts["channels"], classes=classes, size=size, taps=settings.taps)
     state = read_state(path)
     _check_classes(model, state, classes, path)
     load_weights(model, path)
     taps = list(model.taps)  # type: ignore[arg-type]  # they decide what its maps are; timm's lists may change with timm
-    description = {
+    description: dict[str, Any] = {
         "kind": "checkpoint",
         "arch": settings.arch,
         "weights": _weights_digest(state),
-        "mean": list(settings.mean or made.get("mean") or data["mean"]),
-        "std": list(settings.std or made.get("std") or data["std"]),
+        "mean": list(settings.mean or made.get("mean") or facts["mean"]),
+        "std": list(settings.std or made.get("std") or facts["std"]),
         "resize": settings.resize,
         "precision": settings.precision,
         **({"taps": taps} if taps else {}),
     }
     for key in ("mean", "std"):
-        if len(description[key]) not in (1, data["channels"]):
+        if len(description[key]) not in (1, facts["channels"]):
             raise UserError(
-                f"teacher.{key}: found {len(description[key])} values, the data has {data['channels']} channels"
+                f"teacher.{key}: found {len(description[key])} values, the data has {facts['channels']} channels"
             )
-    shape = (data["channels"], data["height"], data["width"])
+    shape = (facts["channels"], facts["height"], facts["width"])
     return CheckpointTeacher(model, description, settings.precision, classes, settings.signals, shape)
 
 
+def _classifier(model: torch.nn.Module) -> torch.nn.Linear:
+    return cast(torch.nn.Linear, model.get_classifier())  # type: ignore[operator]
+
+
 def _check_classes(model: torch.nn.Module, state: dict[str, Tensor], classes: int, path: Path) -> None:
-    head: Any = model.get_classifier()  # type: ignore[operator]
+    head = _classifier(model)
     name = next(key for key, parameter in model.named_parameters() if parameter is head.weight)
     found = state.get(name)
     if found is not None and found.ndim == 2 and found.shape[1] == head.in_features and len(found) != classes:

@@ -17,7 +17,9 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.files import content_id, digest, read_array
-from tuition.teachers.checkpoint import load_checkpoint
+from tuition.params.teacher import Network
+from tuition.params.teacher import Teacher as Settings
+from tuition.teachers.checkpoint import CheckpointTeacher, load_checkpoint
 
 BATCH = 500
 
@@ -28,7 +30,7 @@ class ExpertsTeacher:
     signals = families = ("logits", "difficulty", "expert")
     idempotent = True
 
-    def __init__(self, experts: list[Any], free: Any, choose: str, pool: Path):
+    def __init__(self, experts: list[CheckpointTeacher], free: CheckpointTeacher, choose: str, pool: Path):
         self.experts, self.choose = experts, choose
         self.classes = experts[0].classes
         self.description = {
@@ -45,8 +47,8 @@ class ExpertsTeacher:
     def constants(self) -> dict[str, np.ndarray]:
         return {}
 
-    def answer(self, images: np.ndarray, keys: Sequence[str] = ()) -> dict[str, np.ndarray]:
-        names = [content_id(image) for image in images]
+    def answer(self, inputs: np.ndarray, keys: Sequence[str] = ()) -> dict[str, np.ndarray]:
+        names = [content_id(image) for image in inputs]
         strange = [name for name in names if name not in self.difficulty]
         if strange:
             raise UserError(
@@ -54,12 +56,12 @@ class ExpertsTeacher:
             )
         difficulty = np.array([self.difficulty[name] for name in names])
         expert = self._expert(names, difficulty)
-        logits = np.zeros((len(images), self.classes), dtype=np.float32)
+        logits = np.zeros((len(inputs), self.classes), dtype=np.float32)
         for number, one in enumerate(self.experts):
             rows = np.flatnonzero((expert == number) | (expert == len(self.experts)))
             if len(rows):
                 share = 1 / len(self.experts) if self.choose == "mean" else 1.0
-                logits[rows] += share * one.answer(images[rows])["logits"]
+                logits[rows] += share * one.answer(inputs[rows])["logits"]
         return {"logits": logits, "difficulty": difficulty[:, None], "expert": expert[:, None].astype(np.float32)}
 
     def _expert(self, names: list[str], difficulty: np.ndarray) -> np.ndarray:
@@ -72,7 +74,7 @@ class ExpertsTeacher:
         return np.minimum((of * count).astype(np.int64), count - 1)
 
 
-def difficulties(free: Any, pool: Path) -> dict[str, float]:
+def difficulties(free: CheckpointTeacher, pool: Path) -> dict[str, float]:
     """By content id the share of the pool's samples that the free network finds easier: rank of its cross-entropy, in [0, 1)."""
     images, labels, ids = (read_array(pool / f"{name}.npy") for name in ("images", "labels", "ids"))
     losses = []
@@ -86,12 +88,13 @@ def difficulties(free: Any, pool: Path) -> dict[str, float]:
     return {id.decode(): float(one) for id, one in zip(ids, rank, strict=True)}
 
 
-def load_experts(settings: Any, data: dict[str, Any]) -> ExpertsTeacher:
+def load_experts(settings: Settings, facts: dict[str, Any]) -> ExpertsTeacher:
     """The experts of `teacher.experts` and the free network of `teacher.free`. Raises UserError as kind `checkpoint` does."""
 
-    def one(model: Any) -> Any:
+    def network(model: Network) -> CheckpointTeacher:
         own = {"arch": model.arch, "weights": model.weights, "signals": ["logits"], "taps": []}
-        return load_checkpoint(settings.model_copy(update=own), data)
+        return load_checkpoint(settings.model_copy(update=own), facts)
 
-    experts = [one(model) for model in settings.experts]
-    return ExpertsTeacher(experts, one(settings.free), settings.choose, Path("data/train"))
+    assert settings.free is not None  # the section sees to that
+    experts = [network(model) for model in settings.experts]
+    return ExpertsTeacher(experts, network(settings.free), settings.choose, Path("data/train"))

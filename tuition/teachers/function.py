@@ -5,30 +5,30 @@ has a parameter `keys` it is also given one idempotency key an image, to pass on
 """
 
 import inspect
-import re
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from tuition.errors import UserError
 from tuition.imports import import_function
-from tuition.signals import TOGETHER, families
+from tuition.params.teacher import Teacher as Settings
+from tuition.signals import families
 from tuition.targets.classes import as_logits
+from tuition.teachers.custom import named_signals
 
 
 class FunctionTeacher:
     """The teacher behind a function. What it is, is told by `teacher.function` and `teacher.version`, never by its source:
     an edited comment must not make owned outputs unowned."""
 
-    def __init__(self, function: Callable, settings: Any):
+    def __init__(self, function: Callable, settings: Settings):
         self.function = function
         self.takes_keys = "keys" in inspect.signature(function).parameters
         self.description = {"kind": "python", "function": settings.function, "version": settings.version}
         self.scores = settings.scores
         if self.scores != "logits":
             self.description["scores"] = self.scores
-        self.signals = _signals(function)
+        self.signals = named_signals("teacher.function", getattr(function, "signals", ("logits",)))
         self.families = tuple(families(self.signals))
         self.classes = settings.classes
         self.idempotent = settings.idempotent
@@ -44,19 +44,11 @@ class FunctionTeacher:
         return said
 
 
-def _signals(function: Callable) -> tuple[str, ...]:
-    names = getattr(function, "signals", ("logits",))
-    plain = re.compile(r"[a-z][a-z0-9_]*")
-    taken = ("ids", "costs", "positions", "meta", "spend", "mixed", *TOGETHER["classifier"])  # files of an export
-    listed = isinstance(names, tuple | list) and len(names) > 0
-    if not listed or any(not isinstance(n, str) or not plain.fullmatch(n) or n in taken for n in names):
-        raise UserError(
-            f"teacher.function: signals: found {names!r}; expected a tuple of names such as ('logits', 'embedding'), "
-            f"none of them {', '.join(taken)}"
-        )
-    return tuple(names)
-
-
-def load_function(settings: Any) -> FunctionTeacher:
+def load_function(settings: Settings) -> FunctionTeacher:
     """The teacher of the function that `teacher.function` names. Raises UserError where it cannot be found."""
-    return FunctionTeacher(import_function("teacher.function", settings.function), settings)
+    function = import_function("teacher.function", settings.function)
+    if inspect.isclass(function):
+        raise UserError(
+            f"teacher.function: {settings.function} is a class; set teacher.kind: {settings.function} instead"
+        )
+    return FunctionTeacher(function, settings)

@@ -1,8 +1,9 @@
 """Teachers in this process: a model or a function of the user's, asked in a thread so that the event loop goes on."""
 
 import asyncio
+import inspect
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, Protocol, Self
@@ -15,7 +16,7 @@ Signals = dict[str, np.ndarray]
 
 
 class LocalTeacher(Protocol):
-    """What `InProcess` makes a `Teacher` of: the same without an event loop."""
+    """What `InProcess` makes a `Teacher` of: the same without connections; `answer` may be async."""
 
     @property
     def description(self) -> dict[str, Any]: ...
@@ -32,18 +33,19 @@ class LocalTeacher(Protocol):
     @property
     def idempotent(self) -> bool: ...
 
-    def answer(self, inputs: np.ndarray, keys: Sequence[str], /) -> Signals | Reply: ...
+    def answer(self, inputs: np.ndarray, keys: Sequence[str], /) -> Signals | Reply | Awaitable[Signals | Reply]: ...
 
     def constants(self) -> Signals: ...
 
 
 class InProcess:
-    """A `Teacher` that asks `model` in a thread of its own, one batch at a time: in order, and with torch's threads as in any process."""
+    """A `Teacher` that asks `model` in a thread of its own, one batch at a time: in order, and with torch's threads as in any process.
 
-    max_in_flight = 1
+    A model whose `answer` is async goes on in the event loop, with `max_in_flight` batches at a time.
+    """
 
-    def __init__(self, model: LocalTeacher):
-        self.model = model
+    def __init__(self, model: LocalTeacher, max_in_flight: int = 1):
+        self.model, self.max_in_flight = model, max_in_flight
         self.description, self.signals, self.families = model.description, model.signals, model.families
         self.classes, self.idempotent = model.classes, model.idempotent
         self._worker: _Worker | None = None
@@ -62,11 +64,16 @@ class InProcess:
         if self._worker is None:
             raise RuntimeError("the teacher is asked outside of `async with teacher`")
         given = await asyncio.wrap_future(self._worker.do(lambda: self.model.answer(inputs, keys)))
+        if inspect.isawaitable(given):
+            given = await given
         return given if isinstance(given, Reply) else Reply(given)
 
-    def answer_now(self, inputs: np.ndarray, keys: Sequence[str] = ()) -> Signals | Reply:
-        """As the model gives it, at once and in the caller's thread; for a model that costs nothing to ask."""
-        return self.model.answer(inputs, keys)
+    def answer_now(self, inputs: np.ndarray, keys: Sequence[str] = ()) -> Signals:
+        """The model's arrays at once, in the caller's thread; for a model that costs nothing to ask."""
+        given = self.model.answer(inputs, keys)
+        if not isinstance(given, dict):
+            raise TypeError(f"found {type(given).__name__}, expected a dict of arrays")
+        return given
 
     def constants(self) -> Signals:
         return self.model.constants()

@@ -26,7 +26,7 @@ def json_object(body: bytes) -> dict[str, Any]:
     return value
 
 
-def shown(value: Any, length: int = 200) -> str:
+def shown(value: object, length: int = 200) -> str:
     """The beginning of `value`, for a message: one line, at most about `length` characters."""
     text = value[: 4 * length].decode(errors="replace") if isinstance(value, bytes) else str(value)
     text = " ".join(text.split())

@@ -39,8 +39,8 @@ class OwnFormat:
             raise UserError(f"teacher.format: {self.named}: options() is not JSON: {error}") from None
         return {"format": self.named, **dict(given)}
 
-    def request(self, images: np.ndarray, keys: Sequence[str]) -> HttpRequest:
-        made = self.own.request(images, keys)
+    def request(self, inputs: np.ndarray, keys: Sequence[str]) -> HttpRequest:
+        made = self.own.request(inputs, keys)
         if not isinstance(made, HttpRequest):
             raise UserError(
                 f"teacher.format: {self.named}: request() returned {type(made).__name__}, expected HttpRequest(path, content, headers)"

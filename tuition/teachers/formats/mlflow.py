@@ -63,9 +63,9 @@ class MlflowFormat:
     def options(self) -> dict[str, Any]:
         return self.chosen.model_dump(include={"input", "columns"})
 
-    def request(self, images: np.ndarray, keys: Sequence[str]) -> HttpRequest:
+    def request(self, inputs: np.ndarray, keys: Sequence[str]) -> HttpRequest:
         """The question on images (B, C, H, W) uint8."""
-        values = pixels.prepare(images, self.settings)
+        values = pixels.prepare(inputs, self.settings)
         question: dict[str, Any]
         if self.chosen.input == "tensor":
             question = {"inputs": values.tolist()}

@@ -73,9 +73,9 @@ class OipFormat:
         version = self.chosen.model_version
         return {**chosen, "datatype": self.datatype, "model_version": None if version is None else str(version)}
 
-    def request(self, images: np.ndarray, keys: Sequence[str]) -> HttpRequest:
+    def request(self, inputs: np.ndarray, keys: Sequence[str]) -> HttpRequest:
         """The question on images (B, C, H, W) uint8."""
-        pixels = self._arranged(prepare(images, self.settings))
+        pixels = self._arranged(prepare(inputs, self.settings))
         entry, tail = tensors.encode(self.chosen.input, pixels, self.datatype, self.chosen.binary)
         question: dict[str, Any] = {"id": request_key(keys), "inputs": [entry]}
         if self.chosen.output:

@@ -75,13 +75,13 @@ class OpenAIFormat:
         chosen = self.chosen.model_dump(exclude={"prompt", "labels", "max_tokens", "max_completion_tokens"})
         return {**chosen, **self.limit, "labels": list(self.labels), "prompt": self.prompt}
 
-    def request(self, images: np.ndarray, keys: Sequence[str]) -> HttpRequest:
+    def request(self, inputs: np.ndarray, keys: Sequence[str]) -> HttpRequest:
         """The question on one image (1, C, H, W) uint8."""
-        if len(images) != 1:
-            raise ValueError(f"a chat model is asked for one image at a time, not {len(images)}")
+        if len(inputs) != 1:
+            raise ValueError(f"a chat model is asked for one image at a time, not {len(inputs)}")
         question = {
             "model": self.settings.model,
-            "messages": [{"role": "user", "content": self._content(images)}],
+            "messages": [{"role": "user", "content": self._content(inputs)}],
             "temperature": 0,
             "logprobs": True,
             "top_logprobs": self.chosen.top_logprobs,

@@ -1,16 +1,17 @@
 """A wire format's own options, `teacher.options`: a free section of `params.yaml`, checked against the format's schema."""
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from tuition.errors import UserError, unknown
 from tuition.params.teacher import Section
+from tuition.params.teacher import Teacher as Settings
 
 Schema = TypeVar("Schema", bound=Section)
 
 
-def parse(schema: type[Schema], settings: Any) -> Schema:
+def parse(schema: type[Schema], settings: Settings) -> Schema:
     """`settings.options` as a `schema`. UserError names each key that is unknown or of a wrong type."""
     for name in settings.options:
         if name not in schema.model_fields:

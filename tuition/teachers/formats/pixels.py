@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 
 from tuition.errors import UserError
+from tuition.params.teacher import Teacher as Settings
 
 
-def check(settings: Any, data: dict[str, Any]) -> None:
+def check(settings: Settings, data: dict[str, Any]) -> None:
     """Raises UserError where teacher.mean or teacher.std has not one value, or one for each channel of the data."""
     for key in ("mean", "std"):
         given = getattr(settings, key)
@@ -15,13 +16,13 @@ def check(settings: Any, data: dict[str, Any]) -> None:
             raise UserError(f"teacher.{key}: found {len(given)} values, the data has {data['channels']} channels")
 
 
-def size(settings: Any, data: dict[str, Any]) -> tuple[int, int, int]:
+def size(settings: Settings, data: dict[str, Any]) -> tuple[int, int, int]:
     """(C, H, W) of the images that are sent."""
     side = settings.resize
     return data["channels"], side or data["height"], side or data["width"]
 
 
-def prepare(images: np.ndarray, settings: Any) -> np.ndarray:
+def prepare(images: np.ndarray, settings: Settings) -> np.ndarray:
     """images (B, C, H, W) uint8 -> (B, C, h, w): uint8 where neither mean nor std is set, else float32 (x / 255 - mean) / std.
 
     `settings` has `mean`, `std` (None, or a value for each channel or for all; one of them alone leaves the other at 0 or 1) and

@@ -71,7 +71,7 @@ def outputs(answer: dict[str, Any], rest: bytes) -> dict[str, np.ndarray]:
     return found
 
 
-def _values(one: dict[str, Any], data: Any) -> np.ndarray:
+def _values(one: dict[str, Any], data: object) -> np.ndarray:
     """The array of an output whose values are `data`: bytes, or a list, flat or nested."""
     name, shape, datatype = one.get("name"), one.get("shape"), one["datatype"]
     if not isinstance(shape, list) or not all(_whole(size) for size in shape):
@@ -108,5 +108,5 @@ def _from_list(data: list[Any], where: str) -> np.ndarray:
     return values.ravel()
 
 
-def _whole(value: Any) -> bool:
+def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0

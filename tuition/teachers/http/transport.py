@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Literal
 
 import aiohttp
 
@@ -111,7 +111,7 @@ class Transport:
             return Failure(fate.left, "lost" if fate.left else "unsendable", _said(error))
 
 
-async def _leaves(session: Any, context: SimpleNamespace, details: Any) -> None:
+async def _leaves(session: aiohttp.ClientSession, context: SimpleNamespace, details: object) -> None:
     """There is a connection, through a proxy where there is one: from now on the request may have left."""
     context.trace_request_ctx.left = True
 
