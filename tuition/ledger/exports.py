@@ -2,7 +2,7 @@
 
 An export is a folder: `ids.npy` (n,) content ids as 64 hex characters, one `<signal>.npy` (n, …) a signal, `costs.npy` (n,)
 int64 in millionths, and `meta.json` with the teacher. Where views of samples were bought, a row is a view, an id stands there
-once for each, and `views.npy` (`tuition/inputs/views.py`) says which it is. `outputs/<budget>/` is such a
+once for each, and `views.npy` (`tuition/views.py`) says which it is. `outputs/<budget>/` is such a
 folder, so a clone that has pulled
 it can give its outputs back to a new ledger.
 """
@@ -18,12 +18,12 @@ import sqlalchemy as sa
 
 from tuition.errors import unknown
 from tuition.files import write_array, write_json
-from tuition.inputs.views import COLUMNS, FILE, from_text, is_view
 from tuition.ledger import owned
 from tuition.ledger.accounts import find
 from tuition.ledger.database import Ledger
 from tuition.ledger.keys import CLEAN, ask, split
 from tuition.ledger.schema import calls
+from tuition.views import COLUMNS, FILE, from_text, is_view
 
 
 def export(

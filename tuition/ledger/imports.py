@@ -10,7 +10,6 @@ import sqlalchemy as sa
 
 from tuition.errors import UserError
 from tuition.files import read_array, read_json
-from tuition.inputs.views import FILE, to_text
 from tuition.ledger import blocks
 from tuition.ledger.accounts import open_account
 from tuition.ledger.database import Ledger
@@ -18,6 +17,7 @@ from tuition.ledger.keys import CLEAN, Key
 from tuition.ledger.owned import further
 from tuition.ledger.schema import calls, is_live, rejected
 from tuition.ledger.spending import Amount, book, day_of
+from tuition.views import FILE, to_text
 
 UNDER_WAY = ("reserved", "sent")
 BLOCK = 256  # calls whose outputs lie together
