@@ -14,13 +14,14 @@ import numpy as np
 from tuition import params as parameters
 from tuition.errors import UserError
 from tuition.files import content_id, read_array, read_json
-from tuition.inputs.views import FILE, Images, to_text
+from tuition.inputs.views import Images
 from tuition.ledger import accounts, database, owned
 from tuition.ledger.keys import ask
 from tuition.params import Params
 from tuition.purchase.views import draw
 from tuition.signals import family_of
 from tuition.teachers import fingerprint, load_teacher
+from tuition.views import FILE, to_text
 
 BATCH = 64
 ROUGH = ("sign", "boundary")  # bits, and a path along gradients: a rounding of the arithmetic may turn them

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tuition.errors import UserError
-from tuition.inputs.views import possible, to_text, too_many
 from tuition.ledger.keys import ask
+from tuition.views import possible, to_text, too_many
 
 
 def draw(id: bytes, number: int, size: tuple[int, int], crop: int, flip: bool, seed: int) -> np.ndarray:
