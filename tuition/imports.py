@@ -4,7 +4,7 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,6 +32,24 @@ def import_class(key: str, named: str | None) -> type[Any]:
         own = [k for k, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module.__name__]
         raise _missing(key, module, name, "class", own)
     return found
+
+
+def make_named(key: str, named: str | None, needs: Sequence[str], given: Mapping[str, object]) -> Any:
+    """An object of the class that `key` names, made with the values of `given` in their order; `needs`: methods that it must have.
+
+    Raises UserError as `import_class` does, where a method is missing, and where the class cannot be made.
+    """
+    found = import_class(key, named)
+    missing = [f"{method}()" for method in needs if not callable(getattr(found, method, None))]
+    if missing:
+        needed = " and ".join(f"{method}()" for method in needs)
+        raise UserError(f"{key}: {named} has no {' and no '.join(missing)}; it needs {needed}")
+    try:
+        return found(*given.values())
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{key}: {named}({', '.join(given)}): {type(error).__name__}: {error}") from error
 
 
 def _imported(key: str, named: str | None, what: str) -> tuple[ModuleType, str]:

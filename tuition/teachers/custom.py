@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tuition.errors import UserError
-from tuition.imports import import_class
+from tuition.imports import make_named
 from tuition.params.teacher import Teacher as Settings
 from tuition.signals import TOGETHER, families
 from tuition.teachers.protocol import Reply
@@ -65,7 +65,7 @@ class CustomTeacher:
     async def _awaited(self, given: Awaitable[Any]) -> dict[str, np.ndarray] | Reply:
         return self._checked(await given)
 
-    def _checked(self, given: Any) -> dict[str, np.ndarray] | Reply:
+    def _checked(self, given: object) -> dict[str, np.ndarray] | Reply:
         """What is no answer at all is charged all the same, and kept for inspection."""
         if isinstance(given, dict | Reply):
             return given
@@ -87,20 +87,8 @@ def named_signals(where: str, names: object) -> tuple[str, ...]:
 
 def load_custom(settings: Settings, facts: dict[str, Any]) -> CustomTeacher:
     """The teacher of the class that `teacher.kind` names. Raises UserError where it cannot be found or made."""
-    named = settings.kind
-    made = import_class("teacher.kind", named)
-    missing = [f"{method}()" for method in NEEDED if not callable(getattr(made, method, None))]
-    if missing:
-        raise UserError(
-            f"teacher.kind: {named} has no {' and no '.join(missing)}; it needs both describe() and answer()"
-        )
-    try:
-        own = made(settings, facts)
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"teacher.kind: {named}(settings, facts): {type(error).__name__}: {error}") from error
-    return CustomTeacher(named, own, settings)
+    own = make_named("teacher.kind", settings.kind, NEEDED, {"settings": settings, "facts": facts})
+    return CustomTeacher(settings.kind, own, settings)
 
 
 def _described(named: str, own: OwnTeacher) -> dict[str, Any]:

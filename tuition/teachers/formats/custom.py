@@ -6,16 +6,16 @@ The class is made with (settings, data) and has `request(images, keys) -> HttpRe
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tuition.errors import UserError
-from tuition.imports import import_class
+from tuition.imports import make_named
 from tuition.params.teacher import Teacher as Settings
-from tuition.teachers.http.format import HttpRequest
+from tuition.teachers.custom import named_signals
+from tuition.teachers.http.format import BEARER, Format, HttpRequest
 from tuition.teachers.protocol import Reply, Stop
 
 NEEDED = ("request", "read")
@@ -24,9 +24,9 @@ NEEDED = ("request", "read")
 class OwnFormat:
     """The user's format with what it leaves out."""
 
-    def __init__(self, named: str, own: Any, settings: Settings):
+    def __init__(self, named: str, own: Format, settings: Settings):
         self.named, self.own, self.settings = named, own, settings
-        self.signals = _signals(named, own)
+        self.signals = named_signals(f"teacher.format: {named}", getattr(own, "signals", ("logits",)))
         self.authorization = _authorization(named, own)
         self.keyed = getattr(own, "keyed", False) is True
 
@@ -63,18 +63,8 @@ class OwnFormat:
             raise Stop(f"teacher.url: its {path} answers {status}")
 
 
-def _signals(named: str, own: Any) -> tuple[str, ...]:
-    names = getattr(own, "signals", ("logits",))
-    listed = isinstance(names, tuple | list) and len(names) > 0
-    if not listed or any(not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in names):
-        raise UserError(
-            f"teacher.format: {named}: signals: found {names!r}; expected a tuple of names such as ('logits',)"
-        )
-    return tuple(names)
-
-
-def _authorization(named: str, own: Any) -> tuple[str, str]:
-    given = getattr(own, "authorization", ("Authorization", "Bearer {}"))
+def _authorization(named: str, own: Format) -> tuple[str, str]:
+    given = getattr(own, "authorization", BEARER)
     if not (
         isinstance(given, tuple) and len(given) == 2 and all(isinstance(one, str) for one in given) and "{}" in given[1]
     ):
@@ -85,25 +75,7 @@ def _authorization(named: str, own: Any) -> tuple[str, str]:
     return given
 
 
-def _class(named: str | None) -> type:
-    found = import_class("teacher.format", named)
-    missing = [method for method in NEEDED if not callable(getattr(found, method, None))]
-    if missing:
-        raise UserError(
-            f"teacher.format: {named} has no {' and no '.join(f'{method}()' for method in missing)}; it needs both request() and read()"
-        )
-    return found
-
-
 def load_format(settings: Settings, data: dict[str, Any]) -> OwnFormat:
     """The format of the class that `teacher.format` names. Raises UserError where it cannot be found or made."""
-    made = _class(settings.format)
-    try:
-        own = made(settings, data)
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(
-            f"teacher.format: {settings.format}(settings, data): {type(error).__name__}: {error}"
-        ) from error
+    own = make_named("teacher.format", settings.format, NEEDED, {"settings": settings, "data": data})
     return OwnFormat(str(settings.format), own, settings)

@@ -101,7 +101,7 @@ class MlflowFormat:
                 f"teacher.kind: mlflow, but {path} of teacher.url gives no version of MLflow: {shown(body)}. {hint}"
             )
 
-    def _signals(self, predictions: Any, count: int) -> dict[str, np.ndarray]:
+    def _signals(self, predictions: object, count: int) -> dict[str, np.ndarray]:
         if not isinstance(predictions, dict):
             if self.signals != ("logits",):
                 raise Malformed(f"predictions without names; teacher.options.signals expects {', '.join(self.signals)}")
@@ -114,12 +114,12 @@ class MlflowFormat:
             raise Malformed(f"no {', '.join(missing)} in the predictions, only {found}; see teacher.options.signals")
         return {name: self._signal(name, predictions[name], count) for name in self.signals}
 
-    def _signal(self, name: str, values: Any, count: int) -> np.ndarray:
+    def _signal(self, name: str, values: object, count: int) -> np.ndarray:
         return (
             as_logits(self._scores(values, count), self.settings.scores) if name == "logits" else numbers(values, count)
         )
 
-    def _scores(self, rows: Any, count: int) -> np.ndarray:
+    def _scores(self, rows: object, count: int) -> np.ndarray:
         """(B, classes) of a list of lists, or of a list of dicts with a column for each class."""
         if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
             names = list(rows[0])
@@ -137,7 +137,7 @@ class MlflowFormat:
         return values
 
 
-def numbers(values: Any, count: int) -> np.ndarray:
+def numbers(values: object, count: int) -> np.ndarray:
     """values (count, …) float32. Raises Malformed where they are ragged, no numbers, or of another count."""
     try:
         given = np.asarray(values)

@@ -224,7 +224,7 @@ def _top(answer: dict[str, Any]) -> list[tuple[str, float]]:
     return named if chosen[0] in {token for token, _ in named} else [chosen, *named]
 
 
-def _token(one: Any) -> tuple[str, float]:
+def _token(one: dict[str, Any]) -> tuple[str, float]:
     token, logprob = one.get("token"), one.get("logprob")
     if not isinstance(token, str) or isinstance(logprob, bool) or not isinstance(logprob, int | float):
         raise Malformed(f"a token without a log-probability: {shown(one)}")
