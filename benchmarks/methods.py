@@ -130,9 +130,9 @@ def cell(job: tuple[str, int, str, int]) -> tuple[str, dict[str, float]]:
     with contextlib.redirect_stdout(io.StringIO()):
         done, speed, model, meta = train_cell(parameters.load(), budget, name, seed)
     weights = Path("students") / parameters.cell_name(budget, name, seed)
-    from tuition.training import student
+    from tuition.training.student import write_student
 
-    student.write(weights, done.best, meta, done.history, model)
+    write_student(weights, done.best, meta, done.history, model)
     row = {"top1": score(Path(folder), weights), "val_top1": meta["val_top1"]}
     return f"{budget}/{name}/{seed}", row | {"step_ms": round(1000 / speed["steps_per_second"], 2)}
 

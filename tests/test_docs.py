@@ -13,7 +13,7 @@ from support import ROOT, write_params
 
 from tuition import params as parameters
 from tuition.cli.__main__ import app
-from tuition.teachers import load
+from tuition.teachers import load_teacher
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/README.md")])
 ROOMS = ("tuition", "stages", "flows", "tests", "benchmarks", "docs", "studies", "deploy")
@@ -100,6 +100,6 @@ def test_readmes_teacher_answers(tmp_path, monkeypatch):
     settings = parameters.load(tmp_path / "params.yaml")
     assert settings.teacher.cap.calls == 5000
     assert settings.teacher.price.call == 0.002
-    teacher = load(settings.teacher, {"channels": 1, "height": 8, "width": 8, "classes": ["a", "b"]})
-    answer = teacher.answer(np.full((3, 1, 8, 8), 7, dtype=np.uint8), ["k"] * 3)
+    teacher = load_teacher(settings.teacher, {"channels": 1, "height": 8, "width": 8, "classes": ["a", "b"]})
+    answer = teacher.answer_now(np.full((3, 1, 8, 8), 7, dtype=np.uint8), ["k"] * 3)
     assert np.array_equal(answer["logits"], [[7, 1]] * 3)
