@@ -126,10 +126,11 @@ def cell(job: tuple[str, int, str, int]) -> tuple[str, dict[str, float]]:
 
     from stages.train.__main__ import train_cell
     from tuition import params as parameters
+    from tuition.workspace import cell_name
 
     with contextlib.redirect_stdout(io.StringIO()):
         done, speed, model, meta = train_cell(parameters.load(), budget, name, seed)
-    weights = Path("students") / parameters.cell_name(budget, name, seed)
+    weights = Path("students") / cell_name(budget, name, seed)
     from tuition.training.student import write_student
 
     write_student(weights, done.best, meta, done.history, model)

@@ -20,8 +20,9 @@ from tuition.inputs.preprocess import to_float
 from tuition.inputs.views import Images, bought
 from tuition.models import load_student, signals
 from tuition.models.description import ModelDescription
-from tuition.params import cell_name, load
+from tuition.params import load
 from tuition.tables import write_rows
+from tuition.workspace import cell_name
 
 SINGLE_REPEATS = 5  # a handful is enough for a median, and costs milliseconds
 

@@ -19,6 +19,7 @@ from tuition.training.loop import Progress as Trained
 from tuition.training.loop import Row
 from tuition.training.run import describe, read_split, train
 from tuition.training.student import write_student
+from tuition.workspace import cell_name
 
 
 def main(argv: list[str]) -> None:
@@ -26,7 +27,7 @@ def main(argv: list[str]) -> None:
     if processes.launched("stages.train", argv, params.train, "train"):
         return
     budget, name, seed = int(argv[0]), argv[1], int(argv[2])
-    cell = parameters.cell_name(budget, name, seed)
+    cell = cell_name(budget, name, seed)
     if processes.rank():
         train_cell(params, budget, name, seed)
         return
@@ -64,7 +65,7 @@ def train_cell(
     members, weights = _groups(name, about.compares, compared, groups)
     model = describe(params.student.arch, images, params.student.taps)
     done, speed = train(
-        parameters.cell_name(budget, name, seed),
+        cell_name(budget, name, seed),
         model,
         objective,
         params.train,
