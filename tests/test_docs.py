@@ -13,7 +13,7 @@ from support import ROOT, write_params
 
 from tuition import params as parameters
 from tuition.cli.__main__ import app
-from tuition.teachers import load
+from tuition.teachers import load_teacher
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/README.md")])
 ROOMS = ("tuition", "stages", "flows", "tests", "benchmarks", "docs", "studies", "deploy")
@@ -100,6 +100,35 @@ def test_readmes_teacher_answers(tmp_path, monkeypatch):
     settings = parameters.load(tmp_path / "params.yaml")
     assert settings.teacher.cap.calls == 5000
     assert settings.teacher.price.call == 0.002
-    teacher = load(settings.teacher, {"channels": 1, "height": 8, "width": 8, "classes": ["a", "b"]})
-    answer = teacher.answer(np.full((3, 1, 8, 8), 7, dtype=np.uint8), ["k"] * 3)
+    teacher = load_teacher(settings.teacher, {"channels": 1, "height": 8, "width": 8, "classes": ["a", "b"]})
+    answer = teacher.answer_now(np.full((3, 1, 8, 8), 7, dtype=np.uint8), ["k"] * 3)
     assert np.array_equal(answer["logits"], [[7, 1]] * 3)
+
+
+def test_readme_shows_what_the_stages_write():
+    tree = next(block for block in re.findall(r"```\n(.*?)```", README, flags=re.DOTALL) if "ledger.db" in block)
+    shown = {name for line in tree.splitlines() for name in re.findall(r"([\w.]+)/(?:\S*, |\S* )", line[:24])}
+    written = {folder for stage in pipeline().values() for folder in outs(stage)}
+    assert shown - {"mlruns"} == written
+
+
+def pipeline() -> dict[str, dict]:
+    return YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def outs(stage: dict) -> set[str]:
+    """The folders at the top of the workspace into which a stage writes."""
+    paths = [out for kind in ("outs", "metrics", "plots") for out in stage.get(kind, [])]
+    return {(out if isinstance(out, str) else next(iter(out))).split("/")[0] for out in paths}
+
+
+@pytest.mark.parametrize("storey", ["flows", "stages", "tuition"])
+def test_contributing_shows_every_room(storey):
+    tree = re.search(
+        rf"^{storey}/ .*?(?=^\S|^```)", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.DOTALL | re.MULTILINE
+    )
+    rooms = set(re.findall(r"^  (\w+)/ ", tree.group(), flags=re.MULTILINE))
+    files = set(re.findall(r"\b(\w+)\.py\b", tree.group()))
+    there = list((ROOT / storey).iterdir())
+    assert rooms == {path.name for path in there if (path / "__init__.py").exists()}
+    assert files == {path.stem for path in there if path.suffix == ".py"} - {"__init__"}

@@ -1,6 +1,7 @@
 """What a user names as `module:name` in params.yaml: their own functions and classes, from the current folder first."""
 
 import importlib
+import importlib.util
 import inspect
 import re
 import sys
@@ -52,12 +53,31 @@ def make_named(key: str, named: str | None, needs: Sequence[str], given: Mapping
         raise UserError(f"{key}: {named}({', '.join(given)}): {type(error).__name__}: {error}") from error
 
 
+def source_file(key: str, named: str) -> Path:
+    """The file of the module of `named`, which is not imported for it. Raises UserError where there is none."""
+    module = named.partition(":")[0]
+    _look_here()
+    try:
+        found = importlib.util.find_spec(module)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"{key}: cannot import {module!r}: {type(error).__name__}: {error}") from error
+    if found is None or found.origin is None or not Path(found.origin).is_file():
+        raise UserError(
+            f"{key}: found {named!r}, but there is no file of a module {module!r} in this folder or on Python's path"
+        )
+    return Path(found.origin)
+
+
+def _look_here() -> None:
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+
+
 def _imported(key: str, named: str | None, what: str) -> tuple[ModuleType, str]:
     if named is None or not re.fullmatch(r"[\w.]+:\w+", named):
         raise UserError(f"{key}: found {named!r}; it needs 'module:{what}'")
     module, name = named.split(":")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    _look_here()
     try:
         return importlib.import_module(module), name
     except (ImportError, SyntaxError, SystemExit, ValueError) as error:

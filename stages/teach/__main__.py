@@ -10,8 +10,8 @@ from stages.teach.plan import Pool, make_plan, read_pool
 from tuition import params as parameters
 from tuition.errors import UserError, run
 from tuition.ledger.database import open_ledger
-from tuition.methods.preflight import check_methods, check_shapes, check_student
 from tuition.params import Params
+from tuition.preflight import check_methods, check_shapes, check_student
 from tuition.purchase import further
 from tuition.purchase.own import open_order, own, own_in_rounds
 from tuition.teachers import Teacher

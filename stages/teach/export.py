@@ -32,9 +32,7 @@ def export(plan: Plan, teach: Teach, main: OpenOrder, further: dict[str, OpenOrd
         _write_mixtures(plan, main, folder / "mixed", how)
     usable = each(
         further,
-        lambda name, one: len(
-            _write(one.account, folder / "teachers" / name, one.order.requests, plan.drawing, how)
-        ),
+        lambda name, one: len(_write(one.account, folder / "teachers" / name, one.order.requests, plan.drawing, how)),
     )
     return {None: len(places), **usable}
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 from numbers import Integral
+
 from tuition.errors import UserError
 from tuition.ledger import accounts, calls
 from tuition.ledger.database import Ledger

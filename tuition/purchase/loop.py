@@ -18,7 +18,6 @@ from tuition.ledger.owned import Standing
 from tuition.purchase import interrupts
 from tuition.purchase.account import Account
 from tuition.purchase.exchange import Exchange
-from tuition.purchase.others import Others
 from tuition.purchase.reserver import InputsOf, Reserver
 from tuition.purchase.tally import Progress, Tally
 from tuition.purchase.writer import Writer, to_the_end

@@ -65,9 +65,7 @@ def own_in_rounds(open_order: OpenOrder, inputs_of: InputsOf, title: str) -> int
     return new
 
 
-def own(
-    account: Account, requests: Sequence[Request], standing: Standing, inputs_of: InputsOf, title: str
-) -> int:
+def own(account: Account, requests: Sequence[Request], standing: Standing, inputs_of: InputsOf, title: str) -> int:
     """Buy what is missing of `requests`, as they stand; returns how many new calls that took."""
     lacking = missing(account, requests, standing)
     outcome = _buy(account, lacking.new, standing, inputs_of, title)

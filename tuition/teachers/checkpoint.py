@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from tuition.errors import UserError
 from tuition.files import read_json
 from tuition.inputs.preprocess import to_float
 from tuition.models import build, load_weights, signals
+from tuition.models.network import Network
 from tuition.models.weights import read_state
 from tuition.params.teacher import Teacher as Settings
 from tuition.signals import LAYERED, arrays_of
@@ -26,7 +27,7 @@ class CheckpointTeacher:
 
     def __init__(
         self,
-        model: torch.nn.Module,
+        model: Network,
         description: dict[str, Any],
         precision: str,
         classes: int,
@@ -62,7 +63,7 @@ class CheckpointTeacher:
         """classifier_weight (C, d) and classifier_bias (C,), float32, where they are asked for."""
         if "classifier" not in self.families:
             return {}
-        head = _classifier(self.model)
+        head = self.model.get_classifier()
         bias = torch.zeros(head.out_features) if head.bias is None else head.bias
         named = {"classifier_weight": head.weight, "classifier_bias": bias}
         return {name: value.detach().float().cpu().numpy() for name, value in named.items()}
@@ -105,12 +106,8 @@ def load_checkpoint(settings: Settings, facts: dict[str, Any]) -> CheckpointTeac
     return CheckpointTeacher(model, description, settings.precision, classes, settings.signals, shape)
 
 
-def _classifier(model: torch.nn.Module) -> torch.nn.Linear:
-    return cast(torch.nn.Linear, model.get_classifier())  # type: ignore[operator]
-
-
-def _check_classes(model: torch.nn.Module, state: dict[str, Tensor], classes: int, path: Path) -> None:
-    head = _classifier(model)
+def _check_classes(model: Network, state: dict[str, Tensor], classes: int, path: Path) -> None:
+    head = model.get_classifier()
     name = next(key for key, parameter in model.named_parameters() if parameter is head.weight)
     found = state.get(name)
     if found is not None and found.ndim == 2 and found.shape[1] == head.in_features and len(found) != classes:

@@ -1,1 +1,1 @@
-"""The wire formats of teachers that are asked over HTTP: how a request is written and an answer read, one file each."""
+"""Wire formats of servers: how a request is written and an answer read, one file each. Knows no network: nothing is sent here."""

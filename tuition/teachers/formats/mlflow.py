@@ -24,9 +24,9 @@ from tuition.errors import UserError
 from tuition.params.teacher import Section
 from tuition.params.teacher import Teacher as Settings
 from tuition.targets.classes import as_logits
-from tuition.teachers.formats import pixels
 from tuition.teachers.formats.bodies import Malformed, json_object, shown
-from tuition.teachers.formats.options import parse
+from tuition.teachers.formats.options import parse_options
+from tuition.teachers.formats.pixels import check_pixels, prepare_images, sent_shape
 from tuition.teachers.http.format import HttpRequest
 from tuition.teachers.protocol import Reply, Stop
 
@@ -44,14 +44,14 @@ class MlflowFormat:
     """How MLflow's scoring server is asked and its answer read."""
 
     def __init__(self, settings: Settings, data: dict[str, Any]):
-        """Raises UserError for unknown options, for columns that are not one a pixel, and as `pixels.check` does."""
-        self.settings, self.chosen = settings, parse(Options, settings)
+        """Raises UserError for unknown options, for columns that are not one a pixel, and as `check_pixels` does."""
+        self.settings, self.chosen = settings, parse_options(Options, settings)
         if (settings.url or "").rstrip("/").endswith("/invocations"):
             raise UserError("teacher.url: give the server without /invocations, which is added")
-        pixels.check(settings, data)
+        check_pixels(settings, data)
         self.classes = [str(name) for name in data["classes"]]
         self.signals = tuple(self.chosen.signals)
-        count = int(np.prod(pixels.size(settings, data)))
+        count = int(np.prod(sent_shape(settings, data)))
         if self.chosen.columns is not None and len(set(self.chosen.columns)) != count:
             raise UserError(
                 f"teacher.options.columns: found {len(set(self.chosen.columns))} names; an image has {count} pixels, each with a column"
@@ -65,7 +65,7 @@ class MlflowFormat:
 
     def request(self, inputs: np.ndarray, keys: Sequence[str]) -> HttpRequest:
         """The question on images (B, C, H, W) uint8."""
-        values = pixels.prepare(inputs, self.settings)
+        values = prepare_images(inputs, self.settings)
         question: dict[str, Any]
         if self.chosen.input == "tensor":
             question = {"inputs": values.tolist()}

@@ -23,11 +23,10 @@ from tuition.errors import UserError
 from tuition.params.teacher import Section
 from tuition.params.teacher import Teacher as Settings
 from tuition.targets.classes import as_logits
-from tuition.teachers.formats import tensors
 from tuition.teachers.formats.bodies import Malformed, json_object, shown
-from tuition.teachers.formats.options import parse
-from tuition.teachers.formats.pixels import check as check_pixels
-from tuition.teachers.formats.pixels import prepare, size
+from tuition.teachers.formats.options import parse_options
+from tuition.teachers.formats.pixels import check_pixels, prepare_images, sent_shape
+from tuition.teachers.formats.tensors import LENGTH, encode_tensor, read_outputs, split_body
 from tuition.teachers.http.format import HttpRequest, request_key
 from tuition.teachers.protocol import Reply, Stop
 
@@ -54,7 +53,7 @@ class OipFormat:
         if urlsplit(settings.url or "").path.rstrip("/").endswith("/v2"):
             raise UserError("teacher.url: it ends in /v2; give the server's address without it: /v2/models/… is added")
         check_pixels(settings, data)
-        self.settings, self.chosen = settings, parse(Options, settings)
+        self.settings, self.chosen = settings, parse_options(Options, settings)
         self.classes = len(data["classes"])
         real = settings.mean is not None or settings.std is not None
         self.datatype = self.chosen.datatype or ("FP32" if real else "UINT8")
@@ -62,7 +61,7 @@ class OipFormat:
             raise UserError(
                 "teacher.options.datatype: found 'UINT8', but teacher.mean or teacher.std make numbers of the pixels: FP32"
             )
-        self.shape = self._arranged(np.empty((1, *size(settings, data)), dtype=np.uint8)).shape[1:]
+        self.shape = self._arranged(np.empty((1, *sent_shape(settings, data)), dtype=np.uint8)).shape[1:]
         version = self.chosen.model_version
         self.path = f"/v2/models/{quote(settings.model, safe='')}"
         self.path += "" if version is None else f"/versions/{quote(str(version), safe='')}"
@@ -75,8 +74,8 @@ class OipFormat:
 
     def request(self, inputs: np.ndarray, keys: Sequence[str]) -> HttpRequest:
         """The question on images (B, C, H, W) uint8."""
-        pixels = self._arranged(prepare(inputs, self.settings))
-        entry, tail = tensors.encode(self.chosen.input, pixels, self.datatype, self.chosen.binary)
+        pixels = self._arranged(prepare_images(inputs, self.settings))
+        entry, tail = encode_tensor(self.chosen.input, pixels, self.datatype, self.chosen.binary)
         question: dict[str, Any] = {"id": request_key(keys), "inputs": [entry]}
         if self.chosen.output:
             wanted = {"parameters": {"binary_data": True}} if self.chosen.binary else {}
@@ -86,7 +85,7 @@ class OipFormat:
         head = json.dumps(question, separators=(",", ":")).encode()
         if not self.chosen.binary:
             return HttpRequest(f"{self.path}/infer", head, {"Content-Type": "application/json"})
-        headers = {"Content-Type": "application/octet-stream", tensors.LENGTH: str(len(head))}
+        headers = {"Content-Type": "application/octet-stream", LENGTH: str(len(head))}
         return HttpRequest(f"{self.path}/infer", head + tail, headers)
 
     def read(self, body: bytes, headers: Mapping[str, str], keys: Sequence[str]) -> Reply:
@@ -181,7 +180,7 @@ class OipFormat:
         return pixels.reshape(len(pixels), -1) if self.chosen.flatten else pixels
 
     def _scores(self, body: bytes, headers: Mapping[str, str], keys: Sequence[str]) -> np.ndarray:
-        answer, rest = tensors.divide(body, headers)
+        answer, rest = split_body(body, headers)
         if answer.get("error") is not None:
             raise Malformed(f"the server says: {shown(answer['error'])}")
         if answer.get("id") not in (None, "", request_key(keys)):
@@ -191,7 +190,7 @@ class OipFormat:
             raise Malformed(
                 f"answered by version {shown(version)}, asked of {str(wanted)!r} (teacher.options.model_version)"
             )
-        found = tensors.outputs(answer, rest)
+        found = read_outputs(answer, rest)
         if self.chosen.output:
             if self.chosen.output not in found:
                 raise Malformed(

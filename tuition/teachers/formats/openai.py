@@ -30,13 +30,13 @@ from tuition.params.teacher import Count, Section
 from tuition.params.teacher import Teacher as Settings
 from tuition.teachers.formats.bodies import Malformed, json_object, shown
 from tuition.teachers.formats.labels import check_labels, class_scores
-from tuition.teachers.formats.options import parse
-from tuition.teachers.formats.pixels import prepare
+from tuition.teachers.formats.options import parse_options
+from tuition.teachers.formats.pixels import prepare_images
 from tuition.teachers.http.format import HttpRequest
 from tuition.teachers.protocol import Reply, Stop
 
 CHANNELS = (1, 3, 4)  # of a picture: grey, RGB, RGBA
-OURS = ("model", "messages", "logprobs", "top_logprobs", "max_tokens", "max_completion_tokens", "n", "stream")
+RESERVED = ("model", "messages", "logprobs", "top_logprobs", "max_tokens", "max_completion_tokens", "n", "stream")
 
 
 class Options(Section):
@@ -58,7 +58,7 @@ class OpenAIFormat:
 
     def __init__(self, settings: Settings, data: dict[str, Any]):
         """Raises UserError for what a chat model cannot be asked, unknown options, and labels that a token cannot tell apart."""
-        self.settings, self.chosen = settings, parse(Options, settings)
+        self.settings, self.chosen = settings, parse_options(Options, settings)
         _check_settings(settings, self.chosen, data)
         names = [str(name) for name in data["classes"]]
         self.labels = self.chosen.labels or names
@@ -136,7 +136,7 @@ class OpenAIFormat:
                     f"teacher.options.text: {self.chosen.text} returned {type(text).__name__}, expected text"
                 )
             return f"{self.prompt}\n\n{text}"
-        picture = {"url": _data_url(prepare(images, self.settings)[0])}
+        picture = {"url": _data_url(prepare_images(images, self.settings)[0])}
         if self.chosen.detail:
             picture["detail"] = self.chosen.detail
         return [{"type": "text", "text": self.prompt}, {"type": "image_url", "image_url": picture}]
@@ -171,8 +171,8 @@ def _check_settings(settings: Settings, chosen: Options, data: dict[str, Any]) -
         json.dumps(chosen.extra)
     except (TypeError, ValueError) as error:
         raise UserError(f"teacher.options.extra: not JSON: {error}") from None
-    if ours := sorted(set(chosen.extra) & set(OURS)):
-        raise UserError(f"teacher.options.extra: {', '.join(ours)}: set by this kind itself or by another option")
+    if reserved := sorted(set(chosen.extra) & set(RESERVED)):
+        raise UserError(f"teacher.options.extra: {', '.join(reserved)}: set by this kind itself or by another option")
 
 
 def _prompt(content: str) -> str:

@@ -11,7 +11,7 @@ from tuition.params.teacher import Teacher as Settings
 Schema = TypeVar("Schema", bound=Section)
 
 
-def parse(schema: type[Schema], settings: Settings) -> Schema:
+def parse_options(schema: type[Schema], settings: Settings) -> Schema:
     """`settings.options` as a `schema`. UserError names each key that is unknown or of a wrong type."""
     for name in settings.options:
         if name not in schema.model_fields:

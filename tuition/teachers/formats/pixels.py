@@ -8,7 +8,7 @@ from tuition.errors import UserError
 from tuition.params.teacher import Teacher as Settings
 
 
-def check(settings: Settings, data: dict[str, Any]) -> None:
+def check_pixels(settings: Settings, data: dict[str, Any]) -> None:
     """Raises UserError where teacher.mean or teacher.std has not one value, or one for each channel of the data."""
     for key in ("mean", "std"):
         given = getattr(settings, key)
@@ -16,18 +16,18 @@ def check(settings: Settings, data: dict[str, Any]) -> None:
             raise UserError(f"teacher.{key}: found {len(given)} values, the data has {data['channels']} channels")
 
 
-def size(settings: Settings, data: dict[str, Any]) -> tuple[int, int, int]:
+def sent_shape(settings: Settings, data: dict[str, Any]) -> tuple[int, int, int]:
     """(C, H, W) of the images that are sent."""
     side = settings.resize
     return data["channels"], side or data["height"], side or data["width"]
 
 
-def prepare(images: np.ndarray, settings: Settings) -> np.ndarray:
+def prepare_images(images: np.ndarray, settings: Settings) -> np.ndarray:
     """images (B, C, H, W) uint8 -> (B, C, h, w): uint8 where neither mean nor std is set, else float32 (x / 255 - mean) / std.
 
     `settings` has `mean`, `std` (None, or a value for each channel or for all; one of them alone leaves the other at 0 or 1) and
     `resize` (None or pixels a side; bicubic, antialiased and clamped as for a local checkpoint, then rounded where uint8 goes
-    out). Raises UserError as `check` does.
+    out). Raises UserError as `check_pixels` does.
     """
     plain = settings.mean is None and settings.std is None
     if settings.resize is None or tuple(images.shape[-2:]) == (settings.resize, settings.resize):
@@ -38,7 +38,7 @@ def prepare(images: np.ndarray, settings: Settings) -> np.ndarray:
         scaled = _resized(images, settings.resize)
         if plain:
             return np.rint(scaled * 255).astype(np.uint8)
-    check(settings, {"channels": images.shape[1]})
+    check_pixels(settings, {"channels": images.shape[1]})
     return (scaled - _per_channel(settings.mean, 0.0)) / _per_channel(settings.std, 1.0)
 
 

@@ -30,7 +30,7 @@ TYPES = {
 }
 
 
-def encode(name: str, values: np.ndarray, datatype: str, binary: bool) -> tuple[dict[str, Any], bytes]:
+def encode_tensor(name: str, values: np.ndarray, datatype: str, binary: bool) -> tuple[dict[str, Any], bytes]:
     """The JSON entry of the tensor `name`, and its bytes (none where it is sent as JSON)."""
     entry: dict[str, Any] = {"name": name, "shape": list(values.shape), "datatype": datatype}
     values = np.ascontiguousarray(values, dtype=TYPES[datatype])
@@ -39,7 +39,7 @@ def encode(name: str, values: np.ndarray, datatype: str, binary: bool) -> tuple[
     return {**entry, "parameters": {"binary_data_size": values.nbytes}}, values.tobytes()
 
 
-def divide(body: bytes, headers: Mapping[str, str]) -> tuple[dict[str, Any], bytes]:
+def split_body(body: bytes, headers: Mapping[str, str]) -> tuple[dict[str, Any], bytes]:
     """The JSON object of a body, and the bytes behind it."""
     given = {str(name).lower(): value for name, value in headers.items()}.get(LENGTH.lower())
     if given is None:
@@ -49,7 +49,7 @@ def divide(body: bytes, headers: Mapping[str, str]) -> tuple[dict[str, Any], byt
     return json_object(body[: int(given)]), body[int(given) :]
 
 
-def outputs(answer: dict[str, Any], rest: bytes) -> dict[str, np.ndarray]:
+def read_outputs(answer: dict[str, Any], rest: bytes) -> dict[str, np.ndarray]:
     """The tensors of numbers of an answer, by name, in its order; Malformed where sizes and shapes contradict each other."""
     listed, found = answer.get("outputs"), {}
     if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):

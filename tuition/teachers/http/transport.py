@@ -57,8 +57,8 @@ class Transport:
 
     async def open(self) -> None:
         trace = aiohttp.TraceConfig()
-        trace.on_connection_create_end.append(_leaves)
-        trace.on_connection_reuseconn.append(_leaves)
+        trace.on_connection_create_end.append(_mark_as_left)
+        trace.on_connection_reuseconn.append(_mark_as_left)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=self.connections,
@@ -102,16 +102,16 @@ class Transport:
                     body, cut = await _text(answer)
                 return Response(answer.status, answer.headers, body, cut)
         except aiohttp.ClientSSLError as error:
-            return Failure(False, "tls", _said(error))
+            return Failure(False, "tls", _words(error))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:  # aiohttp's time-outs are both
             if fate.left:
-                return Failure(True, "late" if isinstance(error, TimeoutError) else "lost", _said(error))
-            return Failure(False, "unreachable", _said(error))
+                return Failure(True, "late" if isinstance(error, TimeoutError) else "lost", _words(error))
+            return Failure(False, "unreachable", _words(error))
         except Exception as error:
-            return Failure(fate.left, "lost" if fate.left else "unsendable", _said(error))
+            return Failure(fate.left, "lost" if fate.left else "unsendable", _words(error))
 
 
-async def _leaves(session: aiohttp.ClientSession, context: SimpleNamespace, details: object) -> None:
+async def _mark_as_left(session: aiohttp.ClientSession, context: SimpleNamespace, details: object) -> None:
     """There is a connection, through a proxy where there is one: from now on the request may have left."""
     context.trace_request_ctx.left = True
 
@@ -140,5 +140,5 @@ async def _text(answer: aiohttp.ClientResponse) -> tuple[bytes, bool]:
     return b"".join(parts)[:MOST_BYTES_OF_AN_ERROR], False
 
 
-def _said(error: BaseException) -> str:
+def _words(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
