@@ -9,7 +9,7 @@ import textwrap
 import pytest
 import sqlalchemy as sa
 
-from tuition.ledger import accounts, calls, database, migrations, postgres, schema
+from tuition.ledger import accounts, calls, database, migrations, postgres, processes, schema
 from tuition.ledger.database import LedgerError, LedgerWaits, open_ledger
 from tuition.ledger.keys import Request
 
@@ -209,7 +209,7 @@ def test_the_tables_of_another_program_are_left_alone(new_place, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("silent", "state"), [(calls.SILENT_SECONDS / 2, "reserved"), (calls.SILENT_SECONDS * 2, None)]
+    ("silent", "state"), [(processes.SILENT_SECONDS / 2, "reserved"), (processes.SILENT_SECONDS * 2, None)]
 )
 def test_a_run_on_another_machine_is_dead_when_it_was_silent_for_long(ledger, silent, state):
     id = account(ledger)
