@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tuition.methods.batch import Batch
+from tuition.methods import Batch
 
 T = 4.0
 SETTINGS = {  # of the same methods in tuition.methods
@@ -63,7 +63,7 @@ def train(model: nn.Module, batches: Sequence[Batch], loss: Callable[[Tensor, Ba
         if i == 1:
             begin = wait(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            logits = model(batch.images)
+            logits = model(batch.inputs)
         loss(logits.float(), batch).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -126,13 +126,14 @@ def cell(job: tuple[str, int, str, int]) -> tuple[str, dict[str, float]]:
 
     from stages.train.__main__ import train_cell
     from tuition import params as parameters
+    from tuition.workspace import cell_name
 
     with contextlib.redirect_stdout(io.StringIO()):
         done, speed, model, meta = train_cell(parameters.load(), budget, name, seed)
-    weights = Path("students") / parameters.cell_name(budget, name, seed)
-    from tuition.training import student
+    weights = Path("students") / cell_name(budget, name, seed)
+    from tuition.training.student import write_student
 
-    student.write(weights, done.best, meta, done.history, model)
+    write_student(weights, done.best, meta, done.history, model)
     row = {"top1": score(Path(folder), weights), "val_top1": meta["val_top1"]}
     return f"{budget}/{name}/{seed}", row | {"step_ms": round(1000 / speed["steps_per_second"], 2)}
 

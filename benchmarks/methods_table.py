@@ -1,10 +1,12 @@
-"""docs/methods.md from the results of `benchmarks.methods` and `benchmarks.step_time`: every method's figures in one table a study."""
+"""The tables of docs/methods.md, from the results of `benchmarks.methods` and `benchmarks.step_time`: every method, one table a study."""
 
 import json
 from typing import Any
 
 from benchmarks.common import RESULTS, ROOT
 
+PAGE = ROOT / "docs/methods.md"
+MARK = "<!-- What follows is written by `uv run python -m benchmarks.methods_table`, from the files in benchmarks/results/. -->"
 STUDIES = {"methods_digits": "Digits", "methods_cifar": "CIFAR-100, 20 of its classes, 16×16 pixels"}
 
 
@@ -15,36 +17,18 @@ def main() -> None:
         "figures", {}
     )  # the later has more pairs
     steps = {name: one["median"] for name, one in times.items()} | {"ce": 1.0}
-    parts = [HEAD]
+    before, mark, _ = PAGE.read_text().partition(MARK)
+    assert mark, f"{PAGE} has lost its mark: {MARK}"
+    parts = [before + MARK]
     for name, title in ((name, title) for name, title in STUDIES.items() if name in found):
         parts += [
-            f"## {title}",
+            f"### {title}",
             said(found[name]),
             table(found[name]["figures"]["rows"], steps),
             verdict(found[name]["figures"]["rows"]),
         ]
-    path = ROOT / "docs/methods.md"
-    path.write_text("\n\n".join(parts) + "\n")
-    print(f"written: {path.relative_to(ROOT)}")
-
-
-HEAD = """# Every method on one footing
-
-Written by `uv run python -m benchmarks.methods_table` from the files in [benchmarks/results](../benchmarks/results). Each student is a
-resnet8; data, budgets, rates and steps are the same for all, and the weights are the published ones, which were chosen for longer
-trainings on full data: this compares methods out of the box in a short training, not at their best.
-
-Test top-1 in %, mean over 5 seeds with its 95 % interval; Δ is the mean paired difference over the same seeds, in points, with its 95 %
-interval; bold where the interval leaves out zero. With some fifty methods and two baselines a few such intervals are chance. Step: the
-median time of a training step against `ce`'s, resnet20 at 32×32, batch 64, on two cores
-([step_time.json](../benchmarks/results/step_time.json)).
-
-In the digits' table `ab`, `fsp` and `pkt-h` were trained while momentum and weight decay still moved parameters that their first stage had
-finished with; that has been mended since, and CIFAR-100's table is without it.
-
-`ces-kd` and `multi-kd` need several teachers and are not here; `uv run python -m benchmarks.experts` is for the first and its controls. Of
-the steps, the comparative methods on logits stay below 1.05 of `ce`'s; `ckd-fitnet` (1.07) and `ckd-vid` (1.46) do not, for the maps
-that they carry to the teacher's width, as `fitnet` and `vid` do."""
+    PAGE.write_text("\n\n".join(parts) + "\n")
+    print(f"written: {PAGE.relative_to(ROOT)}")
 
 
 def said(found: dict[str, Any]) -> str:

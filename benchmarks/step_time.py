@@ -14,8 +14,7 @@ import torch
 from benchmarks.common import save, spread, table
 from benchmarks.methods import SETS, SHIPPED, VARIANTS, chosen
 from tuition.comparisons import group_weights
-from tuition.methods import build, card, resolve
-from tuition.methods.facts import Facts
+from tuition.methods import Context, build, card, resolve
 from tuition.methods.objective import Objective
 from tuition.params import Training
 from tuition.signals import LAYERED, stored_type
@@ -100,7 +99,7 @@ def prepare(name: str, arch: str, batch_size: int) -> Any:
         "second": torch.arange(500).flip(0),
     }
     objective.setup(
-        Facts(
+        Context(
             student=shapes(student, model, objective.maps),
             teacher=loader.teacher,
             labels=loader.labels,
@@ -108,7 +107,7 @@ def prepare(name: str, arch: str, batch_size: int) -> Any:
             steps=settings.steps,
             per_epoch=loader.per_epoch,
             seed=0,
-            pixels=torch.from_numpy(images),
+            inputs=torch.from_numpy(images),
             normalise=lambda pixels: (pixels.float() / 255 - 0.5) / 0.25,
             make_student=lambda other=None: make(of(model, other)),
             student_model=student,

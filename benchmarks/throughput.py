@@ -106,7 +106,7 @@ class Case:
         """Both loops compute the same loss."""
         batch, learner = self.loader.batch(0), self.learner().to(self.loader.pixels.device)
         ours = sum(learner(batch).values())
-        theirs = bare.LOSSES[self.method](self.model().train()(batch.images), batch)
+        theirs = bare.LOSSES[self.method](self.model().train()(batch.inputs), batch)
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 

@@ -11,7 +11,7 @@ from tuition import params as parameters
 from tuition.errors import UserError
 from tuition.files import read_json
 from tuition.params import presets as study_files
-from tuition.training import student
+from tuition.training.student import write_student
 
 FILES = sorted((ROOT / "studies").glob("*.yaml"))
 PAPERS = ("2311.02253", "2407.11802", "2007.01922")
@@ -189,7 +189,7 @@ def test_every_method_of_a_small_study_trains(study, workspace):
         done, _, model, meta = train_cell(params, 60, method, 0)
         assert len(done.history) == 2, method
         assert meta["samples"] == 60
-        student.write(Path("students") / f"60-{method}-0", done.best, meta, done.history, model)
+        write_student(Path("students") / f"60-{method}-0", done.best, meta, done.history, model)
     ran = stage("evaluate", 60, params.study.methods[-1], 0, cwd=workspace)
     assert ran.returncode == 0, ran.stderr
     figures = read_json(workspace / f"results/60-{params.study.methods[-1]}-0/metrics.json")

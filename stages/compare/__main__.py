@@ -25,7 +25,11 @@ def main(argv: list[str]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     for name in params.study.methods:
         base = methods.resolve(name, params.methods.get(name)).method
-        meta: dict = {"strategy": "none", "method": base, "code": code(base)}
+        meta: dict = {
+            "strategy": "none",
+            "method": base,
+            "code": hashlib.sha256(methods.method_file(base).read_bytes()).hexdigest(),
+        }
         if found := parameters.comparison_set(params, name):
             key, wanted = found
             weights = checked_weights(f"compare.sets.{key}.weights", wanted.k, wanted.weights)
@@ -36,7 +40,6 @@ def main(argv: list[str]) -> None:
                     wanted.strategy, wanted.k, params.compare.limit, params.compare.seed, logits, labels, weights
                 )
                 write_array(folder / name / "members.npy", members)
-                write_array(folder / name / "weights.npy", each)
                 meta |= {
                     "count": len(members),
                     "seed": params.compare.seed,
@@ -45,13 +48,6 @@ def main(argv: list[str]) -> None:
                 said = str(meta["statistics"])
             print(f"compare {budget} {name}: {wanted.strategy}, k = {wanted.k}: {said}")
         write_json(folder / name / "meta.json", meta)
-
-
-def code(method: str) -> str:
-    """The sha256 (hex) of the file of a method."""
-    return hashlib.sha256(
-        (Path(methods.__file__).parent / f"{methods.module_name(method)}.py").read_bytes()
-    ).hexdigest()
 
 
 if __name__ == "__main__":

@@ -19,8 +19,10 @@ from tuition.files import read_array, read_json, write_array, write_json
 from tuition.inputs.preprocess import to_float
 from tuition.inputs.views import Images, bought
 from tuition.models import load_student, signals
-from tuition.params import cell_name, load
+from tuition.models.description import ModelDescription
+from tuition.params import load
 from tuition.tables import write_rows
+from tuition.workspace import cell_name
 
 SINGLE_REPEATS = 5  # a handful is enough for a median, and costs milliseconds
 
@@ -109,7 +111,7 @@ def predict(
 
 
 def _transfer(
-    embed: Callable[[np.ndarray], np.ndarray], student: dict[str, Any], device: torch.device
+    embed: Callable[[np.ndarray], np.ndarray], student: ModelDescription, device: torch.device
 ) -> dict[str, float]:
     """The linear probe's figures on transfer/; none where there is no transfer.source."""
     folder = Path("transfer")
@@ -121,13 +123,13 @@ def _transfer(
     return linear_probe(train, val, test, len(meta["classes"]), device)
 
 
-def _split(top: Path, name: str, student: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def _split(top: Path, name: str, student: ModelDescription) -> tuple[np.ndarray, np.ndarray]:
     """Images and labels of one split. Raises UserError where it is empty or not of the student's kind."""
     folder = top / name
     images, labels = read_array(folder / "images.npy"), read_array(folder / "labels.npy")
     if not len(images):
         raise UserError(f"{folder}: no samples; give data.{name} a larger share")
-    found, wanted = images.shape[1:], tuple(student[key] for key in ("channels", "height", "width"))
+    found, wanted = images.shape[1:], (student["channels"], student["height"], student["width"])
     if found != wanted:
         raise UserError(f"{folder}: images are {found}, the student was trained on {wanted}; run `dvc repro`")
     return images, np.asarray(labels)

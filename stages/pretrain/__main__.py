@@ -7,8 +7,9 @@ from tuition import params as parameters
 from tuition.errors import run
 from tuition.files import write_json
 from tuition.methods import build
-from tuition.training import processes, student
+from tuition.training import processes
 from tuition.training.run import describe, read_split, train
+from tuition.training.student import write_student
 
 FOLDER = Path("teacher")
 
@@ -38,7 +39,7 @@ def main(argv: list[str]) -> None:
     if processes.rank():
         return
     meta = {**model, "val_top1": done.best_score[0], "best_step": done.best_step}
-    student.write(FOLDER, done.best, meta, done.history)
+    write_student(FOLDER, done.best, meta, done.history)
     print(
         f"pretrain {params.teacher.arch}: val top-1 {100 * done.best_score[0]:.2f} %, {speed['images_per_second']:,.0f} images/s"
     )

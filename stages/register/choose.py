@@ -5,7 +5,8 @@ from typing import Any
 
 from tuition.errors import UserError
 from tuition.files import read_json
-from tuition.params import Params, cell_name
+from tuition.params import Params
+from tuition.workspace import cell_name
 
 
 def best(params: Params) -> dict[str, Any]:

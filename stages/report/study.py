@@ -14,7 +14,8 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.files import read_array, read_json
-from tuition.params import Params, cell_name
+from tuition.params import Params
+from tuition.workspace import cell_name
 
 BASELINES = ("ce", "kd")
 LEVEL = 0.95

@@ -5,7 +5,7 @@ from typing import Any
 
 from stages.report.study import BASELINES
 from tuition.params import Params
-from tuition.purchase.spend import BESIDE, parts, total
+from tuition.spend import BESIDE, parts, total
 
 Row = dict[str, Any]
 FEW = 5  # seeds below which the interval is mostly the t-distribution's tail

@@ -17,7 +17,7 @@ from tuition.files import read_array, read_json, write_array, write_json
 from tuition.inputs.views import Images
 from tuition.ledger import accounts, exports, owned
 from tuition.ledger.database import open_ledger
-from tuition.methods.preflight import check_methods, check_shapes, check_student
+from tuition.preflight import check_methods, check_shapes, check_student
 from tuition.purchase import mixed, several, views
 from tuition.purchase import recheck as drift
 from tuition.purchase.account import Account, open_account

@@ -11,12 +11,15 @@ from tuition.errors import UserError, run
 from tuition.files import read_array, read_json, write_json
 from tuition.inputs.views import bought as images_of
 from tuition.methods import build, card, resolve
+from tuition.models.description import ModelDescription
 from tuition.signals import arrays_of
-from tuition.training import processes, student
+from tuition.training import processes
 from tuition.training.loop import Progress as Trained
 from tuition.training.loop import Row
 from tuition.training.run import describe, read_split, train
+from tuition.training.student import write_student
 from tuition.views import FILE as VIEWS
+from tuition.workspace import cell_name
 
 
 def main(argv: list[str]) -> None:
@@ -24,7 +27,7 @@ def main(argv: list[str]) -> None:
     if processes.launched("stages.train", argv, params.train, "train"):
         return
     budget, name, seed = int(argv[0]), argv[1], int(argv[2])
-    cell = parameters.cell_name(budget, name, seed)
+    cell = cell_name(budget, name, seed)
     if processes.rank():
         train_cell(params, budget, name, seed)
         return
@@ -35,7 +38,7 @@ def main(argv: list[str]) -> None:
         done, speed, model, meta = train_cell(params, budget, name, seed, live.row)
     finally:
         live.close()
-    student.write(Path("students") / cell, done.best, meta, done.history, model)
+    write_student(Path("students") / cell, done.best, meta, done.history, model)
     write_json(Path("speed") / f"{cell}.json", speed)
     print(
         f"train {cell}: val top-1 {100 * meta['val_top1']:.2f} % at step {done.best_step}, {speed['images_per_second']:,.0f} images/s"
@@ -44,7 +47,7 @@ def main(argv: list[str]) -> None:
 
 def train_cell(
     params: parameters.Params, budget: int, name: str, seed: int, on_row: Callable[[Row], None] = lambda row: None
-) -> tuple[Trained, dict[str, Any], dict[str, Any], dict[str, Any]]:
+) -> tuple[Trained, dict[str, Any], ModelDescription, dict[str, Any]]:
     """Train the cell's student from the files in the workspace: (what came of it, speed, the student's description, its meta)."""
     section = params.methods.get(name)
     about, objective = card(resolve(name, section).method), build(name, section)
@@ -62,7 +65,7 @@ def train_cell(
     members, weights = _groups(name, about.compares, compared, groups)
     model = describe(params.student.arch, images, params.student.taps)
     done, speed = train(
-        parameters.cell_name(budget, name, seed),
+        cell_name(budget, name, seed),
         model,
         objective,
         params.train,
@@ -114,7 +117,7 @@ def read_signals(bought: Path, families: tuple[str, ...]) -> tuple[dict[str, np.
 
 
 def read_mixed(bought: Path, name: str, positions: np.ndarray) -> dict[str, np.ndarray]:
-    """The mixed inputs of outputs/<budget>/mixed/ whose two samples are among `positions`, as `Facts.mixed` has them.
+    """The mixed inputs of outputs/<budget>/mixed/ whose two samples are among `positions`, as `Context.mixed` has them.
 
     Raises UserError where none were bought.
     """
@@ -126,13 +129,14 @@ def read_mixed(bought: Path, name: str, positions: np.ndarray) -> dict[str, np.n
     kept = [i for i in range(len(mixed["lam"])) if int(mixed["first"][i]) in row and int(mixed["second"][i]) in row]
     for key in ("first", "second"):
         mixed[key] = np.array([row.get(int(position), -1) for position in mixed[key]], dtype=np.int64)
+    mixed["inputs"] = mixed.pop("images")
     return {key: values[kept] for key, values in mixed.items()}
 
 
 def read_others(
     bought: Path, families: tuple[str, ...], rows: int
 ) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, np.ndarray]]:
-    """What the further teachers of outputs/<budget>/teachers/ said, as `Facts` has it: ({name: {signal: (rows, …)}}, {name: (rows,)
+    """What the further teachers of outputs/<budget>/teachers/ said, as `Context` has it: ({name: {signal: (rows, …)}}, {name: (rows,)
     bool}), row for row as the first `rows` of outputs/<budget>/; zeros where one has no answer that can be used.
 
     Raises UserError where there are none, or one lacks a family.

@@ -23,14 +23,14 @@ def test_methods_as_json_and_as_a_table():
     assert (rows["dml"]["calls"], rows["kd"]["calls"]) == (0.0, 1.0)
     assert (rows["kd"]["price"], rows["multi-kd"]["price"]) == ("1", "1 + number of teachers")
     assert rows["ckd-mse"]["compares"]
-    assert not any(row["online"] for row in rows.values())
+    assert (rows["mixup"]["inputs"], rows["kd"]["inputs"]) == (["images"], [])
     assert rows["kd"]["settings"] == {"temperature": 4.0, "weight_kd": 0.9, "weight_ce": 0.1}
     assert all(row["title"] and "`" not in row["title"] for row in rows.values())
     shown = tuition("methods").stdout
     assert all(f"\n{name} " in shown for name in METHODS)
 
 
-README = {  # the example of README.md, "Methods"
+README = {  # the example of docs/methods.md
     "study.methods": ["ce", "kd", "icd+kd", "ckd-4"],
     "methods": {
         "ce": {},

@@ -230,7 +230,7 @@ def champion(refreshing, classes: list[str], shape: tuple[int, int, int] = (1, 2
     from tuition.models import build
     from tuition.registry.model import log_student
     from tuition.tracking import store
-    from tuition.training import student
+    from tuition.training.student import write_student
 
     torch.manual_seed(0)
     made = {
@@ -245,7 +245,7 @@ def champion(refreshing, classes: list[str], shape: tuple[int, int, int] = (1, 2
         "std": [0.3] * shape[0],
     }
     model = build("resnet8", channels=shape[0], classes=len(classes), size=shape[1:])
-    student.write(Path("champ"), dict(model.state_dict()), {}, [{"step": 1, "loss": 0.0}], made)
+    write_student(Path("champ"), dict(model.state_dict()), {}, [{"step": 1, "loss": 0.0}], made)
     opened = store.connect("tuition-mnist5k")
     mlflow.set_tracking_uri(opened.uri)
     with mlflow.start_run(experiment_id=opened.experiment):

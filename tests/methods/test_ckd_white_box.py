@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
-from support.methods import batch_of, facts_of, made, terms
+from support.methods import batch_of, context_of, made, terms
 
 from tuition.comparisons import group_weights
 from tuition.errors import UserError
@@ -61,7 +61,7 @@ def vid_head(layer, x):
 
 
 def ready(name, settings=None):
-    return made(name, settings, facts_of(S, T))
+    return made(name, settings, context_of(S, T))
 
 
 def found(objective, groups, student=S, teacher=T):
@@ -115,7 +115,7 @@ def test_the_terms_on_logits_are_those_of_ckd_mse(name, k, every):
         expected = weight * (differences(S["logits"] - target, k, every) ** 2).mean()
         assert losses[term] == pytest.approx(expected, abs=1e-9), term
     groups = groups_of(k, every)
-    plain = found(made("ckd-mse", {}, facts_of(S, T)), groups)
+    plain = found(made("ckd-mse", {}, context_of(S, T)), groups)
     assert {key: value for key, value in found(ready(name), groups).items() if key != "features"} == pytest.approx(
         plain
     )
@@ -171,7 +171,7 @@ def test_halves_change_the_features_term_by_no_more_than_their_rounding(name):
 def test_bf16_and_large_values_stay_finite(name, every):
     student = {key: torch.tensor(1e4 * x, dtype=torch.float32, requires_grad=True) for key, x in S.items()}
     teacher = {key: torch.tensor(1e4 * x, dtype=torch.float32) for key, x in T.items()}
-    objective = made(name, {}, facts_of(S, T), dtype=torch.float32)
+    objective = made(name, {}, context_of(S, T), dtype=torch.float32)
     groups = groups_of(2, every)
     groups = groups._replace(matrix=groups.matrix.float())
     with torch.autocast("cpu", torch.bfloat16):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from support.methods import batch_of, facts_of, made, terms
+from support.methods import batch_of, context_of, made, terms
 
 RNG = np.random.default_rng(3)
 B, C, DS, DT, N = 6, 3, 5, 8, 20
@@ -15,8 +15,8 @@ SETTINGS = {"negatives": 15, "dimensions": 4, "weight": 1.0}
 
 
 def crd(settings=None):
-    facts = facts_of({"embedding": np.zeros((1, DS))}, {"embedding": BANK}, labels=Y_ALL, classes=C)
-    return made("crd", {**SETTINGS, **(settings or {})}, facts)
+    context = context_of({"embedding": np.zeros((1, DS))}, {"embedding": BANK}, labels=Y_ALL, classes=C)
+    return made("crd", {**SETTINGS, **(settings or {})}, context)
 
 
 def batch(step=0, rows=ROWS):
@@ -83,8 +83,8 @@ def test_memories_take_half_of_the_new_and_leave_others_alone():
 
 def test_by_hand():
     """One anchor, one negative of another class drawn twice, all products 0: Z = n = 2, m / n = 1."""
-    facts = facts_of({"embedding": np.zeros((1, 2))}, {"embedding": np.eye(2)}, labels=[0, 1], classes=2)
-    objective = made("crd", {"negatives": 2, "dimensions": 2, "weight": 1.0}, facts)
+    context = context_of({"embedding": np.zeros((1, 2))}, {"embedding": np.eye(2)}, labels=[0, 1], classes=2)
+    objective = made("crd", {"negatives": 2, "dimensions": 2, "weight": 1.0}, context)
     objective.method.memory_student.zero_()
     objective.method.memory_teacher.zero_()
     seed = next(s for s in range(99) if torch.randint(2, (2,), generator=torch.Generator().manual_seed(s)).sum() == 2)
@@ -104,7 +104,7 @@ def test_everything_resumes_from_the_state():
 
 
 def test_a_batch_of_one_class_has_no_negatives_and_stays_finite():
-    facts = facts_of({"embedding": np.zeros((1, DS))}, {"embedding": BANK}, labels=np.zeros(N, int), classes=C)
-    objective = made("crd", SETTINGS, facts)
+    context = context_of({"embedding": np.zeros((1, DS))}, {"embedding": BANK}, labels=np.zeros(N, int), classes=C)
+    objective = made("crd", SETTINGS, context)
     given = batch_of(np.zeros(B, int), {"embedding": T}, rows=ROWS)
     assert np.isfinite(sum(terms(objective, SIGNALS, given)[0].values()))

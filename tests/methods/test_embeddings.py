@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from support.methods import batch_of, facts_of, made, terms
+from support.methods import batch_of, context_of, made, terms
 
 from tuition.errors import UserError
 from tuition.methods import build
@@ -19,14 +19,14 @@ SMALL = {"rrd": {"bank": 20, "dimensions": 6}, "crd": {"negatives": 15, "dimensi
 
 
 def objective_of(name, settings=None, bank=BANK, dtype=torch.float64, seed=0):
-    facts = facts_of(
+    context = context_of(
         signals(np.zeros((1, DS))),
         {"embedding": bank, "logits": bank[:, :C]},
         labels=Y_ALL[: len(bank)],
         classes=C,
         seed=seed,
     )
-    return made(name, {**SMALL.get(name, {}), **(settings or {})}, facts, dtype)
+    return made(name, {**SMALL.get(name, {}), **(settings or {})}, context, dtype)
 
 
 def signals(student):

@@ -81,7 +81,7 @@ def teacher():
     first, second, lam = rng.permutation(N), rng.permutation(N), rng.random(N).astype(np.float32)
     blends = mixed.mix(images[first], images[second], lam)
     of_blends = {
-        "images": blends,
+        "inputs": blends,
         "logits": network.answer(blends)["logits"],
         "first": first,
         "second": second,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import rankdata, spearmanr
-from support.methods import batch_of, facts_of, made, terms
+from support.methods import batch_of, context_of, made, terms
 
 from tuition.comparisons import group_weights
 from tuition.errors import UserError
@@ -42,8 +42,8 @@ def ce(z):
 
 def found(name, settings=None, student=S, teacher=TEACHER, y=Y, step=0, per_epoch=10, **more):
     signals = {"logits": student, "embedding": np.zeros((len(student), 5))}
-    facts = facts_of(signals, teacher, labels=y, classes=student.shape[1], per_epoch=per_epoch)
-    return terms(made(name, settings, facts), {"logits": student}, batch_of(y, teacher, step=step, **more))[0]
+    context = context_of(signals, teacher, labels=y, classes=student.shape[1], per_epoch=per_epoch)
+    return terms(made(name, settings, context), {"logits": student}, batch_of(y, teacher, step=step, **more))[0]
 
 
 def total(*arguments, **more):
@@ -223,7 +223,7 @@ def test_ofa_is_least_at_the_enlarged_target():
 
 def test_ofa_has_an_exit_a_stage_and_each_learns():
     signals = {"logits": S, "embedding": np.zeros((B, 5)), **MAPS}
-    objective = made("ofa", {}, facts_of(signals, TEACHER, labels=Y, classes=C))
+    objective = made("ofa", {}, context_of(signals, TEACHER, labels=Y, classes=C))
     got, gradients = terms(objective, signals, batch_of(Y, TEACHER))
     assert set(got) == {"exit_logits", "exit_map1", "exit_map2"}
     assert all(gradients[name].abs().sum() > 0 for name in ("logits", *MAPS))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from support.methods import batch_of, facts_of, made, terms
+from support.methods import batch_of, context_of, made, terms
 
 from tuition.errors import UserError
 from tuition.losses.layers import paired, same_size
@@ -64,7 +64,7 @@ def weight(module):
 
 
 def ready(name, settings=None):
-    return made(name, settings, facts_of(S, ALL))
+    return made(name, settings, context_of(S, ALL))
 
 
 def loss(name, student=S, teacher=ALL, objective=None):
@@ -102,7 +102,7 @@ def test_fitnet(layer):
 
 def test_fitnet_by_hand():
     """An identity head and a student that is off by one everywhere: 100 · 1."""
-    objective = made("fitnet", {"layer": 1}, facts_of(one := {"map1": np.ones((1, 2, 1, 1))}, one)).eval()
+    objective = made("fitnet", {"layer": 1}, context_of(one := {"map1": np.ones((1, 2, 1, 1))}, one)).eval()
     objective.method.hint.head[0].weight.data = torch.eye(2, dtype=torch.float64)[:, :, None, None]
     objective.method.hint.head[1].running_var.fill_(1 - 1e-5)
     student = {"logits": np.zeros((1, 3)), "map1": np.array([2.0, -1]).reshape(1, 2, 1, 1)}
@@ -127,7 +127,7 @@ def test_at_by_hand_and_at_its_minimum():
     """Energies (1, 0) and (0, 1) differ by one in both places; channels' number and scale do not matter."""
     student = {"logits": np.zeros((1, 3)), "map1": np.array([[[[2.0, 0]]]])}
     teacher = {"energy1": np.array([[[0.0, 1]]])}
-    objective = made("at", {}, facts_of(student, teacher))
+    objective = made("at", {}, context_of(student, teacher))
     assert terms(objective, student, batch_of([0], teacher))[0]["teacher"] == pytest.approx(1000, abs=1e-9)
     same = {"logits": S["logits"]} | {f"map{i}": 7 * np.repeat(T[f"map{i + 1}"], 2, axis=1) for i in (1, 2, 3)}
     assert loss("at", student=same) == pytest.approx(0, abs=1e-9)
@@ -176,7 +176,7 @@ def test_nst_by_hand_and_at_its_minimum():
     """Channels (1, 0) and (0, 1): 1 + 1 − 0. The order of channels does not matter."""
     student = {"logits": np.zeros((1, 3)), "map1": np.array([[[[2.0, 0]]]])}
     teacher = {"map1": np.array([[[[0.0, 3]]]])}
-    objective = made("nst", {}, facts_of(student, teacher))
+    objective = made("nst", {}, context_of(student, teacher))
     assert terms(objective, student, batch_of([0], teacher))[0]["teacher"] == pytest.approx(50 * 2, abs=1e-9)
     same = {"logits": S["logits"]} | {f"map{i}": T[f"map{i + 1}"][:, ::-1].copy() for i in (1, 2, 3)}
     assert loss("nst", student=same) == pytest.approx(0, abs=1e-9)
@@ -244,7 +244,7 @@ CLASSIFIER = {"classifier_weight": torch.randn(3, 9), "classifier_bias": torch.r
 
 def test_simkd():
     teacher = {"map1": T["map4"], "embedding": T["map4"].mean((2, 3))}
-    objective = made("simkd", {}, facts_of(S, teacher, constants=CLASSIFIER, pixels=torch.zeros(B, 1, 16, 16)))
+    objective = made("simkd", {}, context_of(S, teacher, constants=CLASSIFIER, inputs=torch.zeros(B, 1, 16, 16)))
     wrapped = objective.wrap(build_model("resnet8", channels=1, classes=3, size=(16, 16)))
     said = signals(wrapped, torch.randn(B, 1, 16, 16), maps=True)
     given = {name: value.detach().double().numpy() for name, value in said.items()}
@@ -265,7 +265,7 @@ def test_simkd():
 )
 def test_simkd_refuses_a_teacher_that_does_not_classify_the_average_of_its_last_map(embedding, words):
     with pytest.raises(UserError, match=words):
-        made("simkd", {}, facts_of(S, {"map1": T["map4"], "embedding": embedding}, constants=CLASSIFIER))
+        made("simkd", {}, context_of(S, {"map1": T["map4"], "embedding": embedding}, constants=CLASSIFIER))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -290,7 +290,7 @@ def test_bf16_large_values_and_dead_maps_stay_finite(name, scale):
     student = {key: torch.tensor(scale * value, dtype=torch.float32, requires_grad=True) for key, value in S.items()}
     teacher = {key: scale * value for key, value in T.items()} | energies(T)
     teacher = {key: torch.tensor(value, dtype=torch.float32) for key, value in teacher.items()}
-    objective = made(name, {}, facts_of(S, ALL), dtype=torch.float32)
+    objective = made(name, {}, context_of(S, ALL), dtype=torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
         found = sum(objective(student, batch_of(Y, teacher)).values())
     found.backward()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from support.methods import batch_of, facts_of, made, terms
+from support.methods import batch_of, context_of, made, terms
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tuition.comparisons import group_weights
@@ -35,7 +35,7 @@ def largest(name, size):
     bank = {"embedding": RNG.normal(size=(N, D)), "logits": RNG.normal(size=(N, C))}
     student = {"embedding": RNG.normal(size=(size, D)), "logits": RNG.normal(size=(size, C))}
     labels = np.arange(N) % C
-    objective = made(name, {}, facts_of(student, bank, labels=labels, classes=C))
+    objective = made(name, {}, context_of(student, bank, labels=labels, classes=C))
     groups = in_batch(size, torch.from_numpy(group_weights(2))) if name.startswith("ckd") else None
     batch = batch_of(labels[:size], {key: value[:size] for key, value in bank.items()}, groups=groups)
     with Largest() as seen:

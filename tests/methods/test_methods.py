@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from support.methods import batch_of, facts_of
+from support.methods import batch_of, context_of
 from torch import nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -24,6 +24,7 @@ N, B, CLASSES, SIDE, STEPS = 24, 12, 10, 8, 100
 OURS, THEIRS = (8, 16, 32), (16, 32, 64)
 QUICK = {"ft": {"pretrain_steps": 2}}  # what would take seconds by default
 SAME_WIDTHS = {"fsp"}  # a method that refuses a teacher of other widths
+LOOK_INSIDE = ("mixup", "mixup3", "cutmix", "mixkd", "mix-cached", "bss", "r2kd", "simkd")
 NO_TEACHER = {"ce", "label-smoothing", "tf-kd", "dml", "one"}
 
 
@@ -90,7 +91,7 @@ def bought(widths, scale=1.0):
     teacher["difficulty"] = torch.rand(N, 1, generator=draw)
     constants = {"classifier_weight": weight, "classifier_bias": bias}
     mixed = {
-        "images": torch.randint(0, 256, (B, 1, SIDE, SIDE), generator=draw, dtype=torch.uint8),
+        "inputs": torch.randint(0, 256, (B, 1, SIDE, SIDE), generator=draw, dtype=torch.uint8),
         "logits": scale * normal(B, CLASSES),
         "first": torch.randint(0, N, (B,), generator=draw),
         "second": torch.randint(0, N, (B,), generator=draw),
@@ -120,13 +121,13 @@ def learner_of(name, scale=1.0, student_scale=1.0):
     labels[:B:2] = teacher["logits"].argmax(1)[:B:2]  # a teacher that is right at times
     with torch.no_grad():
         shapes = signals(student.eval(), torch.zeros(2, 1, SIDE, SIDE), maps=True)
-    facts = facts_of(
+    context = context_of(
         shapes,
         teacher,
         labels=labels,
         classes=CLASSES,
         steps=STEPS,
-        pixels=pixels,
+        inputs=pixels,
         constants=constants,
         mixed=mixed,
         make_student=lambda arch=None: Tiny(),
@@ -134,7 +135,7 @@ def learner_of(name, scale=1.0, student_scale=1.0):
         others=others,
         present=present,
     )
-    objective.setup(facts)
+    objective.setup(context)
     learner = Learner(objective.wrap(student), objective).train()
 
     def batch(step=0):
@@ -143,7 +144,7 @@ def learner_of(name, scale=1.0, student_scale=1.0):
             for key, values in teacher.items()
         }
         groups = listed(B // 2, torch.from_numpy(group_weights(2)).float())
-        images = facts.normalise(pixels[:B])
+        images = context.normalise(pixels[:B])
         further = {
             name: {key: value[:B].requires_grad_() for key, value in one.items()} for name, one in others.items()
         }
@@ -165,7 +166,7 @@ def test_every_method_has_a_file_of_its_name_and_says_what_it_needs():
         assert (about.calls == 0) == (about.signals == ()) == (name in NO_TEACHER), name
         assert about.views == ("mixed" if name == "mixkd" else "clean")
         assert about.several == (name == "multi-kd")
-        assert not about.online
+        assert about.inputs == (("images",) if name in LOOK_INSIDE else ()), name
         assert load_class(name).__module__ == f"tuition.methods.{module_name(name)}"
         assert sys.modules[load_class(name).__module__].__doc__.startswith(f"`{name}`: "), name
 
@@ -289,6 +290,6 @@ def test_whole_numbers_are_taken_for_numbers():
 
 
 def test_two_classes_teach_nothing_to_standardised_logits():
-    facts = facts_of({"logits": np.zeros((2, 2))}, {"logits": np.zeros((2, 2))}, classes=2)
+    context = context_of({"logits": np.zeros((2, 2))}, {"logits": np.zeros((2, 2))}, classes=2)
     with pytest.raises(UserError, match="lskd: the data has 2 classes"):
-        build("lskd").setup(facts)
+        build("lskd").setup(context)

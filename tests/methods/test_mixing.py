@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 from scipy.special import log_softmax, softmax
-from support.methods import batch_of, facts_of, made, terms
+from support.methods import batch_of, context_of, made, terms
 
 from tuition.errors import UserError
 from tuition.losses import mixing
@@ -106,7 +106,7 @@ def test_mixup(name, k, alpha):
     augmented = objective.augment(batch())
     rows, shares = mixture(augmented)
     assert rows.shape == shares.shape == (B, k)
-    np.testing.assert_allclose(augmented.images.numpy(), mixed(IMAGES, rows, shares), atol=1e-12)
+    np.testing.assert_allclose(augmented.inputs.numpy(), mixed(IMAGES, rows, shares), atol=1e-12)
     given, _ = terms(objective, {"logits": S[:B]}, augmented)
     expected = {
         "labels": 0.7 * soft_cross_entropy(S[:B], mixed(one_hot(Y), rows, shares)),
@@ -119,7 +119,7 @@ def test_cutmix():
     objective = made("cutmix", {"weight_labels": 0.7, "weight_teacher": 1.3})
     augmented = objective.augment(batch(seed=3))
     rows, shares = mixture(augmented)
-    images = augmented.images.numpy()
+    images = augmented.inputs.numpy()
     for i, (own, other) in enumerate(rows):
         kept = (images[i] == IMAGES[own]).all(0)
         assert ((images[i] == IMAGES[other]).all(0) | kept).all()
@@ -143,7 +143,7 @@ def test_the_baselines_by_hand_and_their_minimum(name):
     assert given == pytest.approx({"labels": np.log(C), "teacher": np.log(C)}, abs=1e-6)
     same = batch_of([2, 2], {"logits": T[[0, 0]]}, images=IMAGES[[0, 0]])
     augmented = objective.augment(same)
-    np.testing.assert_allclose(augmented.images.numpy(), IMAGES[[0, 0]], atol=1e-6)
+    np.testing.assert_allclose(augmented.inputs.numpy(), IMAGES[[0, 0]], atol=1e-6)
     given, grads = terms(made(name, {"weight_labels": 0.0}), {"logits": T[[0, 0]]}, augmented)
     assert given["teacher"] == pytest.approx(stats.entropy(softmax(T[0])), abs=1e-6)
     assert grads["logits"].abs().max() < 1e-6
@@ -160,8 +160,8 @@ def test_mix_cached():
     objective = made("mix-cached", {"temperature": 3.0, "weight_mixup": 0.7, "weight_teacher": 1.3})
     augmented = objective.augment(batch())
     rows, shares = mixture(augmented)
-    np.testing.assert_allclose(augmented.images.numpy()[:B], IMAGES, atol=0)
-    np.testing.assert_allclose(augmented.images.numpy()[B:], mixed(IMAGES, rows, shares), atol=1e-12)
+    np.testing.assert_allclose(augmented.inputs.numpy()[:B], IMAGES, atol=0)
+    np.testing.assert_allclose(augmented.inputs.numpy()[B:], mixed(IMAGES, rows, shares), atol=1e-12)
     given, _ = terms(objective, {"logits": S}, augmented)
     expected = {
         "mixup": 0.7 * soft_cross_entropy(S[B:], mixed(one_hot(Y), rows, shares)),
@@ -176,7 +176,7 @@ def test_mix_cached():
 
 def paid(m=M):
     return {
-        "images": torch.from_numpy(RNG.integers(0, 256, size=(m, 3, SIDE, SIDE), dtype=np.uint8)),
+        "inputs": torch.from_numpy(RNG.integers(0, 256, size=(m, 3, SIDE, SIDE), dtype=np.uint8)),
         "logits": torch.from_numpy(RNG.normal(size=(m, C)).astype(np.float32)),
         "first": torch.from_numpy(RNG.integers(B, size=m)),
         "second": torch.from_numpy(RNG.integers(B, size=m)),
@@ -187,13 +187,13 @@ def paid(m=M):
 @pytest.mark.parametrize("m", [M, 5])
 def test_mixkd_matches_what_was_paid_for(m):
     bought = paid(m)
-    facts = facts_of({"logits": S[:B]}, {"logits": T}, labels=Y, classes=C, mixed=bought)
-    objective = made("mixkd", {"temperature": 3.0, "weight_mixup": 0.7, "weight_teacher": 1.3}, facts)
+    context = context_of({"logits": S[:B]}, {"logits": T}, labels=Y, classes=C, mixed=bought)
+    objective = made("mixkd", {"temperature": 3.0, "weight_mixup": 0.7, "weight_teacher": 1.3}, context)
     augmented = objective.augment(batch())
     drawn = augmented.extra["drawn"].numpy()
     assert len(drawn) == len(set(drawn)) == min(B, m)
-    np.testing.assert_allclose(augmented.images.numpy()[:B], IMAGES, atol=0)
-    np.testing.assert_allclose(augmented.images.numpy()[B:], bought["images"].numpy()[drawn] / 255, atol=1e-7)
+    np.testing.assert_allclose(augmented.inputs.numpy()[:B], IMAGES, atol=0)
+    np.testing.assert_allclose(augmented.inputs.numpy()[B:], bought["inputs"].numpy()[drawn] / 255, atol=1e-7)
     ours = S[: B + len(drawn)]
     given, _ = terms(objective, {"logits": ours}, augmented)
     first, second, lam, logits = (bought[name].numpy()[drawn] for name in ("first", "second", "lam", "logits"))
@@ -210,14 +210,14 @@ def test_mixkd_matches_what_was_paid_for(m):
 
 def test_mixkd_without_mixed_inputs_says_how_to_buy_them():
     with pytest.raises(UserError, match=r"mixkd: found no mixed inputs.*teach\.mixed: true"):
-        made("mixkd", {}, facts_of({"logits": S[:B]}, {"logits": T}, labels=Y, classes=C))
+        made("mixkd", {}, context_of({"logits": S[:B]}, {"logits": T}, labels=Y, classes=C))
 
 
 @pytest.mark.parametrize("name", ["mixup", "mixup3", "cutmix", "mix-cached"])
 def test_a_mixture_is_the_generators_alone(name):
     objective = made(name)
     torch.manual_seed(1)
-    one = objective.augment(batch(seed=4)).images
+    one = objective.augment(batch(seed=4)).inputs
     torch.manual_seed(2)
-    assert torch.equal(one, objective.augment(batch(seed=4)).images)
-    assert not torch.equal(one, objective.augment(batch(seed=5)).images)
+    assert torch.equal(one, objective.augment(batch(seed=4)).inputs)
+    assert not torch.equal(one, objective.augment(batch(seed=5)).inputs)

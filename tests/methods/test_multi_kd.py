@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support.methods import batch_of, facts_of, made, terms
+from support.methods import batch_of, context_of, made, terms
 
 from tuition.errors import UserError
 from tuition.methods import build, check_settings
@@ -28,7 +28,7 @@ def kl(p, q):
 def found(settings, student=S, teacher=T, others=OTHERS, present=None):
     """(the loss, the student's gradient)."""
     present = present or dict.fromkeys(others, np.ones(len(student), dtype=bool))
-    objective = made("multi-kd", settings, facts_of({"logits": student}, others=others, present=present))
+    objective = made("multi-kd", settings, context_of({"logits": student}, others=others, present=present))
     batch = batch_of(np.zeros(len(student)), {"logits": teacher}, others=others, present=present)
     loss, gradients = terms(objective, {"logits": student}, batch)
     assert list(loss) == ["teacher"]
@@ -95,7 +95,7 @@ def test_gradients_of_both_combinations_differ_by_the_teachers_that_weigh():
 
 def test_with_equal_teachers_it_is_kd():
     same = {"second": {"logits": T}, "third": {"logits": T}}
-    kd = made("kd", {"weight_kd": 0.9}, facts_of({"logits": S}))
+    kd = made("kd", {"weight_kd": 0.9}, context_of({"logits": S}))
     expected = terms(kd, {"logits": S}, batch_of(np.zeros(B), {"logits": T}))[0]["teacher"]
     assert found({}, others=same)[0] == pytest.approx(expected, abs=1e-9)
     assert found({"combine": "losses"}, others=same)[0] == pytest.approx(3 * expected, abs=1e-9)
@@ -127,4 +127,4 @@ def test_settings():
     with pytest.raises(UserError, match=r"methods\.multi-kd\.combine: found 'mean'"):
         check_settings("multi-kd", {"combine": "mean"})
     with pytest.raises(UserError, match="the answers of one teacher alone; list further ones"):
-        made("multi-kd", {}, facts_of({"logits": S}))
+        made("multi-kd", {}, context_of({"logits": S}))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import log_softmax, softmax
-from support.methods import batch_of, facts_of, made, terms
+from support.methods import batch_of, context_of, made, terms
 from torch import nn
 
 from tuition.errors import UserError
@@ -29,8 +29,8 @@ def cross_entropy(logits, labels):
 
 
 def boundary(step, **settings):
-    facts = facts_of({"logits": S}, {"logits": T}, labels=Y, classes=C, steps=STEPS)
-    objective = made("bss", settings, facts)
+    context = context_of({"logits": S}, {"logits": T}, labels=Y, classes=C, steps=STEPS)
+    objective = made("bss", settings, context)
     theirs = {"logits": T, "boundary": BOUNDARY, "boundary_logits": MOVED}
     return objective, objective.augment(batch_of(Y, theirs, images=IMAGES, step=step))
 
@@ -42,9 +42,9 @@ def test_bss(step, kd, beside):
     """The released schedule by hand: 4 → 1 over the training, 2 → 0 over three quarters of it; wrong teachers have no boundary."""
     objective, augmented = boundary(step)
     ours = S if beside else S[:B]
-    assert len(augmented.images) == len(ours)
+    assert len(augmented.inputs) == len(ours)
     if beside:
-        np.testing.assert_allclose(augmented.images.numpy()[B:], BOUNDARY / 255, atol=1e-7)
+        np.testing.assert_allclose(augmented.inputs.numpy()[B:], BOUNDARY / 255, atol=1e-7)
     given, grads = terms(objective, {"logits": ours}, augmented)
     right = T.argmax(1) == Y
     expected = {
@@ -82,14 +82,14 @@ def peers(name, settings=None, model=None):
     model = student() if model is None else model
     said = signals(model.double(), torch.from_numpy(IMAGES), maps=hasattr(model, "forward_stages"))
     ours = {key: value.detach().numpy() for key, value in said.items()}
-    facts = facts_of(
+    context = context_of(
         ours,
         labels=Y,
         classes=C,
         student_model=model,
         make_student=lambda arch=None: build("resnet8", channels=3, classes=C, size=(SIDE, SIDE)),
     )
-    return made(name, settings, facts, seed=7), ours, batch_of(Y, images=IMAGES)
+    return made(name, settings, context, seed=7), ours, batch_of(Y, images=IMAGES)
 
 
 def test_dml():
@@ -191,14 +191,14 @@ def test_one_branches_every_family(arch):
     make = lambda name=None: build(arch, channels=3, classes=C, size=(16, 16))  # noqa: E731
     model, images = make(), torch.randn(B, 3, 16, 16)
     said = signals(model, images, maps=True)
-    facts = facts_of(
+    context = context_of(
         {key: value.detach() for key, value in said.items()},
         labels=Y,
         classes=C,
         student_model=model,
         make_student=make,
     )
-    objective = made("one", {}, facts, dtype=torch.float32)
+    objective = made("one", {}, context, dtype=torch.float32)
     given = objective(said, batch_of(Y, images=images))
     sum(given.values()).backward()
     assert all(one.grad is not None for one in objective.parameters())

@@ -59,8 +59,8 @@ def test_opposite_orders_by_hand():
 def test_the_augmented_half(kind):
     """Targets are mixed as the images are, and the clean half's terms stay what they are."""
     objective, batch = augmented(kind)
-    assert batch.images.shape == (2 * B, 3, 8, 8)
-    assert torch.equal(batch.images[:B], torch.as_tensor(IMAGES))
+    assert batch.inputs.shape == (2 * B, 3, 8, 8)
+    assert torch.equal(batch.inputs[:B], torch.as_tensor(IMAGES))
     partner, share = batch.extra["partner"].numpy(), batch.extra["share"].item()
     mixed = share * TARGET + (1 - share) * TARGET[partner]
     got, gradients = terms(objective, {"logits": np.concatenate([S, MORE])}, batch)
@@ -75,13 +75,13 @@ def test_mixup_images():
     share = batch.extra["share"].item()
     assert 0 <= share <= 1
     expected = share * IMAGES + (1 - share) * IMAGES[batch.extra["partner"].numpy()]
-    np.testing.assert_allclose(batch.images[B:].numpy(), expected, atol=1e-12)
+    np.testing.assert_allclose(batch.inputs[B:].numpy(), expected, atol=1e-12)
 
 
 def test_cutmix_share_is_the_area_that_is_left():
     for seed in range(20):
         _, batch = augmented("cutmix", seed)
-        other = batch.images[B:].numpy()
+        other = batch.inputs[B:].numpy()
         partner = batch.extra["partner"].numpy()
         moved = np.nonzero(partner != np.arange(B))[0]
         kept = other[moved] == IMAGES[moved]
@@ -93,8 +93,8 @@ def test_cutout_clears_a_box_of_half_the_sides_and_keeps_the_target():
     sizes = set()
     for seed in range(40):
         _, batch = augmented("cutout", seed)
-        cleared = batch.images[B:].numpy() == 0
-        assert (batch.images[B:].numpy()[~cleared] == IMAGES[~cleared]).all()
+        cleared = batch.inputs[B:].numpy() == 0
+        assert (batch.inputs[B:].numpy()[~cleared] == IMAGES[~cleared]).all()
         assert batch.extra["share"].item() == 1
         sizes.add(cleared[0, 0].sum())
     assert max(sizes) == 16  # 4 × 4 of 8 × 8, less at the borders
@@ -102,10 +102,10 @@ def test_cutout_clears_a_box_of_half_the_sides_and_keeps_the_target():
 
 
 def test_the_same_step_draws_the_same():
-    first, second, other = (augmented("mixup", seed)[1].images for seed in (3, 3, 4))
+    first, second, other = (augmented("mixup", seed)[1].inputs for seed in (3, 3, 4))
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
 
 
 def test_none_appends_nothing():
-    assert len(augmented("none")[1].images) == B
+    assert len(augmented("none")[1].inputs) == B

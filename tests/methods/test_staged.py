@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from support.methods import batch_of, facts_of, made, terms
+from support.methods import batch_of, context_of, made, terms
 
 from tuition.errors import UserError
 from tuition.methods import build
@@ -50,8 +50,8 @@ EMBEDDING = {"embedding": RNG.normal(size=(B, 5))}
 TEACHERS = {"ab": SIGNS, "fsp": GRAMS, "pkt-h": EMBEDDING}
 
 
-def facts(teacher, **more):
-    return facts_of(S, teacher, steps=100, per_epoch=10, make_student=small, **more)
+def context(teacher, **more):
+    return context_of(S, teacher, steps=100, per_epoch=10, make_student=small, **more)
 
 
 def small(arch="resnet8"):
@@ -59,7 +59,7 @@ def small(arch="resnet8"):
 
 
 def ready(name, settings=None):
-    return made(name, settings, facts(TEACHERS[name]))
+    return made(name, settings, context(TEACHERS[name]))
 
 
 IMAGES = RNG.normal(size=(B, 1, 8, 8))
@@ -91,7 +91,7 @@ def test_ab_by_hand_and_at_its_minimum():
     """One unit that should be on and is 0.25: (1 − 0.25)² · 3/1000; the seven bits beside it are off at −1: nothing."""
     given = {"logits": np.zeros((1, C)), "map1": np.ones((1, 1, 1, 1))}
     signs = signs_of([np.ones((1, 1, 1, 1))])
-    objective = made("ab", {}, facts_of(given, signs)).eval()
+    objective = made("ab", {}, context_of(given, signs)).eval()
     connect = objective.method.connectors[0]
     connect[1].running_var.fill_(1 - 1e-5)
     for unit, expected in ((0.25, 0.75**2), (1.0, 0), (-1.0, 4), (3.0, 0)):
@@ -102,7 +102,7 @@ def test_ab_by_hand_and_at_its_minimum():
 def test_a_pooled_unit_of_the_teacher_is_on_where_most_of_it_is():
     signs = signs_of([np.array([[1, 1, 1, -1], [1, -1, 1, -1]] * 2).reshape(1, 1, 4, 4)])
     student = {"logits": np.zeros((1, C)), "map1": np.ones((1, 1, 2, 2))}
-    objective = made("ab", {}, facts_of(student, signs)).eval()
+    objective = made("ab", {}, context_of(student, signs)).eval()
     connect = objective.method.connectors[0]
     connect[1].running_var.fill_(1 - 1e-5)
     connect[0].weight.data = torch.tensor([1.0, *[-1.0] * 7], dtype=torch.float64)[:, None, None, None]
@@ -127,7 +127,7 @@ def test_fsp_by_hand_and_with_one_flow_of_the_teacher():
     """Maps of 2 and 3 in four places: G = 6, the teacher says 4: 50 · 2². The last pair is the one compared."""
     student = {"logits": np.zeros((1, C)), **{f"map{i}": np.full((1, 1, 2, 2), float(i)) for i in (1, 2, 3)}}
     teacher = {"gram1": np.full((1, 1, 1), 4.0)}
-    objective = made("fsp", {}, facts_of(student, teacher))
+    objective = made("fsp", {}, context_of(student, teacher))
     assert terms(objective, student, batch_of([0], teacher))[0]["teacher"] == pytest.approx(200, abs=1e-9)
 
 
@@ -135,9 +135,9 @@ def test_fsp_refuses_other_widths():
     with pytest.raises(
         UserError, match="last stages are 4, 6, 8 channels wide, the teacher's 4, 6, 16; they must be the same"
     ):
-        made("fsp", {}, facts({"gram1": GRAMS["gram1"], "gram2": np.zeros((B, 6, 16))}))
+        made("fsp", {}, context({"gram1": GRAMS["gram1"], "gram2": np.zeros((B, 6, 16))}))
     with pytest.raises(UserError, match="needs two stages of both"):
-        made("fsp", {}, facts({"logits": np.zeros((B, C))}))
+        made("fsp", {}, context({"logits": np.zeros((B, C))}))
 
 
 @pytest.mark.parametrize("name", ["ab", "fsp"])
@@ -227,7 +227,7 @@ def factor(module, x):
 
 
 def test_ft():
-    objective = made("ft", {"pretrain_steps": 2}, facts(MAPS))
+    objective = made("ft", {"pretrain_steps": 2}, context(MAPS))
     method = objective.method
     ours = factor(copy.deepcopy(method.translator), S["map3"]).reshape(B, 3, 2, 2, 2, 2).mean((3, 5))
     theirs = factor(copy.deepcopy(method.paraphraser).eval(), MAPS["map1"][:B])
@@ -243,8 +243,8 @@ def test_ft():
 
 
 def test_ft_prepares_its_paraphraser_alike_each_time_and_leaves_it():
-    one, two = (made("ft", {"pretrain_steps": 5}, facts(MAPS)).method for _ in range(2))
-    fresh = made("ft", {"pretrain_steps": 0}, facts(MAPS)).method
+    one, two = (made("ft", {"pretrain_steps": 5}, context(MAPS)).method for _ in range(2))
+    fresh = made("ft", {"pretrain_steps": 0}, context(MAPS)).method
     for name, value in one.state_dict().items():
         assert torch.equal(value, two.state_dict()[name]), name
     assert not torch.equal(one.paraphraser[0].weight, fresh.paraphraser[0].weight)
@@ -258,7 +258,7 @@ def test_ft_prepares_its_paraphraser_alike_each_time_and_leaves_it():
 def test_bf16_and_large_values_stay_finite(name):
     teacher = MAPS if name == "ft" else TEACHERS[name]
     teacher = {key: x if x.dtype == np.uint8 else (1e3 * x).astype(np.float32) for key, x in teacher.items()}
-    objective = made(name, {"pretrain_steps": 1} if name == "ft" else {}, facts(teacher), dtype=torch.float32)
+    objective = made(name, {"pretrain_steps": 1} if name == "ft" else {}, context(teacher), dtype=torch.float32)
     for step in (0, 50):
         student = {key: torch.tensor(1e3 * x, dtype=torch.float32, requires_grad=True) for key, x in S.items()}
         batch = batch_of(Y, {key: x[:B] for key, x in teacher.items()}, step=step, images=IMAGES.astype(np.float32))

@@ -10,7 +10,7 @@ from tuition.errors import UserError
 from tuition.models import build, load_student, signals
 from tuition.models.projected import Projected, projector, wrap
 from tuition.registry.model import export
-from tuition.training.student import write
+from tuition.training.student import write_student
 
 WIDTH, CLASSES = 24, 5
 SIZE = {"channels": 1, "size": (28, 28)}
@@ -92,7 +92,7 @@ def test_students_of_libraries(arch, wide_in, grid):
 def kept(model: Projected, folder, **changes) -> dict:
     student = {"arch": model.arch, "channels": 1, "classes": CLASSES, "height": 28, "width": 28}
     student |= {"mean": [0.1], "std": [0.3], "class_names": list("abcde"), "projector": {"width": WIDTH}, **changes}
-    write(folder, model.state_dict(), {}, [{"step": 1, "loss": 0.5}], student)
+    write_student(folder, model.state_dict(), {}, [{"step": 1, "loss": 0.5}], student)
     return student
 
 

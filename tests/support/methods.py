@@ -1,11 +1,9 @@
-"""What the tests of methods share: batches and facts from plain arrays, and a method built from its name."""
+"""What the tests of methods share: batches and context from plain arrays, and a method built from its name."""
 
 import torch
 from torch import nn
 
-from tuition.methods import build
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods import Batch, Context, build
 
 
 def tensors(arrays):
@@ -20,23 +18,23 @@ def batch_of(
     labels = torch.as_tensor(labels, dtype=torch.int64)
     count = len(labels)
     return Batch(
-        torch.zeros(count, 1, 8, 8) if images is None else torch.as_tensor(images),
-        labels,
-        tensors(teacher or {}),
-        groups,
-        torch.arange(count) if rows is None else torch.as_tensor(rows),
-        step,
-        torch.Generator().manual_seed(seed),
-        extra or {},
-        {name: tensors(one) for name, one in (others or {}).items()},
-        tensors(present or {}),
+        inputs=torch.zeros(count, 1, 8, 8) if images is None else torch.as_tensor(images),
+        labels=labels,
+        teacher=tensors(teacher or {}),
+        groups=groups,
+        rows=torch.arange(count) if rows is None else torch.as_tensor(rows),
+        step=step,
+        generator=torch.Generator().manual_seed(seed),
+        extra=extra or {},
+        others={name: tensors(one) for name, one in (others or {}).items()},
+        present=tensors(present or {}),
     )
 
 
-def facts_of(student, teacher=None, *, labels=None, classes=10, steps=100, per_epoch=10, seed=0, **more):
-    """Facts for student signals and bought teacher outputs given as arrays (n, …); the student's shapes are taken from them."""
+def context_of(student, teacher=None, *, labels=None, classes=10, steps=100, per_epoch=10, seed=0, **more):
+    """A Context for student signals and bought teacher outputs given as arrays (n, …); the student's shapes are taken from them."""
     n = len(next(iter(student.values())))
-    return Facts(
+    return Context(
         student={name: tuple(array.shape[1:]) for name, array in student.items()},
         teacher=tensors(teacher or {}),
         labels=torch.zeros(n, dtype=torch.int64) if labels is None else torch.as_tensor(labels),
@@ -45,7 +43,7 @@ def facts_of(student, teacher=None, *, labels=None, classes=10, steps=100, per_e
         per_epoch=per_epoch,
         seed=seed,
         **{
-            "pixels": torch.zeros(n, 1, 8, 8, dtype=torch.uint8),
+            "inputs": torch.zeros(n, 1, 8, 8, dtype=torch.uint8),
             "normalise": lambda images: images.float() / 255,
             "make_student": lambda arch=None: nn.Linear(1, 1),
             "student_model": nn.Linear(1, 1),
@@ -54,12 +52,12 @@ def facts_of(student, teacher=None, *, labels=None, classes=10, steps=100, per_e
     )
 
 
-def made(name, settings=None, facts=None, dtype=torch.float64, seed=0):
+def made(name, settings=None, context=None, dtype=torch.float64, seed=0):
     """The objective of `name`, set up, in float64, with plain cross-entropy off unless the settings say otherwise."""
     torch.manual_seed(seed)
     objective = build(name, settings or {})
-    if facts is not None:
-        objective.setup(facts)
+    if context is not None:
+        objective.setup(context)
     if "weight_ce" not in (settings or {}):
         objective.weight_ce = 0.0
     return objective.to(dtype)

@@ -7,7 +7,7 @@ from support import digits
 from tuition.files import content_id
 from tuition.models import build
 from tuition.selection.order import purchase_order
-from tuition.training import student
+from tuition.training import student as student_files
 
 NAMES = [str(i) for i in range(10)]
 
@@ -36,5 +36,5 @@ def write_student(folder, seed=0, **changes):
     model = build(
         "resnet8", channels=about["channels"], classes=about["classes"], size=(about["height"], about["width"])
     )
-    student.write(folder, model.state_dict(), {}, [{"step": 1}], about)
+    student_files.write_student(folder, model.state_dict(), {}, [{"step": 1}], about)
     return folder

@@ -19,7 +19,8 @@ from tuition import params as parameters
 from tuition.files import content_id, digest, write_array, write_json
 from tuition.inputs.preprocess import to_float
 from tuition.models import build
-from tuition.params import Params, cell_name
+from tuition.params import Params
+from tuition.workspace import cell_name
 
 REPOSITORY = Path(__file__).parents[2]
 NAMES = [str(digit) for digit in range(10)]

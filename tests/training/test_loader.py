@@ -29,9 +29,9 @@ def test_a_batch_depends_on_seed_and_step_alone():
     forwards = [one.batch(step) for step in range(10)]
     backwards = [other.batch(step) for step in reversed(range(10))][::-1]
     for a, b in zip(forwards, backwards, strict=True):
-        assert torch.equal(a.images, b.images)
+        assert torch.equal(a.inputs, b.inputs)
         assert torch.equal(a.labels, b.labels)
-    assert not torch.equal(forwards[0].images, loader(seed=2).batch(0).images)
+    assert not torch.equal(forwards[0].inputs, loader(seed=2).batch(0).inputs)
 
 
 def test_an_epoch_is_without_replacement_and_signals_follow_their_samples():
@@ -43,10 +43,10 @@ def test_an_epoch_is_without_replacement_and_signals_follow_their_samples():
 
 def test_every_image_is_a_crop_or_its_mirror_of_its_own_sample():
     batch = loader().batch(4)
-    assert batch.images.shape == (16, 3, H, H)
-    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    assert batch.inputs.shape == (16, 3, H, H)
+    assert batch.inputs.is_contiguous(memory_format=torch.channels_last)
     mirrored = 0
-    for image, label in zip(batch.images, batch.labels, strict=True):
+    for image, label in zip(batch.inputs, batch.labels, strict=True):
         padded = torch.nn.functional.pad(IMAGES[label].float(), (2,) * 4)
         crops = [padded[:, y : y + H, x : x + H] for y in range(5) for x in range(5)]
         plain = any(torch.allclose(image, crop) for crop in crops)
@@ -61,7 +61,7 @@ def test_without_augmentation_it_is_the_normalised_image():
     expected = (IMAGES[batch.labels] / 255 - torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1)) / torch.tensor(
         [0.2, 0.3, 0.4]
     ).view(3, 1, 1)
-    torch.testing.assert_close(batch.images, expected)
+    torch.testing.assert_close(batch.inputs, expected)
 
 
 def test_stored_groups_lie_end_to_end():

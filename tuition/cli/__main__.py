@@ -36,7 +36,7 @@ def check() -> None:
     from tuition.teachers import KINDS
 
     params = parameters.load()
-    from tuition.methods.preflight import check_methods, offer
+    from tuition.preflight import check_methods, offer
 
     # What a function or a format of one's own gives is known when it is loaded; `teach` checks it before the first call.
     check_methods(params, offer(params.teacher))

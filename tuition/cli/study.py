@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tuition.errors import run
-from tuition.purchase.spend import parts, total
+from tuition.spend import parts, total
 from tuition.tables import read_rows
 
 

@@ -1,1 +1,1 @@
-"""What methods are given, the batch and the facts, and what their losses are made of: comparisons, divergences, relations, layers."""
+"""What methods' losses are made of: comparisons, divergences, relations, layers, mixtures. Knows tensors alone, and no method."""

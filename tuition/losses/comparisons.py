@@ -1,5 +1,6 @@
 """Comparisons within a batch: every set of groups is one matrix over the batch, so Δ is one matrix product."""
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
@@ -10,6 +11,7 @@ from tuition.errors import UserError
 
 SHIFTS = 4  # in-batch groups a sample starts, where they are listed
 Combine = Literal["difference", "add", "interpolate"]
+Labels = Literal["difference", "ce", "none"]
 
 
 class Groups(NamedTuple):
@@ -101,3 +103,31 @@ def offset(student: Tensor, target: Tensor) -> Tensor:
 def one_hot(labels: Tensor, like: Tensor) -> Tensor:
     """Labels (B,) as (B, C) in the type of `like` (B, C)."""
     return F.one_hot(labels, like.shape[1]).to(like.dtype)
+
+
+def labels_term(
+    kind: Labels, logits: Tensor, labels: Tensor, weight: float, apart: Callable[[Tensor], Tensor]
+) -> dict[str, Tensor]:
+    """CKD's term `labels` on logits (B, C) and labels (B,): how far `apart` they are from one-hot labels (B, C), compared as the teacher's
+    outputs are; or plain cross-entropy; or no term."""
+    if kind == "difference":
+        return {"labels": weight * apart(one_hot(labels, logits))}
+    return {"labels": weight * F.cross_entropy(logits, labels)} if kind == "ce" else {}
+
+
+def squared_terms(
+    logits: Tensor,
+    teacher: Tensor,
+    labels: Tensor,
+    groups: Groups | None,
+    *,
+    kind: Labels,
+    weight_labels: float,
+    weight_relation: float,
+) -> dict[str, Tensor]:
+    """CKD's terms on logits and teacher logits (B, C) and labels (B,) by squared differences, as `ckd-mse` has them by default."""
+    assert groups is not None
+    terms = {"relation": weight_relation * difference_mse(logits, teacher.detach(), groups)}
+    return terms | labels_term(
+        kind, logits, labels, weight_labels, lambda target: difference_mse(logits, target, groups)
+    )

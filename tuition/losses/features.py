@@ -5,20 +5,16 @@ by group. Differences are linear, so the difference of gaps is the gap of differ
 """
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tuition.losses.comparisons import Groups, difference, difference_mse, one_hot
+from tuition.losses.comparisons import Groups, difference
 from tuition.losses.layers import connector, same_size
-from tuition.methods.batch import Batch
 
 VARIANCE = 5.0  # of VID at the start, in every channel
 LEAST_VARIANCE = 1e-5
-
-Labels = Literal["difference", "ce", "none"]
 
 
 def mean_squares(gap: Tensor, groups: Groups | None = None) -> Tensor:
@@ -65,16 +61,3 @@ class Variational(nn.Module):
         squares = mean_squares(self.head(student).to(teacher.dtype) - teacher, groups)  # (c, h, w)
         variance = (F.softplus(self.scale) + LEAST_VARIANCE)[:, None, None]
         return 0.5 * (squares / variance + variance.log()).mean()
-
-
-def comparative(
-    logits: Tensor, batch: Batch, labels: Labels, weight_labels: float, weight_relation: float
-) -> dict[str, Tensor]:
-    """CKD's terms on logits (B, C) by squared differences, as `ckd-mse` has them by default."""
-    assert batch.groups is not None
-    terms = {"relation": weight_relation * difference_mse(logits, batch.teacher["logits"].detach(), batch.groups)}
-    if labels == "difference":
-        terms["labels"] = weight_labels * difference_mse(logits, one_hot(batch.labels, logits), batch.groups)
-    elif labels == "ce":
-        terms["labels"] = weight_labels * F.cross_entropy(logits, batch.labels)
-    return terms

@@ -1,14 +1,14 @@
-"""Mixing samples: shares drawn on the device, partners, boxes; and the losses of a student that sees mixed images.
+"""Mixing samples: shares drawn on the device, partners, boxes; and the losses of a student that sees mixed samples.
 
 A mixture of B samples is `rows` (B, k), which samples of the batch each mixed one is made of, and `shares` (B, k), which sum to one.
 Every random number comes from the generator that is given, and none is read back from the device.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-from tuition.methods.batch import Batch
 
 
 def draw_shares(count: int, k: int, alpha: float, generator: torch.Generator) -> Tensor:
@@ -61,20 +61,23 @@ def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     return -(target.detach().to(logits.dtype) * F.log_softmax(logits, dim=1)).sum(1).mean()
 
 
-def replaced(batch: Batch, images: Tensor, rows: Tensor, shares: Tensor) -> Batch:
-    """The batch with mixed images in place of its own. Its teacher logits become their mix, which is what `+kd` then matches."""
-    clean = batch.teacher["logits"].detach()
-    teacher = {**batch.teacher, "logits": mix(clean, rows, shares)}
-    return batch._replace(images=images, teacher=teacher, extra={"rows": rows, "shares": shares, "clean": clean})
+class Mixture(NamedTuple):
+    """What each mixed sample is made of, `rows` and `shares` (B, k), and the teacher's logits (B, C) on the clean samples."""
 
+    rows: Tensor
+    shares: Tensor
+    clean: Tensor
 
-def replaced_terms(logits: Tensor, batch: Batch, weight_labels: float, weight_teacher: float) -> dict[str, Tensor]:
-    """The terms of a student that saw only the mixed images of a `replaced` batch, and said logits (B, C): cross-entropy on the
-    mixed labels, and on the same mix of the teacher's softmax (T = 1) on the clean images."""
-    rows, shares = batch.extra["rows"], batch.extra["shares"]
-    hard = mixed_labels(batch.labels, rows, shares.to(logits.dtype), logits.shape[1])
-    soft = mix(F.softmax(batch.extra["clean"], dim=1), rows, shares)
-    return {
-        "labels": weight_labels * soft_cross_entropy(logits, hard),
-        "teacher": weight_teacher * soft_cross_entropy(logits, soft),
-    }
+    def signals(self, teacher: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The teacher's signals where mixed samples stand in place of the clean ones: its logits become their mix."""
+        return {**teacher, "logits": mix(self.clean, self.rows, self.shares)}
+
+    def terms(self, logits: Tensor, labels: Tensor, weight_labels: float, weight_teacher: float) -> dict[str, Tensor]:
+        """The terms of a student that saw only the mixed samples and gave logits (B, C) for them, the clean ones having labels (B,):
+        cross-entropy on the mixed labels, and on the same mix of the teacher's softmax (T = 1) on the clean samples."""
+        hard = mixed_labels(labels, self.rows, self.shares.to(logits.dtype), logits.shape[1])
+        soft = mix(F.softmax(self.clean, dim=1), self.rows, self.shares)
+        return {
+            "labels": weight_labels * soft_cross_entropy(logits, hard),
+            "teacher": weight_teacher * soft_cross_entropy(logits, soft),
+        }

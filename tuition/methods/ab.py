@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tuition.losses.layers import connector, initial_steps, paired, same_size
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative
 
 SCALE = 3 / 1000
@@ -33,11 +32,11 @@ class AB(nn.Module):
         self.weight, self.share = weight, share
         initial_steps("ab", share, 0)  # refuses a wrong share before anything is built
 
-    def setup(self, facts: Facts) -> None:
-        self.first = initial_steps("ab", self.share, facts.steps)
-        self.pairs = paired(facts.student, facts.teacher, "sign")
+    def setup(self, context: Context) -> None:
+        self.first = initial_steps("ab", self.share, context.steps)
+        self.pairs = paired(context.student, context.teacher, "sign")
         self.connectors = nn.ModuleList(
-            connector(facts.student[ours][0], 8 * facts.teacher[theirs].shape[1]) for ours, theirs in self.pairs
+            connector(context.student[ours][0], 8 * context.teacher[theirs].shape[1]) for ours, theirs in self.pairs
         )
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tuition.losses.layers import paired, unit_energies
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative
 from tuition.models.maps import energy
 
@@ -25,8 +24,8 @@ class AT(nn.Module):
         super().__init__()
         self.weight = weight
 
-    def setup(self, facts: Facts) -> None:
-        self.pairs = paired(facts.student, facts.teacher, "energy")
+    def setup(self, context: Context) -> None:
+        self.pairs = paired(context.student, context.teacher, "energy")
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         loss = student["logits"].new_zeros(())

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative, Positive
 
 
 class BSS(nn.Module):
     source, evidence = "arXiv 1805.05532", "code"
     signals: tuple[str, ...] = ("logits", "boundary")
+    inputs = ("images",)
 
     def __init__(
         self,
@@ -39,8 +39,8 @@ class BSS(nn.Module):
         self.temperature, self.until, self.weight_boundary = temperature, boundary_until, weight_boundary
         self.start, self.end = weight_kd_start, weight_kd_end
 
-    def setup(self, facts: Facts) -> None:
-        self.normalise, self.steps = facts.normalise, facts.steps
+    def setup(self, context: Context) -> None:
+        self.normalise, self.steps = context.normalise, context.steps
 
     def boundary_weight(self, step: int) -> float:
         return self.weight_boundary * max(0.0, 1 - step / (self.until * self.steps))
@@ -48,8 +48,8 @@ class BSS(nn.Module):
     def augment(self, batch: Batch) -> Batch:
         if not self.boundary_weight(batch.step):
             return batch
-        more = self.normalise(batch.teacher["boundary"]).to(batch.images.dtype)
-        return batch._replace(images=torch.cat([batch.images, more]))
+        more = self.normalise(batch.teacher["boundary"]).to(batch.inputs.dtype)
+        return batch._replace(inputs=torch.cat([batch.inputs, more]))
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         count, done = len(batch.labels), batch.step / self.steps

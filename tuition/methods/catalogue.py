@@ -1,26 +1,40 @@
 """The table of methods, from what their classes say of themselves."""
 
 import inspect
-from typing import Any
+from typing import TypedDict
 
-from tuition.methods import METHODS, card, load_class
+from tuition.methods.registry import METHODS, card, load_class, settings_of
 
 WIDTH = 150  # where there is no terminal to ask
 
 
-def catalogue() -> list[dict[str, Any]]:
-    """One row a method: name, title, source, evidence, signals, views, compares, online, calls (a sample), price, settings (defaults).
+class Row(TypedDict):
+    """What the table says of a method; `settings` are its defaults."""
+
+    name: str
+    title: str
+    source: str
+    evidence: str
+    signals: list[str]
+    views: str
+    compares: bool
+    inputs: list[str]
+    calls: float
+    price: str
+    settings: dict[str, object]
+
+
+def catalogue() -> list[Row]:
+    """One row a method: name, title, source, evidence, signals, views, compares, inputs, calls (a sample), price, settings (defaults).
 
     `calls` are those of `teacher`; `price` says in words how many a sample takes of all teachers together.
 
     Evidence is code (read in the authors' code), abs (only an abstract was readable), mem (common knowledge, unchecked) or ours.
     """
-    rows = []
+    rows: list[Row] = []
     for name in METHODS:
         about, kind = card(name), load_class(name)
-        settings = {
-            key: one.default for key, one in inspect.signature(kind).parameters.items() if one.kind is one.KEYWORD_ONLY
-        }
+        settings: dict[str, object] = {key: one.default for key, one in settings_of(kind).items()}
         if about.weight_ce:
             settings["weight_ce"] = about.weight_ce
         rows.append(
@@ -32,7 +46,7 @@ def catalogue() -> list[dict[str, Any]]:
                 "signals": list(about.signals),
                 "views": about.views,
                 "compares": about.compares,
-                "online": about.online,
+                "inputs": list(about.inputs),
                 "calls": about.calls,
                 "price": f"{about.calls:g}" + (" + number of teachers" if about.several else ""),
                 "settings": settings,
@@ -54,9 +68,9 @@ def print_catalogue() -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("method", "what", "source", "evidence", "teacher's signals", "views", "online", "calls"):
+    for heading in ("method", "what", "source", "evidence", "teacher's signals", "views", "inputs", "calls"):
         table.add_column(
-            heading, overflow="fold", no_wrap=heading in ("method", "evidence", "views", "online", "calls")
+            heading, overflow="fold", no_wrap=heading in ("method", "evidence", "views", "inputs", "calls")
         )
     for row in catalogue():
         reads = ", ".join(row["signals"]) or "none"
@@ -68,7 +82,7 @@ def print_catalogue() -> None:
             row["evidence"],
             reads + compares,
             row["views"],
-            "yes" if row["online"] else "no",
+            ", ".join(row["inputs"]) or "any",
             row["price"].replace("number of ", ""),
         )
     shown = Console()

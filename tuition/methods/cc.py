@@ -11,8 +11,7 @@ nothing.
 from torch import Tensor, nn
 
 from tuition.losses.relations import full_precision
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import Count, NotNegative
 
 
@@ -24,9 +23,9 @@ class CC(nn.Module):
         super().__init__()
         self.weight, self.dimensions = weight, dimensions
 
-    def setup(self, facts: Facts) -> None:
-        self.head = nn.Linear(facts.student["embedding"][0], self.dimensions)
-        self.teacher_head = nn.Linear(facts.teacher["embedding"].shape[1], self.dimensions)
+    def setup(self, context: Context) -> None:
+        self.head = nn.Linear(context.student["embedding"][0], self.dimensions)
+        self.teacher_head = nn.Linear(context.teacher["embedding"].shape[1], self.dimensions)
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         with full_precision(student["embedding"]):

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from tuition.methods.batch import Batch
+from tuition.methods.protocol import Batch
 
 
 class CrossEntropy(nn.Module):

@@ -13,8 +13,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative, Positive
 
 
@@ -37,8 +36,8 @@ class CESKD(nn.Module):
         self.temperature, self.weight = temperature, weight
         self.steps = 0
 
-    def setup(self, facts: Facts) -> None:
-        self.steps = facts.steps
+    def setup(self, context: Context) -> None:
+        self.steps = context.steps
 
     def pace(self, step: int) -> float:
         """The share of the samples that are distilled at `step`."""

@@ -8,11 +8,9 @@ Known defects, as in `cc`: it depends on the order of the groups, and heads that
 
 from torch import Tensor, nn
 
-from tuition.losses.comparisons import difference
-from tuition.losses.features import Labels, comparative
+from tuition.losses.comparisons import Labels, difference, squared_terms
 from tuition.losses.relations import full_precision
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative
 
 WIDTH = 128
@@ -36,13 +34,21 @@ class CKDCC(nn.Module):
         self.labels, self.weight_labels, self.weight_relation = labels, weight_labels, weight_relation
         self.weight_features = weight_features
 
-    def setup(self, facts: Facts) -> None:
-        self.head = nn.Linear(facts.student["embedding"][0], WIDTH, bias=False)
-        self.teacher_head = nn.Linear(facts.teacher["embedding"].shape[1], WIDTH, bias=False)
+    def setup(self, context: Context) -> None:
+        self.head = nn.Linear(context.student["embedding"][0], WIDTH, bias=False)
+        self.teacher_head = nn.Linear(context.teacher["embedding"].shape[1], WIDTH, bias=False)
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         assert batch.groups is not None
-        terms = comparative(student["logits"], batch, self.labels, self.weight_labels, self.weight_relation)
+        terms = squared_terms(
+            student["logits"],
+            batch.teacher["logits"],
+            batch.labels,
+            batch.groups,
+            kind=self.labels,
+            weight_labels=self.weight_labels,
+            weight_relation=self.weight_relation,
+        )
         with full_precision(student["embedding"]):
             gap = self.head(student["embedding"]) - self.teacher_head(batch.teacher["embedding"].detach())
             gap = difference(gap, batch.groups)

@@ -9,10 +9,10 @@ In-batch comparisons take the closed form over all groups of the batch, no large
 
 from torch import Tensor, nn
 
-from tuition.losses.features import Hint, Labels, comparative
+from tuition.losses.comparisons import Labels, squared_terms
+from tuition.losses.features import Hint
 from tuition.losses.layers import chosen, paired
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative
 
 
@@ -36,11 +36,19 @@ class CKDFitNet(nn.Module):
         self.labels, self.weight_labels, self.weight_relation = labels, weight_labels, weight_relation
         self.weight_features, self.layer = weight_features, layer
 
-    def setup(self, facts: Facts) -> None:
-        self.ours, self.theirs = chosen("ckd-fitnet", self.layer, paired(facts.student, facts.teacher))
-        self.hint = Hint(facts.student[self.ours][0], facts.teacher[self.theirs].shape[1])
+    def setup(self, context: Context) -> None:
+        self.ours, self.theirs = chosen("ckd-fitnet", self.layer, paired(context.student, context.teacher))
+        self.hint = Hint(context.student[self.ours][0], context.teacher[self.theirs].shape[1])
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        terms = comparative(student["logits"], batch, self.labels, self.weight_labels, self.weight_relation)
+        terms = squared_terms(
+            student["logits"],
+            batch.teacher["logits"],
+            batch.labels,
+            batch.groups,
+            kind=self.labels,
+            weight_labels=self.weight_labels,
+            weight_relation=self.weight_relation,
+        )
         features = self.hint(student[self.ours], batch.teacher[self.theirs], batch.groups)
         return terms | {"features": self.weight_features * features}

@@ -12,14 +12,11 @@ offset to the teacher away after training gives. Besides, softmax forgets a cons
 unidentified, as it is in KD, where it does not move the argmax.
 """
 
-from typing import Literal
-
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from tuition.losses.comparisons import Combine, combined, difference, offset, one_hot
+from tuition.losses.comparisons import Combine, Labels, combined, difference, labels_term, offset
 from tuition.losses.divergence import kd
-from tuition.methods.batch import Batch
+from tuition.methods.protocol import Batch
 from tuition.methods.ranges import NotNegative, Positive
 
 
@@ -32,7 +29,7 @@ class CKDKL(nn.Module):
     def __init__(
         self,
         *,
-        labels: Literal["difference", "ce", "none"] = "difference",
+        labels: Labels = "difference",
         weight_labels: NotNegative = 1.0,
         weight_relation: NotNegative = 1.0,
         temperature: Positive = 4.0,
@@ -49,11 +46,13 @@ class CKDKL(nn.Module):
         groups = combined(batch.groups, self.combine, batch.generator)
         ours = difference(logits, groups)
         terms = {"relation": self.weight_relation * kd(ours, difference(teacher, groups), self.temperature)}
-        if self.labels == "difference":
-            target = difference(one_hot(labels, logits), groups)
-            terms["labels"] = self.weight_labels * kd(ours, target, self.temperature)
-        elif self.labels == "ce":
-            terms["labels"] = self.weight_labels * F.cross_entropy(logits, labels)
+        terms |= labels_term(
+            self.labels,
+            logits,
+            labels,
+            self.weight_labels,
+            lambda target: kd(ours, difference(target, groups), self.temperature),
+        )
         if self.anchor:
             terms["anchor"] = self.anchor * offset(logits, teacher)
         return terms

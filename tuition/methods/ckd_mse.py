@@ -21,8 +21,17 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tuition.losses.comparisons import Combine, Groups, combined, difference, difference_mse, offset, one_hot
-from tuition.methods.batch import Batch
+from tuition.losses.comparisons import (
+    Combine,
+    Groups,
+    Labels,
+    combined,
+    difference,
+    difference_mse,
+    labels_term,
+    offset,
+)
+from tuition.methods.protocol import Batch
 from tuition.methods.ranges import NotNegative
 
 EPS = 1e-6  # differences shorter than this have no direction
@@ -37,7 +46,7 @@ class CKDMSE(nn.Module):
     def __init__(
         self,
         *,
-        labels: Literal["difference", "ce", "none"] = "difference",
+        labels: Labels = "difference",
         weight_labels: NotNegative = 1.0,
         weight_relation: NotNegative = 1.0,
         distance: Literal["mse", "cosine", "smooth-l1", "normalised"] = "mse",
@@ -53,10 +62,9 @@ class CKDMSE(nn.Module):
         logits, teacher, labels = student["logits"], batch.teacher["logits"].detach(), batch.labels
         groups = combined(batch.groups, self.combine, batch.generator)
         terms = {"relation": self.weight_relation * self._apart(logits, teacher, groups)}
-        if self.labels == "difference":
-            terms["labels"] = self.weight_labels * self._apart(logits, one_hot(labels, logits), groups)
-        elif self.labels == "ce":
-            terms["labels"] = self.weight_labels * F.cross_entropy(logits, labels)
+        terms |= labels_term(
+            self.labels, logits, labels, self.weight_labels, lambda target: self._apart(logits, target, groups)
+        )
         if self.anchor:
             terms["anchor"] = self.anchor * offset(logits, teacher)
         return terms

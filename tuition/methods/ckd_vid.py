@@ -8,10 +8,10 @@ difference is taken. In-batch comparisons take the closed form over all groups o
 
 from torch import Tensor, nn
 
-from tuition.losses.features import Labels, Variational, comparative
+from tuition.losses.comparisons import Labels, squared_terms
+from tuition.losses.features import Variational
 from tuition.losses.layers import paired
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative
 
 
@@ -34,14 +34,22 @@ class CKDVID(nn.Module):
         self.labels, self.weight_labels, self.weight_relation = labels, weight_labels, weight_relation
         self.weight_features = weight_features
 
-    def setup(self, facts: Facts) -> None:
-        self.pairs = paired(facts.student, facts.teacher)
+    def setup(self, context: Context) -> None:
+        self.pairs = paired(context.student, context.teacher)
         self.layers = nn.ModuleList(
-            Variational(facts.student[ours][0], facts.teacher[theirs].shape[1]) for ours, theirs in self.pairs
+            Variational(context.student[ours][0], context.teacher[theirs].shape[1]) for ours, theirs in self.pairs
         )
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        terms = comparative(student["logits"], batch, self.labels, self.weight_labels, self.weight_relation)
+        terms = squared_terms(
+            student["logits"],
+            batch.teacher["logits"],
+            batch.labels,
+            batch.groups,
+            kind=self.labels,
+            weight_labels=self.weight_labels,
+            weight_relation=self.weight_relation,
+        )
         loss = student["logits"].new_zeros(())
         for layer, (ours, theirs) in zip(self.layers, self.pairs, strict=True):
             loss = loss + layer(student[ours], batch.teacher[theirs], batch.groups)

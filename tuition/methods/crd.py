@@ -25,8 +25,7 @@ from torch.nn import functional as F
 
 from tuition.errors import UserError
 from tuition.losses.relations import full_precision
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import Count, NotNegative, Positive
 
 
@@ -57,17 +56,17 @@ class CRD(nn.Module):
         self.dimensions, self.on = dimensions, on
         self.signals = (on,)
 
-    def setup(self, facts: Facts) -> None:
-        count, device = len(facts.labels), facts.labels.device
-        self.head = nn.Linear(facts.student[self.on][0], self.dimensions)
-        self.teacher_head = nn.Linear(facts.teacher[self.on].shape[1], self.dimensions)
-        generator = torch.Generator().manual_seed(facts.seed)
+    def setup(self, context: Context) -> None:
+        count, device = len(context.labels), context.labels.device
+        self.head = nn.Linear(context.student[self.on][0], self.dimensions)
+        self.teacher_head = nn.Linear(context.teacher[self.on].shape[1], self.dimensions)
+        generator = torch.Generator().manual_seed(context.seed)
         reach = (3 / self.dimensions) ** 0.5
         for name in ("memory_student", "memory_teacher"):
             memory = (2 * torch.rand(count, self.dimensions, generator=generator) - 1) * reach
             self.register_buffer(name, memory.to(device))
         self.register_buffer("log_z", torch.full((2,), float(count), device=device).log())
-        self.register_buffer("classes", facts.labels, persistent=False)
+        self.register_buffer("classes", context.labels, persistent=False)
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         with full_precision(student[self.on]):

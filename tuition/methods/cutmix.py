@@ -9,14 +9,15 @@ Ours [ours]: one box a sample; the method's own code draws one a batch.
 import torch
 from torch import Tensor, nn
 
-from tuition.losses.mixing import draw_boxes, draw_rows, draw_shares, replaced, replaced_terms
-from tuition.methods.batch import Batch
+from tuition.losses.mixing import Mixture, draw_boxes, draw_rows, draw_shares
+from tuition.methods.protocol import Batch
 from tuition.methods.ranges import NotNegative, Positive
 
 
 class CutMix(nn.Module):
     source, evidence = "arXiv 1905.04899", "code"
     signals: tuple[str, ...] = ("logits",)
+    inputs = ("images",)
     weight_ce = 0.0
 
     def __init__(self, *, alpha: Positive = 1.0, weight_labels: NotNegative = 1.0, weight_teacher: NotNegative = 1.0):
@@ -26,11 +27,13 @@ class CutMix(nn.Module):
     def augment(self, batch: Batch) -> Batch:
         rows = draw_rows(len(batch.labels), 2, batch.generator)
         lam = draw_shares(len(rows), 2, self.alpha, batch.generator)[:, 0]
-        height, width = batch.images.shape[-2:]
+        height, width = batch.inputs.shape[-2:]
         inside = draw_boxes(lam, height, width, batch.generator)
         taken = inside.float().mean((1, 2, 3))
-        images = torch.where(inside, batch.images[rows[:, 1]], batch.images)
-        return replaced(batch, images, rows, torch.stack([1 - taken, taken], dim=1))
+        images = torch.where(inside, batch.inputs[rows[:, 1]], batch.inputs)
+        mixture = Mixture(rows, torch.stack([1 - taken, taken], dim=1), batch.teacher["logits"].detach())
+        return batch._replace(inputs=images, teacher=mixture.signals(batch.teacher), extra=mixture._asdict())
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        return replaced_terms(student["logits"], batch, self.weight_labels, self.weight_teacher)
+        mixture = Mixture(**batch.extra)
+        return mixture.terms(student["logits"], batch.labels, self.weight_labels, self.weight_teacher)

@@ -10,7 +10,7 @@ Known defect: a class that no sample of the batch holds has a nearly constant co
 from torch import Tensor, nn
 
 from tuition.losses.relations import correlation
-from tuition.methods.batch import Batch
+from tuition.methods.protocol import Batch
 from tuition.methods.ranges import NotNegative, Positive
 
 

@@ -11,8 +11,7 @@ give back plain KD.
 import torch
 from torch import Tensor, nn
 
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative, Positive
 
 
@@ -32,8 +31,8 @@ class DKD(nn.Module):
         self.alpha, self.beta, self.temperature, self.warmup = alpha, beta, temperature, warmup
         self.per_epoch = 1
 
-    def setup(self, facts: Facts) -> None:
-        self.per_epoch = facts.per_epoch
+    def setup(self, context: Context) -> None:
+        self.per_epoch = context.per_epoch
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         target = torch.zeros_like(student["logits"], dtype=torch.bool).scatter_(1, batch.labels[:, None], True)

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tuition.losses.divergence import kd
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative
 
 
@@ -24,12 +23,12 @@ class DML(nn.Module):
         super().__init__()
         self.weight, self.weight_peer = weight, weight_peer
 
-    def setup(self, facts: Facts) -> None:
-        self.peer = facts.make_student().to(memory_format=torch.channels_last)
+    def setup(self, context: Context) -> None:
+        self.peer = context.make_student().to(memory_format=torch.channels_last)
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         ours = student["logits"]
-        theirs = self.peer(batch.images).to(ours.dtype)
+        theirs = self.peer(batch.inputs).to(ours.dtype)
         return {
             "peer_labels": self.weight_peer * F.cross_entropy(theirs, batch.labels),
             "mutual": self.weight * kd(ours, theirs, 1.0),

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from tuition.losses.features import Hint
 from tuition.losses.layers import chosen, paired
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative
 
 
@@ -23,9 +22,9 @@ class FitNet(nn.Module):
         super().__init__()
         self.weight, self.layer = weight, layer
 
-    def setup(self, facts: Facts) -> None:
-        self.ours, self.theirs = chosen("fitnet", self.layer, paired(facts.student, facts.teacher))
-        self.hint = Hint(facts.student[self.ours][0], facts.teacher[self.theirs].shape[1])
+    def setup(self, context: Context) -> None:
+        self.ours, self.theirs = chosen("fitnet", self.layer, paired(context.student, context.teacher))
+        self.hint = Hint(context.student[self.ours][0], context.teacher[self.theirs].shape[1])
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         return {"teacher": self.weight * self.hint(student[self.ours], batch.teacher[self.theirs])}

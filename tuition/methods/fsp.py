@@ -14,8 +14,7 @@ from torch.nn import functional as F
 
 from tuition.errors import UserError
 from tuition.losses.layers import initial_steps
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative
 from tuition.models.maps import gram
 from tuition.signals import arrays_of
@@ -32,9 +31,9 @@ class FSP(nn.Module):
         self.weight, self.share = weight, share
         initial_steps("fsp", share, 0)  # refuses a wrong share before anything is built
 
-    def setup(self, facts: Facts) -> None:
-        self.first = initial_steps("fsp", self.share, facts.steps)
-        maps, grams = arrays_of("map", facts.student), arrays_of("gram", facts.teacher)
+    def setup(self, context: Context) -> None:
+        self.first = initial_steps("fsp", self.share, context.steps)
+        maps, grams = arrays_of("map", context.student), arrays_of("gram", context.teacher)
         count = min(len(maps) - 1, len(grams))
         if count < 1:
             raise UserError(
@@ -42,8 +41,8 @@ class FSP(nn.Module):
             )
         below, above = maps[-count - 1 : -1], maps[-count:]
         self.flows = list(zip(below, above, grams[-count:], strict=True))
-        ours = [facts.student[name][0] for name in maps[-count - 1 :]]
-        wide = [facts.teacher[name].shape for name in grams[-count:]]
+        ours = [context.student[name][0] for name in maps[-count - 1 :]]
+        wide = [context.teacher[name].shape for name in grams[-count:]]
         theirs = [wide[0][1], *(shape[2] for shape in wide)]
         if ours != theirs:
             raise UserError(

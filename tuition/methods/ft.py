@@ -16,8 +16,7 @@ from torch.nn import functional as F
 
 from tuition.errors import UserError
 from tuition.losses.layers import paired, same_size
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative, Positive
 
 BATCH, RATE = 64, 1e-3
@@ -34,14 +33,14 @@ class FT(nn.Module):
         if pretrain_steps < 0:
             raise UserError(f"params.yaml: methods.ft.pretrain_steps: found {pretrain_steps}, expected 0 or more")
 
-    def setup(self, facts: Facts) -> None:
-        self.ours, self.theirs = paired(facts.student, facts.teacher)[-1]
-        maps = facts.teacher[self.theirs]
+    def setup(self, context: Context) -> None:
+        self.ours, self.theirs = paired(context.student, context.teacher)[-1]
+        maps = context.teacher[self.theirs]
         wide, factors = maps.shape[1], max(1, round(self.rate * maps.shape[1]))
         self.paraphraser = layers(wide, wide, factors, factors)
-        self.translator = layers(facts.student[self.ours][0], facts.student[self.ours][0], factors, factors)
-        steps = min(self.pretrain_steps, facts.steps)
-        pretrain(self.paraphraser, layers(factors, factors, wide, wide), maps, steps, facts.seed)
+        self.translator = layers(context.student[self.ours][0], context.student[self.ours][0], factors, factors)
+        steps = min(self.pretrain_steps, context.steps)
+        pretrain(self.paraphraser, layers(factors, factors, wide, wide), maps, steps, context.seed)
         self.paraphraser.requires_grad_(False)
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:

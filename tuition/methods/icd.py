@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tuition.losses.relations import full_precision
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import Count, NotNegative
 
 GREATEST = 10.0  # of exp τ
@@ -30,9 +29,9 @@ class ICD(nn.Module):
         self.weight, self.invariance, self.dimensions = weight, invariance, dimensions
         self.log_scale, self.offset = nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.tensor(0.0))
 
-    def setup(self, facts: Facts) -> None:
-        self.head = nn.Linear(facts.student["embedding"][0], self.dimensions)
-        self.teacher_head = nn.Linear(facts.teacher["embedding"].shape[1], self.dimensions)
+    def setup(self, context: Context) -> None:
+        self.head = nn.Linear(context.student["embedding"][0], self.dimensions)
+        self.teacher_head = nn.Linear(context.teacher["embedding"].shape[1], self.dimensions)
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         with full_precision(student["embedding"]):

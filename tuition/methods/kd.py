@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from tuition.losses.divergence import kd
-from tuition.methods.batch import Batch
+from tuition.methods.protocol import Batch
 from tuition.methods.ranges import NotNegative, Positive
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tuition.errors import UserError
-from tuition.methods.batch import Batch
+from tuition.methods.protocol import Batch
 from tuition.methods.ranges import NotNegative
 
 

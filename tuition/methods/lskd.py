@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from tuition.errors import UserError
 from tuition.losses.divergence import kd
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative, Positive
 
 EPS = 1e-7
@@ -27,10 +26,10 @@ class LSKD(nn.Module):
         super().__init__()
         self.weight, self.temperature = weight, temperature
 
-    def setup(self, facts: Facts) -> None:
-        if facts.classes < 3:
+    def setup(self, context: Context) -> None:
+        if context.classes < 3:
             raise UserError(
-                f"lskd: the data has {facts.classes} classes; standardised logits of two are always 1 and −1, and teach nothing. "
+                f"lskd: the data has {context.classes} classes; standardised logits of two are always 1 and −1, and teach nothing. "
                 "Use another method"
             )
 

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from tuition.losses.divergence import kd
 from tuition.losses.mixing import draw_rows, draw_shares, mix, mixed_labels, soft_cross_entropy
-from tuition.methods.batch import Batch
+from tuition.methods.protocol import Batch
 from tuition.methods.ranges import NotNegative, Positive
 
 
 class MixCached(nn.Module):
     source, evidence = "arXiv 2011.00593", "ours"
     signals: tuple[str, ...] = ("logits",)
+    inputs = ("images",)
 
     def __init__(
         self,
@@ -34,8 +35,8 @@ class MixCached(nn.Module):
     def augment(self, batch: Batch) -> Batch:
         rows = draw_rows(len(batch.labels), 2, batch.generator)
         shares = draw_shares(len(rows), 2, self.alpha, batch.generator)
-        images = torch.cat([batch.images, mix(batch.images, rows, shares)])
-        return batch._replace(images=images, extra={"rows": rows, "shares": shares})
+        images = torch.cat([batch.inputs, mix(batch.inputs, rows, shares)])
+        return batch._replace(inputs=images, extra={"rows": rows, "shares": shares})
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         rows, shares, teacher = batch.extra["rows"], batch.extra["shares"], batch.teacher["logits"].detach()

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from tuition.errors import UserError
 from tuition.losses.divergence import kd
 from tuition.losses.mixing import mixed_labels, soft_cross_entropy
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative, Positive
 
 
 class MixKD(nn.Module):
     source, evidence = "arXiv 2011.00593", "abs"
     signals: tuple[str, ...] = ("logits",)
+    inputs = ("images",)
     views = "mixed"
     calls = 1.0
     images: Tensor  # (m, C, H, W) uint8, logits (m, C) and mixed labels (m, C) of what was bought
@@ -35,25 +35,29 @@ class MixKD(nn.Module):
         super().__init__()
         self.temperature, self.weight_mixup, self.weight_teacher = temperature, weight_mixup, weight_teacher
 
-    def setup(self, facts: Facts) -> None:
-        if not facts.mixed or not len(facts.mixed["lam"]):
+    def setup(self, context: Context) -> None:
+        if not context.mixed or not len(context.mixed["lam"]):
             raise UserError("mixkd: found no mixed inputs among what was bought; set `teach.mixed: true`")
-        first, second, lam = (facts.mixed[name] for name in ("first", "second", "lam"))
+        first, second, lam = (context.mixed[name] for name in ("first", "second", "lam"))
         labels = mixed_labels(
-            facts.labels,
+            context.labels,
             torch.stack([first, second], dim=1).long(),
             torch.stack([lam, 1 - lam], dim=1).float(),
-            facts.classes,
+            context.classes,
         )
-        self.normalise = facts.normalise
-        for name, value in {"images": facts.mixed["images"], "logits": facts.mixed["logits"], "mixed": labels}.items():
+        self.normalise = context.normalise
+        for name, value in {
+            "images": context.mixed["inputs"],
+            "logits": context.mixed["logits"],
+            "mixed": labels,
+        }.items():
             self.register_buffer(name, value, persistent=False)  # bought: a checkpoint need not hold it
 
     def augment(self, batch: Batch) -> Batch:
         bought, generator = len(self.images), batch.generator
         drawn = torch.randperm(bought, generator=generator, device=generator.device)[: len(batch.labels)]
-        more = self.normalise(self.images[drawn]).to(batch.images.dtype)
-        return batch._replace(images=torch.cat([batch.images, more]), extra={"drawn": drawn})
+        more = self.normalise(self.images[drawn]).to(batch.inputs.dtype)
+        return batch._replace(inputs=torch.cat([batch.inputs, more]), extra={"drawn": drawn})
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         drawn, count = batch.extra["drawn"], len(batch.labels)

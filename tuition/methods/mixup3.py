@@ -6,14 +6,15 @@ three weights is not known to us; ours [ours] are a symmetric Dirichlet(α, α, 
 
 from torch import Tensor, nn
 
-from tuition.losses.mixing import draw_rows, draw_shares, mix, replaced, replaced_terms
-from tuition.methods.batch import Batch
+from tuition.losses.mixing import Mixture, draw_rows, draw_shares, mix
+from tuition.methods.protocol import Batch
 from tuition.methods.ranges import NotNegative, Positive
 
 
 class Mixup3(nn.Module):
     source, evidence = "arXiv 2311.02253", "code"
     signals: tuple[str, ...] = ("logits",)
+    inputs = ("images",)
     weight_ce = 0.0
 
     def __init__(self, *, alpha: Positive = 1.0, weight_labels: NotNegative = 1.0, weight_teacher: NotNegative = 1.0):
@@ -23,7 +24,11 @@ class Mixup3(nn.Module):
     def augment(self, batch: Batch) -> Batch:
         rows = draw_rows(len(batch.labels), 3, batch.generator)
         shares = draw_shares(len(rows), 3, self.alpha, batch.generator)
-        return replaced(batch, mix(batch.images, rows, shares), rows, shares)
+        mixture = Mixture(rows, shares, batch.teacher["logits"].detach())
+        return batch._replace(
+            inputs=mix(batch.inputs, rows, shares), teacher=mixture.signals(batch.teacher), extra=mixture._asdict()
+        )
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        return replaced_terms(student["logits"], batch, self.weight_labels, self.weight_teacher)
+        mixture = Mixture(**batch.extra)
+        return mixture.terms(student["logits"], batch.labels, self.weight_labels, self.weight_teacher)

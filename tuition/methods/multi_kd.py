@@ -24,8 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tuition.errors import UserError
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative, Positive
 
 MAIN = "teacher"
@@ -53,8 +52,8 @@ class MultiKD(nn.Module):
             )
         self.combine, self.weights, self.temperature, self.weight = combine, weights or {}, temperature, weight
 
-    def setup(self, facts: Facts) -> None:
-        if not facts.others:
+    def setup(self, context: Context) -> None:
+        if not context.others:
             raise UserError(
                 "multi-kd: found the answers of one teacher alone; list further ones in params.yaml: teachers"
             )

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tuition.losses.layers import paired, same_size
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative
 
 
@@ -26,8 +25,8 @@ class NST(nn.Module):
         super().__init__()
         self.weight = weight
 
-    def setup(self, facts: Facts) -> None:
-        self.pairs = paired(facts.student, facts.teacher)
+    def setup(self, context: Context) -> None:
+        self.pairs = paired(context.student, context.teacher)
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         loss = student["logits"].new_zeros(())

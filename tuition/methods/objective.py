@@ -1,13 +1,11 @@
 """What a student is trained on: a method's terms, plain cross-entropy beside them, and KD where the name says +kd."""
 
-from typing import Any
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tuition.losses.divergence import kd
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context, Method
+from tuition.models.network import Network
 
 WEIGHT_KD, TEMPERATURE_KD = 1.0, 4.0  # of +kd, as arXiv 2407.11802 adds it
 
@@ -18,25 +16,28 @@ class Objective(nn.Module):
     `signals` are the families of teacher signals that are read, `maps` tells whether the student's stage maps are.
     """
 
-    method: Any
+    method: Method
 
-    def __init__(self, method: nn.Module, *, weight_ce: float, weight_kd: float, temperature_kd: float, maps: bool):
+    def __init__(self, method: Method, *, weight_ce: float, weight_kd: float, temperature_kd: float, maps: bool):
         super().__init__()
         self.method, self.weight_ce, self.weight_kd, self.temperature_kd = method, weight_ce, weight_kd, temperature_kd
         self.maps = maps
         own: tuple[str, ...] = self.method.signals  # of the object: settings may decide
         self.signals = tuple(dict.fromkeys((*own, *(("logits",) if weight_kd else ()))))
 
-    def setup(self, facts: Facts) -> None:
-        if hasattr(self.method, "setup"):
-            self.method.setup(facts)
+    def setup(self, context: Context) -> None:
+        setup = getattr(self.method, "setup", None)
+        if setup is not None:
+            setup(context)
 
-    def wrap(self, student: nn.Module) -> nn.Module:
+    def wrap(self, student: Network) -> Network:
         """The student as it is deployed; a method may give it another head. To be called after `setup`."""
-        return self.method.wrap(student) if hasattr(self.method, "wrap") else student
+        wrap = getattr(self.method, "wrap", None)
+        return student if wrap is None else wrap(student)
 
     def augment(self, batch: Batch) -> Batch:
-        return self.method.augment(batch) if hasattr(self.method, "augment") else batch
+        augment = getattr(self.method, "augment", None)
+        return batch if augment is None else augment(batch)
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Terms by name, for student signals (B', …) whose first B rows are the batch's samples."""

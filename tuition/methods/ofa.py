@@ -12,8 +12,7 @@ The exits are trained with the student and thrown away. The least loss is not 0:
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative, Positive
 
 
@@ -27,12 +26,12 @@ class OFA(nn.Module):
         self.weight, self.eps, self.temperature = weight, eps, temperature
         self.exits = nn.ModuleDict()
 
-    def setup(self, facts: Facts) -> None:
-        wide = facts.student["embedding"][0]
+    def setup(self, context: Context) -> None:
+        wide = context.student["embedding"][0]
         self.exits = nn.ModuleDict(
             {
-                name: _exit(shape[0], wide, facts.classes)
-                for name, shape in facts.student.items()
+                name: _exit(shape[0], wide, context.classes)
+                for name, shape in context.student.items()
                 if name.startswith("map")
             }
         )

@@ -14,8 +14,7 @@ from torch.nn import functional as F
 
 from tuition.errors import UserError
 from tuition.losses.divergence import kd
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative, Positive
 
 
@@ -31,21 +30,21 @@ class ONE(nn.Module):
             raise UserError(f"methods.<name>.branches: found {branches}, expected 1 or more")
         self.count, self.weight, self.temperature = branches, weight, temperature
 
-    def setup(self, facts: Facts) -> None:
-        maps = [name for name in facts.student if name.startswith("map")]
-        if getattr(facts.student_model, "taps", ()):
+    def setup(self, context: Context) -> None:
+        maps = [name for name in context.student if name.startswith("map")]
+        if getattr(context.student_model, "taps", ()):
             raise UserError("one: branches leave the student before its last stage; leave student.taps empty: []")
-        if not hasattr(facts.student_model, "last_stage_module") or len(maps) < 2:
+        if not hasattr(context.student_model, "last_stage_module") or len(maps) < 2:
             from tuition.models import ARCHS
 
-            arch = getattr(facts.student_model, "arch", type(facts.student_model).__name__)
+            arch = getattr(context.student_model, "arch", type(context.student_model).__name__)
             raise UserError(f"one: student.arch {arch!r} has no last stage to branch. Valid: {', '.join(ARCHS)}")
         self.before = f"map{len(maps) - 1}"
-        width, wide = facts.student[self.before][0], facts.student[f"map{len(maps)}"][0]
+        width, wide = context.student[self.before][0], context.student[f"map{len(maps)}"][0]
         # The last stage of a fresh student: the same layers with weights of its own.
-        fresh = [facts.make_student().last_stage_module() for _ in range(self.count)]  # type: ignore[operator]
+        fresh = [context.make_student().last_stage_module() for _ in range(self.count)]  # type: ignore[operator]
         self.branches = nn.ModuleList(
-            nn.Sequential(stage, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(wide, facts.classes))
+            nn.Sequential(stage, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(wide, context.classes))
             for stage in fresh
         )
         self.gate = nn.Sequential(

@@ -21,8 +21,7 @@ from torch.nn import functional as F
 
 from tuition.losses.layers import initial_steps, paired
 from tuition.losses.relations import distances, full_precision
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative
 from tuition.models import signals
 from tuition.signals import arrays_of
@@ -42,18 +41,18 @@ class PKTH(nn.Module):
         self.weight, self.share, self.arch = weight, share, auxiliary
         initial_steps("pkt-h", share, 0)  # refuses a wrong share before anything is built
 
-    def setup(self, facts: Facts) -> None:
-        self.first, self.per_epoch = initial_steps("pkt-h", self.share, facts.steps), facts.per_epoch
-        self.auxiliary = facts.make_student(self.arch)
+    def setup(self, context: Context) -> None:
+        self.first, self.per_epoch = initial_steps("pkt-h", self.share, context.steps), context.per_epoch
+        self.auxiliary = context.make_student(self.arch)
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         if batch.step < self.first:
-            ours = self.look(batch.images, student["logits"])
+            ours = self.look(batch.inputs, student["logits"])
             divergence = jeffreys(ours["embedding"], batch.teacher["embedding"])
             return self.terms(divergence, ours["logits"], batch.labels)
         self.auxiliary.eval()  # the loop puts all that trains in training mode; this no longer trains
         with torch.no_grad():
-            theirs = self.look(batch.images, student["logits"])
+            theirs = self.look(batch.inputs, student["logits"])
         count = len(batch.labels)
         divergence = jeffreys(student["embedding"][:count], theirs["embedding"])
         early = EARLY * DECAY ** ((batch.step - self.first) // self.per_epoch)

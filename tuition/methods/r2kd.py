@@ -24,13 +24,14 @@ from torch import Tensor, nn
 from tuition.errors import UserError
 from tuition.losses.ranks import soft_spearman
 from tuition.losses.relations import correlation
-from tuition.methods.batch import Batch
+from tuition.methods.protocol import Batch
 from tuition.methods.ranges import NotNegative, Positive
 
 
 class R2KD(nn.Module):
     source, evidence = "arXiv 2311.13934", "code"
     signals: tuple[str, ...] = ("logits", "pruned")
+    inputs = ("images",)
 
     def __init__(
         self,
@@ -52,7 +53,7 @@ class R2KD(nn.Module):
         """The batch with an augmented copy of its images behind them; `extra` says what each became a mix of."""
         if self.augmentation == "none":
             return batch
-        images, generator = batch.images, batch.generator
+        images, generator = batch.inputs, batch.generator
         device = images.device
         partner = torch.randperm(len(images), generator=generator, device=device)
         drawn = torch.rand(3, generator=generator, device=device, dtype=images.dtype)
@@ -66,7 +67,7 @@ class R2KD(nn.Module):
             box = _box(images, drawn[1:], torch.full_like(share, 0.5))
             other, share = images.masked_fill(box, 0), torch.ones_like(share)
         extra = {**batch.extra, "partner": partner, "share": share}
-        return batch._replace(images=torch.cat([images, other]), extra=extra)
+        return batch._replace(inputs=torch.cat([images, other]), extra=extra)
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         target = torch.lerp(batch.teacher["logits"].detach(), batch.teacher["pruned"].detach(), self.share)

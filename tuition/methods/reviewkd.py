@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tuition.losses.layers import connector, paired, same_size
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative
 
 WIDEST = 512
@@ -51,11 +50,11 @@ class ReviewKD(nn.Module):
         super().__init__()
         self.weight = weight
 
-    def setup(self, facts: Facts) -> None:
-        self.pairs = paired(facts.student, facts.teacher)[::-1]  # deep → shallow
-        wide = min(WIDEST, facts.student[self.pairs[0][0]][0])
+    def setup(self, context: Context) -> None:
+        self.pairs = paired(context.student, context.teacher)[::-1]  # deep → shallow
+        wide = min(WIDEST, context.student[self.pairs[0][0]][0])
         self.fusions = nn.ModuleList(
-            Fusion(facts.student[ours][0], wide, facts.teacher[theirs].shape[1], deepest=not place)
+            Fusion(context.student[ours][0], wide, context.teacher[theirs].shape[1], deepest=not place)
             for place, (ours, theirs) in enumerate(self.pairs)
         )
 

@@ -20,8 +20,7 @@ from torch.nn import functional as F
 
 from tuition.errors import UserError
 from tuition.losses.relations import full_precision
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import Count, NotNegative, Positive
 
 
@@ -46,11 +45,11 @@ class RRD(nn.Module):
         self.weight, self.most, self.dimensions = weight, bank, dimensions
         self.temperature_student, self.temperature_teacher = temperature_student, temperature_teacher
 
-    def setup(self, facts: Facts) -> None:
-        bought = facts.teacher["embedding"]
-        self.head = nn.Linear(facts.student["embedding"][0], self.dimensions)
+    def setup(self, context: Context) -> None:
+        bought = context.teacher["embedding"]
+        self.head = nn.Linear(context.student["embedding"][0], self.dimensions)
         # Drawn on the CPU, so that the same seed gives the same numbers on every device.
-        generator = torch.Generator().manual_seed(facts.seed)
+        generator = torch.Generator().manual_seed(context.seed)
         projection = torch.randn(bought.shape[1], self.dimensions, generator=generator) / bought.shape[1] ** 0.5
         rows = torch.randperm(len(bought), generator=generator)[: self.most]
         # Both follow from seed and export, so a checkpoint need not carry them.

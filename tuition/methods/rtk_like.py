@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from tuition.errors import UserError
 from tuition.losses.layers import paired, unit_energies
 from tuition.losses.relations import full_precision
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative
 from tuition.models.maps import energy
 from tuition.signals import arrays_of
@@ -44,16 +43,16 @@ class RTKLike(nn.Module):
         super().__init__()
         self.weight, self.keep, self.keys = weight, keep, keys
 
-    def setup(self, facts: Facts) -> None:
-        paired(facts.student, facts.teacher, "energy")  # refuses a network without stages
-        self.ours = arrays_of("map", facts.student)
-        self.energies, self.pooled = (arrays_of(family, facts.teacher) for family in ("energy", "pooled"))
+    def setup(self, context: Context) -> None:
+        paired(context.student, context.teacher, "energy")  # refuses a network without stages
+        self.ours = arrays_of("map", context.student)
+        self.energies, self.pooled = (arrays_of(family, context.teacher) for family in ("energy", "pooled"))
         if len(self.energies) != len(self.pooled):
             raise UserError(
                 f"rtk-like: needs pooled and energy of the same stages; found {', '.join([*self.pooled, *self.energies])}"
             )
-        self.query = nn.ModuleList(projection(facts.teacher[name].shape[1]) for name in self.pooled)
-        self.key = nn.ModuleList(nn.Sequential(*projection(facts.student[name][0]), nn.ReLU()) for name in self.ours)
+        self.query = nn.ModuleList(projection(context.teacher[name].shape[1]) for name in self.pooled)
+        self.key = nn.ModuleList(nn.Sequential(*projection(context.student[name][0]), nn.ReLU()) for name in self.ours)
         self.places = nn.ParameterList(
             nn.init.xavier_normal_(torch.empty(len(names), WIDTH)) for names in (self.energies, self.ours)
         )

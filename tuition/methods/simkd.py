@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from tuition.errors import UserError
 from tuition.losses.layers import paired, same_size
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative
+from tuition.models.network import Network
 from tuition.signals import arrays_of
 
 LOOKED_AT = 256  # samples on which the teacher's embedding is compared with its map
@@ -25,6 +25,7 @@ TOLERANCE = 0.01  # of the embedding's largest entry: both are stored as halves
 class SimKD(nn.Module):
     source, evidence = "arXiv 2203.14001", "code"
     signals: tuple[str, ...] = ("map", "classifier", "embedding")
+    inputs = ("images",)
     maps = True
     weight_ce = 0.0
 
@@ -32,15 +33,15 @@ class SimKD(nn.Module):
         super().__init__()
         self.weight = weight
 
-    def setup(self, facts: Facts) -> None:
-        _, self.theirs = paired(facts.student, facts.teacher)[-1]
-        check(facts.teacher[self.theirs][:LOOKED_AT], facts.teacher["embedding"][:LOOKED_AT])
+    def setup(self, context: Context) -> None:
+        _, self.theirs = paired(context.student, context.teacher)[-1]
+        check(context.teacher[self.theirs][:LOOKED_AT], context.teacher["embedding"][:LOOKED_AT])
         # Not modules or tensors of this method: they are the student's own once it is wrapped.
-        self.classifier = {key: facts.constants[f"classifier_{key}"] for key in ("weight", "bias")}
-        self.width = facts.teacher[self.theirs].shape[1]
-        self.image = facts.pixels.shape[1:]
+        self.classifier = {key: context.constants[f"classifier_{key}"] for key in ("weight", "bias")}
+        self.width = context.teacher[self.theirs].shape[1]
+        self.image = context.inputs.shape[1:]
 
-    def wrap(self, student: nn.Module) -> nn.Module:
+    def wrap(self, student: Network) -> Network:
         """The student with a projector and the teacher's classifier."""
         from tuition.models.projected import wrap
 

@@ -8,7 +8,7 @@ to the mean over B² at B = 64: it means less in a larger batch, as a row's entr
 from torch import Tensor, nn
 
 from tuition.losses.relations import full_precision, gram_rows
-from tuition.methods.batch import Batch
+from tuition.methods.protocol import Batch
 from tuition.methods.ranges import NotNegative
 
 

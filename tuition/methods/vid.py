@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from tuition.losses.features import Variational
 from tuition.losses.layers import paired
-from tuition.methods.batch import Batch
-from tuition.methods.facts import Facts
+from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative
 
 
@@ -23,10 +22,10 @@ class VID(nn.Module):
         super().__init__()
         self.weight = weight
 
-    def setup(self, facts: Facts) -> None:
-        self.pairs = paired(facts.student, facts.teacher)
+    def setup(self, context: Context) -> None:
+        self.pairs = paired(context.student, context.teacher)
         self.layers = nn.ModuleList(
-            Variational(facts.student[ours][0], facts.teacher[theirs].shape[1]) for ours, theirs in self.pairs
+            Variational(context.student[ours][0], context.teacher[theirs].shape[1]) for ours, theirs in self.pairs
         )
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:

@@ -19,12 +19,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from tuition.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from tuition.models.description import ModelDescription
+    from tuition.models.network import Network
 
 RESNETS = (
     *("resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110"),
@@ -60,7 +63,7 @@ def check_arch(where: str, name: str) -> None:
     raise unknown(where, name, ARCHS, "Or timm:<model>, torchvision:<model>.")
 
 
-def build(arch: str, *, channels: int, classes: int, size: tuple[int, int], taps: Sequence[str] = ()) -> nn.Module:
+def build(arch: str, *, channels: int, classes: int, size: tuple[int, int], taps: Sequence[str] = ()) -> Network:
     """A model with fresh weights for images of `channels` channels and `size` (height, width) pixels.
 
     Its attribute `arch` keeps the name, `taps` the modules whose outputs are its maps: the names given, shallow → deep;
@@ -78,30 +81,29 @@ def build(arch: str, *, channels: int, classes: int, size: tuple[int, int], taps
     if min(size) < MIN_SIDE:
         raise UserError(f"{arch}: images are {size[0]}x{size[1]}, at least {MIN_SIDE} pixels a side are needed")
     family = next(module for module, names in FAMILIES.items() if arch in names)
-    model: nn.Module = import_module(f"tuition.models.{family}").build(arch, channels, classes)
-    model.arch = arch  # type: ignore[assignment]
+    model = cast("Network", import_module(f"tuition.models.{family}").build(arch, channels, classes))
+    model.arch = arch
     from tuition.models import maps
 
     maps.set_taps(model, taps, channels, size)
     return model
 
 
-def signals(model: nn.Module, images: Tensor, maps: bool = False) -> dict[str, Tensor]:
-    """Everything a model says about normalised float images (B, C, H, W): logits (B, classes), embedding (B, d).
+def signals(model: Network, inputs: Tensor, maps: bool = False) -> dict[str, Tensor]:
+    """Everything a model says about inputs as it takes them (images: (B, C, H, W) float): logits (B, classes), embedding (B, d).
 
     With `maps` also map1 to mapL (B, c, h, w), shallow → deep: its taps, or its stages where it has none. Raises
     UserError for a model with neither.
     """
-    net: Any = model
     stages: list[Tensor] = []
     if maps:
         from tuition.models.maps import features_and_maps
 
-        features, stages = features_and_maps(model, images)
+        features, stages = features_and_maps(model, inputs)
     else:
-        features = net.forward_features(images)
-    embedding = net.forward_head(features, pre_logits=True)
-    said = {"logits": net.get_classifier()(embedding), "embedding": embedding}
+        features = model.forward_features(inputs)
+    embedding = model.forward_head(features, pre_logits=True)
+    said = {"logits": model.get_classifier()(embedding), "embedding": embedding}
     return said | {f"map{place}": stage for place, stage in enumerate(stages, start=1)}
 
 
@@ -112,7 +114,7 @@ def load_weights(model: nn.Module, path: Path | str) -> None:
     weights.load_weights(model, Path(path))
 
 
-def load_student(folder: Path | str) -> tuple[nn.Module, dict[str, Any]]:
+def load_student(folder: Path | str) -> tuple[Network, ModelDescription]:
     """The student kept in `folder` (`weights.safetensors`, `student.json`), in eval mode, and its description."""
     from tuition.models import weights
 

@@ -10,6 +10,8 @@ ResNet-50; parameter names here are those of torchvision, without `maxpool`.
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tuition.models.network import Staged
+
 EXPANSION = 4
 WIDTHS = (64, 128, 256, 512)
 SETTINGS: dict[str, tuple[int, int, int, int]] = {"resnet50": (3, 4, 6, 3)}  # name -> blocks a group
@@ -37,7 +39,11 @@ class Bottleneck(nn.Module):
         return F.relu(self.bn3(self.conv3(out)) + self.downsample(x))
 
 
-class BottleneckResNet(nn.Module):
+class BottleneckResNet(Staged):
+    """The last map of (B, C, H, W) is (B, d, H/8, W/8)."""
+
+    HEAD = "fc"
+
     def __init__(self, blocks: tuple[int, int, int, int], channels: int, classes: int):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, WIDTHS[0], 3, padding=1, bias=False)
@@ -52,10 +58,6 @@ class BottleneckResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, d, H/8, W/8)."""
-        return self.forward_stages(x)[-1]
-
     def forward_stages(self, x: Tensor) -> list[Tensor]:
         """The maps of the four groups, each after its last ReLU."""
         one = self.layer1(F.relu(self.bn1(self.conv1(x))))
@@ -66,16 +68,6 @@ class BottleneckResNet(nn.Module):
     def last_stage_module(self) -> nn.Module:
         """From the last map but one to the last; the network's own layers, so copy it before training it apart."""
         return self.layer4
-
-    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        embedding = F.adaptive_avg_pool2d(features, 1).flatten(1)
-        return embedding if pre_logits else self.fc(embedding)
-
-    def get_classifier(self) -> nn.Linear:
-        return self.fc
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.forward_head(self.forward_features(x))
 
 
 def _group(blocks: int, wide_in: int, inside: int, stride: int) -> nn.Sequential:

@@ -6,18 +6,19 @@ fetched; the user gives a file.
 
 import difflib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from tuition.errors import UserError
 from tuition.models import maps
+from tuition.models.network import Network
 
 PRECISION = 1e-3  # of logits from embedding and classifier against those of the forward pass, in float32
 
 
-class Torchvision(nn.Module):
+class Torchvision(Network):
     """A torchvision classifier, split at its last nn.Linear.
 
     torchvision has no common name for the last map, so `forward_features` gives what enters that layer as a map of one
@@ -41,11 +42,8 @@ class Torchvision(nn.Module):
         embedding = features.flatten(1)
         return embedding if pre_logits else self.classifier(embedding)
 
-    def get_classifier(self) -> nn.Module:
-        return self.classifier
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.forward_head(self.forward_features(x))
+    def get_classifier(self) -> nn.Linear:
+        return cast(nn.Linear, self.classifier)
 
     def tap_root(self) -> nn.Module:
         """The module among whose parts taps are named: torchvision's own model."""
@@ -60,7 +58,7 @@ class Torchvision(nn.Module):
         return f"net.{key}"
 
 
-def build(arch: str, *, channels: int, classes: int, size: tuple[int, int], taps: Sequence[str] = ()) -> nn.Module:
+def build(arch: str, *, channels: int, classes: int, size: tuple[int, int], taps: Sequence[str] = ()) -> Network:
     """The model `timm:<model>` or `torchvision:<model>` with fresh weights, tried once on an empty image.
 
     `taps`: see `tuition.models.build`. Raises UserError where the library has no such model, where it cannot work on
@@ -69,7 +67,7 @@ def build(arch: str, *, channels: int, classes: int, size: tuple[int, int], taps
     library, _, name = arch.partition(":")
     maker = {"timm": _timm, "torchvision": _torchvision}[library]
     model = maker(arch, name, channels, classes, size)
-    model.arch = arch  # type: ignore[assignment]
+    model.arch = arch
     _try(model, arch, channels, classes, size)
     if taps:
         maps.set_taps(model, taps, channels, size)
@@ -78,9 +76,9 @@ def build(arch: str, *, channels: int, classes: int, size: tuple[int, int], taps
     return model
 
 
-def _default_taps(model: nn.Module, channels: int, size: tuple[int, int]) -> None:
+def _default_taps(model: Network, channels: int, size: tuple[int, int]) -> None:
     """The stages that timm lists in `feature_info`; none where it lists none, or some that are no maps."""
-    listed: Any = getattr(model, "feature_info", None)
+    listed = getattr(model, "feature_info", None)
     names = [one.get("module") for one in listed] if isinstance(listed, list) else []
     try:
         maps.set_taps(model, names if all(names) else (), channels, size)
@@ -88,7 +86,7 @@ def _default_taps(model: nn.Module, channels: int, size: tuple[int, int]) -> Non
         maps.set_taps(model, (), channels, size)
 
 
-def _timm(arch: str, name: str, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+def _timm(arch: str, name: str, channels: int, classes: int, size: tuple[int, int]) -> Network:
     import timm
 
     # create_model also takes addresses of hubs; only names are meant here, so that nothing is fetched
@@ -97,16 +95,16 @@ def _timm(arch: str, name: str, channels: int, classes: int, size: tuple[int, in
     settings: dict[str, Any] = {"pretrained": False, "num_classes": classes, "in_chans": channels}
     try:
         try:
-            return timm.create_model(name, **settings, img_size=size)
+            return cast(Network, timm.create_model(name, **settings, img_size=size))
         except TypeError as error:  # most convolutional networks have no fixed size
             if "img_size" not in str(error):
                 raise
-            return timm.create_model(name, **settings)
+            return cast(Network, timm.create_model(name, **settings))
     except (AssertionError, RuntimeError, TypeError, ValueError, ZeroDivisionError) as error:
         raise _unfit(arch, channels, size, error) from error
 
 
-def _torchvision(arch: str, name: str, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+def _torchvision(arch: str, name: str, channels: int, classes: int, size: tuple[int, int]) -> Network:
     import torchvision
 
     valid = torchvision.models.list_models(module=torchvision.models)
@@ -149,16 +147,16 @@ def _adapt_first_convolution(net: nn.Module, channels: int) -> None:
 
 
 @torch.no_grad()
-def _try(model: nn.Module, arch: str, channels: int, classes: int, size: tuple[int, int]) -> None:
+def _try(model: Network, arch: str, channels: int, classes: int, size: tuple[int, int]) -> None:
     """Run one empty image: does the size work, and do embedding and classifier together give the logits?"""
-    net: Any = model.eval()
+    model.eval()
     image = torch.zeros(1, channels, *size)
     try:
-        embedding = net.forward_head(net.forward_features(image), pre_logits=True)
-        logits = net(image)
+        embedding = model.forward_head(model.forward_features(image), pre_logits=True)
+        logits = model(image)
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         raise _unfit(arch, channels, size, error) from error
-    head = net.get_classifier()
+    head = model.get_classifier()
     if (
         not isinstance(head, nn.Linear)
         or not isinstance(logits, Tensor)

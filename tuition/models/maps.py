@@ -5,20 +5,22 @@ traced and served, knows nothing of them.
 """
 
 import difflib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tuition.errors import UserError
+from tuition.models.network import Network
+
+Hook = Callable[[nn.Module, tuple[object, ...], object], None]
 
 SHOWN = 12  # names of modules in an error
 PREFIXES = (0, 1, 2)  # tokens that stand for no patch, tried for models that do not say how many they have
 
 
-def set_taps(model: nn.Module, names: Sequence[str], channels: int, size: tuple[int, int]) -> None:
+def set_taps(model: Network, names: Sequence[str], channels: int, size: tuple[int, int]) -> None:
     """Make `names` the model's taps, after trying them on one empty image.
 
     Raises UserError for a name that is none of its modules or stands there twice, and for a module that gives no map.
@@ -30,53 +32,53 @@ def set_taps(model: nn.Module, names: Sequence[str], channels: int, size: tuple[
             raise _no_such_module(model, name, modules)
     if len(set(names)) < len(names):
         raise UserError(f"taps: {', '.join(names)}: a module stands there twice")
-    model.taps = tuple(names)  # type: ignore[assignment]
+    model.taps = tuple(names)
     if names:
         # Hooks that come and go would be compiled anew on every call. Here and not as a decorator, which imports torch._dynamo:
         # a second in every evaluation, for what few models have.
         model.read_taps = torch.compiler.disable(_tapped)
         training = model.training
         try:
+            model.eval()
             with torch.no_grad():
-                features_and_maps(model.eval(), torch.zeros(1, channels, *size))
+                features_and_maps(model, torch.zeros(1, channels, *size))
         finally:
             model.train(training)
 
 
-def features_and_maps(model: nn.Module, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+def features_and_maps(model: Network, images: Tensor) -> tuple[Tensor, list[Tensor]]:
     """What `forward_features` gives, and the maps (B, c, h, w), shallow → deep. Raises UserError for a model without."""
-    net: Any = model
     if getattr(model, "taps", ()):
-        return net.read_taps(model, images)
-    if not hasattr(model, "forward_stages"):
+        return model.read_taps(model, images)
+    forward_stages = getattr(model, "forward_stages", None)
+    if forward_stages is None:
         raise UserError(
             f"{_name(model)}: no maps are known of this model; name the modules that give them in `student.taps` or "
             "`teacher.taps`"
         )
-    stages = net.forward_stages(images)
+    stages: list[Tensor] = forward_stages(images)
     return stages[-1], stages
 
 
-def _tapped(model: nn.Module, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-    net: Any = model
+def _tapped(model: Network, images: Tensor) -> tuple[Tensor, list[Tensor]]:
     root = _root(model)
-    seen: dict[str, Any] = {}
+    seen: dict[str, object] = {}
 
-    def keep(name: str) -> Any:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+    def keep(name: str) -> Hook:
+        def hook(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
             # A copy, since the layer after it may work in place. A module called twice has its last output kept.
             seen[name] = output.clone() if isinstance(output, Tensor) else output
 
         return hook
 
-    handles = [root.get_submodule(name).register_forward_hook(keep(name)) for name in net.taps]
+    handles = [root.get_submodule(name).register_forward_hook(keep(name)) for name in model.taps]
     try:
-        features = net.forward_features(images)
+        features = model.forward_features(images)
     finally:
         for handle in handles:
             handle.remove()
     size = (images.shape[-2], images.shape[-1])
-    return features, [as_map(model, f"tap {name!r}", seen.get(name), size) for name in net.taps]
+    return features, [as_map(model, f"tap {name!r}", seen.get(name), size) for name in model.taps]
 
 
 def energy(stage: Tensor) -> Tensor:
@@ -93,7 +95,7 @@ def gram(shallow: Tensor, deep: Tensor) -> Tensor:
         return a @ b.mT / a.shape[2]
 
 
-def as_map(model: nn.Module, what: str, output: Any, size: tuple[int, int]) -> Tensor:
+def as_map(model: nn.Module, what: str, output: object, size: tuple[int, int]) -> Tensor:
     """An output of the model, called `what`, for images of `size` (height, width), as a map (B, c, h, w).
 
     Tokens (B, n, c) of a vision transformer become one where, without the tokens that stand for no patch, they form a
@@ -137,7 +139,7 @@ def _name(model: nn.Module) -> str:
     return str(getattr(model, "arch", type(model).__name__))
 
 
-def _said(output: Any) -> str:
+def _said(output: object) -> str:
     if output is None:
         return "nothing (it takes no part)"
     if not isinstance(output, Tensor):

@@ -10,6 +10,8 @@ than in the paper). Parameter names are not that benchmark's.
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tuition.models.network import Staged
+
 STEM, LAST = 32, 1280
 GROUPS = (  # expansion, width, blocks, stride of the first
     (1, 16, 1, 1),
@@ -44,7 +46,9 @@ class InvertedResidual(nn.Module):
         return x + out if self.adds else out
 
 
-class MobileNetV2(nn.Module):
+class MobileNetV2(Staged):
+    """The last map of (B, C, H, W) is (B, 1280, H/16, W/16), rounded up."""
+
     def __init__(self, factor: float, channels: int, classes: int):
         super().__init__()
         wide = int(STEM * factor)
@@ -67,10 +71,6 @@ class MobileNetV2(nn.Module):
         nn.init.normal_(self.classifier.weight, 0, 0.01)
         nn.init.zeros_(self.classifier.bias)
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, 1280, H/16, W/16), rounded up."""
-        return self.forward_stages(x)[-1]
-
     def forward_stages(self, x: Tensor) -> list[Tensor]:
         """The maps at 1/2, 1/4, 1/8 and 1/16 of the side.
 
@@ -85,16 +85,6 @@ class MobileNetV2(nn.Module):
     def last_stage_module(self) -> nn.Module:
         """From the last map but one to the last; the network's own layers, so copy it before training it apart."""
         return self.stage4
-
-    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        embedding = F.adaptive_avg_pool2d(features, 1).flatten(1)
-        return embedding if pre_logits else self.classifier(embedding)
-
-    def get_classifier(self) -> nn.Linear:
-        return self.classifier
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.forward_head(self.forward_features(x))
 
 
 def _activated(wide_in: int, wide: int, kernel: int, stride: int) -> nn.Sequential:

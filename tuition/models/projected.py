@@ -7,28 +7,25 @@ classified by the teacher's own last layer, which stays as it is. The projector 
 embedding, which vision transformers have.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tuition.models.maps import as_map, features_and_maps
+from tuition.models.network import Network, Staged
 
 FACTOR = 2  # the projector is so many times narrower inside
 
 
-class Projected(nn.Module):
+class Projected(Staged):
     """`inner` with a projector of its last map (`wide_in` channels) and a frozen classifier of `width` inputs.
 
     The classifier is zero until `set_classifier`. What `inner` classifies with itself takes no part; its weights stay
     in the state dict, frozen.
     """
 
-    def __init__(self, inner: nn.Module, wide_in: int, width: int):
+    def __init__(self, inner: Network, wide_in: int, width: int):
         super().__init__()
-        net: Any = inner
-        own = net.get_classifier().requires_grad_(False)  # it would get no gradient, which an optimiser need not know
+        own = inner.get_classifier().requires_grad_(False)  # it would get no gradient, which an optimiser need not know
         self.inner = inner
         self.arch = getattr(inner, "arch", type(inner).__name__)
         self.projector = projector(wide_in, width)
@@ -44,8 +41,7 @@ class Projected(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, width, h, w), as large as the student's last map."""
-        net: Any = self.inner
-        return self._project(net.forward_features(x), x)
+        return self._project(self.inner.forward_features(x), x)
 
     def forward_stages(self, x: Tensor) -> list[Tensor]:
         """The student's own maps, then the projected one. Raises UserError for a student without maps."""
@@ -56,26 +52,16 @@ class Projected(nn.Module):
         """The projector: from the last map but one (where the student's maps are its stages) to the last."""
         return self.projector
 
-    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        embedding = F.adaptive_avg_pool2d(features, 1).flatten(1)
-        return embedding if pre_logits else self.classifier(embedding)
-
-    def get_classifier(self) -> nn.Linear:
-        return self.classifier
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.forward_head(self.forward_features(x))
-
     def _project(self, features: Tensor, x: Tensor) -> Tensor:
         return self.projector(last_map(self.inner, features, x))
 
 
-def wrap(inner: nn.Module, *, width: int, channels: int, size: tuple[int, int]) -> Projected:
+def wrap(inner: Network, *, width: int, channels: int, size: tuple[int, int]) -> Projected:
     """`inner`, which sees images of `channels` and `size`, with a fresh projector to `width` channels; in train mode."""
-    net: Any = inner.eval()
+    inner.eval()
     image = torch.zeros(1, channels, *size, device=next(inner.parameters()).device)
     with torch.no_grad():
-        wide_in = last_map(inner, net.forward_features(image), image).shape[1]
+        wide_in = last_map(inner, inner.forward_features(image), image).shape[1]
     return Projected(inner, wide_in, width).train()
 
 

@@ -8,6 +8,8 @@ shape changes, the shortcut is a 1×1 convolution (the paper's option B), as in 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tuition.models.network import Staged
+
 # name -> blocks a group, widths of stem and groups
 SETTINGS: dict[str, tuple[int, tuple[int, int, int, int]]] = {
     "resnet8": (1, (16, 16, 32, 64)),
@@ -43,7 +45,11 @@ class Block(nn.Module):
         return F.relu(out + self.downsample(x))
 
 
-class ResNet(nn.Module):
+class ResNet(Staged):
+    """The last map of (B, C, H, W) is (B, d, H/4, W/4)."""
+
+    HEAD = "fc"
+
     def __init__(self, blocks: int, widths: tuple[int, int, int, int], channels: int, classes: int):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, widths[0], 3, padding=1, bias=False)
@@ -56,10 +62,6 @@ class ResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, d, H/4, W/4)."""
-        return self.forward_stages(x)[-1]
-
     def forward_stages(self, x: Tensor) -> list[Tensor]:
         """The maps of the three groups, each after its last ReLU."""
         one = self.layer1(F.relu(self.bn1(self.conv1(x))))
@@ -69,16 +71,6 @@ class ResNet(nn.Module):
     def last_stage_module(self) -> nn.Module:
         """From the last map but one to the last; the network's own layers, so copy it before training it apart."""
         return self.layer3
-
-    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        embedding = F.adaptive_avg_pool2d(features, 1).flatten(1)
-        return embedding if pre_logits else self.fc(embedding)
-
-    def get_classifier(self) -> nn.Linear:
-        return self.fc
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.forward_head(self.forward_features(x))
 
 
 def _group(blocks: int, wide_in: int, wide: int, stride: int) -> nn.Sequential:

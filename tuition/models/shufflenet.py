@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tuition.models.network import Staged
+
 STEM = 24
 UNITS = (4, 8, 4)  # units a stage; the first halves the map
 GROUPS = 3
@@ -74,7 +76,9 @@ class UnitV2(nn.Module):
         return shuffle(torch.cat([self.left(left), self.right(right)], 1), 2)
 
 
-class ShuffleNet(nn.Module):
+class ShuffleNet(Staged):
+    """The last map of (B, C, H, W) is (B, d, H/8, W/8), rounded up."""
+
     def __init__(
         self, unit: type[UnitV1 | UnitV2], widths: tuple[int, int, int], last: int | None, channels: int, classes: int
     ):
@@ -90,10 +94,6 @@ class ShuffleNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, d, H/8, W/8), rounded up."""
-        return self.forward_stages(x)[-1]
-
     def forward_stages(self, x: Tensor) -> list[Tensor]:
         """The maps of the three stages, each after its last ReLU; V2's last after the 1×1 convolution to 1024."""
         one = self.stage1(self.stem(x))
@@ -103,16 +103,6 @@ class ShuffleNet(nn.Module):
     def last_stage_module(self) -> nn.Module:
         """From the last map but one to the last; the network's own layers, so copy it before training it apart."""
         return self.stage3
-
-    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        embedding = F.adaptive_avg_pool2d(features, 1).flatten(1)
-        return embedding if pre_logits else self.classifier(embedding)
-
-    def get_classifier(self) -> nn.Linear:
-        return self.classifier
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.forward_head(self.forward_features(x))
 
 
 def _pointwise(wide_in: int, wide: int) -> list[nn.Module]:

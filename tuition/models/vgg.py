@@ -7,6 +7,8 @@ al. 2020), whose parameter names these are.
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tuition.models.network import Staged
+
 WIDTHS = (64, 128, 256, 512, 512)
 SETTINGS: dict[str, int] = {"vgg8": 1, "vgg13": 2}  # name -> convolutions a group
 
@@ -18,7 +20,9 @@ class PoolLarge(nn.Module):
         return F.max_pool2d(x, 2) if min(x.shape[-2:]) >= 8 else x
 
 
-class VGG(nn.Module):
+class VGG(Staged):
+    """The last map of (B, C, H, W) is (B, 512, h, w); h = H/8, or H/16 for images of at least 64 pixels a side."""
+
     def __init__(self, convolutions: int, channels: int, classes: int):
         super().__init__()
         before = (channels, *WIDTHS[:-1])
@@ -34,10 +38,6 @@ class VGG(nn.Module):
         nn.init.normal_(self.classifier.weight, 0, 0.01)
         nn.init.zeros_(self.classifier.bias)
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, 512, h, w); h = H/8, or H/16 for images of at least 64 pixels a side."""
-        return self.forward_stages(x)[-1]
-
     def forward_stages(self, x: Tensor) -> list[Tensor]:
         """The maps of groups 1 to 4, each after its last ReLU and before pooling; group 0 counts as the stem."""
         one = F.relu(self.block1(F.max_pool2d(F.relu(self.block0(x)), 2)))
@@ -48,16 +48,6 @@ class VGG(nn.Module):
     def last_stage_module(self) -> nn.Module:
         """From the last map but one to the last; the network's own layers, so copy it before training it apart."""
         return nn.Sequential(self.pool3, self.block4, nn.ReLU())
-
-    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        embedding = F.adaptive_avg_pool2d(features, 1).flatten(1)
-        return embedding if pre_logits else self.classifier(embedding)
-
-    def get_classifier(self) -> nn.Linear:
-        return self.classifier
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.forward_head(self.forward_features(x))
 
 
 def _group(convolutions: int, wide_in: int, wide: int) -> nn.Sequential:

@@ -5,7 +5,7 @@ What a file of the wrong architecture, a damaged file or one with code in it lea
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from tuition.errors import UserError
 from tuition.files import read_json
 from tuition.models import build, projected
+from tuition.models.description import ModelDescription
+from tuition.models.network import Network
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 WRAPPERS = ("state_dict", "model")  # keys under which training scripts keep the weights
@@ -46,7 +48,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return _strip_module(_unwrap(_read(path), path))
 
 
-def load_student(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+def load_student(folder: Path) -> tuple[Network, ModelDescription]:
     """The student in `folder` in eval mode, and what `student.json` says of it.
 
     Where that has `"projector": {"width": …}`, the student is a `projected.Projected` of that width.
@@ -58,21 +60,22 @@ def load_student(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     if missing:
         raise UserError(f"{path}: lacks {', '.join(missing)}; delete it and run `dvc repro`")
     size = (student["height"], student["width"])
-    model = build(student["arch"], channels=student["channels"], classes=student["classes"], size=size)
+    model: Network = build(student["arch"], channels=student["channels"], classes=student["classes"], size=size)
     if student.get("projector") is not None:
         model = projected.wrap(model, width=_width(student["projector"], path), channels=student["channels"], size=size)
     load_weights(model, folder / "weights.safetensors")
-    return model.eval(), student
+    model.eval()
+    return model, cast(ModelDescription, student)
 
 
-def _width(found: Any, path: Path) -> int:
+def _width(found: object, path: Path) -> int:
     width = found.get("width") if isinstance(found, dict) else None
     if type(width) is not int or width < 1:
         raise UserError(f'{path}: projector: found {found!r}, expected {{"width": a number of channels}}')
     return width
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> object:
     if path.suffix not in SUFFIXES:
         raise UserError(f"{path}: weights are read from {', '.join(SUFFIXES)} files")
     if not path.is_file():
@@ -90,7 +93,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: not a readable safetensors file, perhaps cut short ({error})") from None
 
 
-def _read_torch(path: Path) -> Any:
+def _read_torch(path: Path) -> object:
     import pickle
 
     try:
@@ -115,7 +118,7 @@ def _reason(text: str) -> str:
     return re.split(r"\. | was not an allowed|\n", after)[0] or "no reason given"
 
 
-def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
+def _unwrap(content: object, path: Path) -> dict[str, Tensor]:
     for key in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

@@ -9,6 +9,8 @@ activations through a 1×1 convolution. Parameter names are those of the CRD ben
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tuition.models.network import Staged
+
 # name -> blocks a group, widening factor
 SETTINGS: dict[str, tuple[int, int]] = {
     "wrn_16_1": (2, 1),
@@ -44,7 +46,11 @@ class Group(nn.Module):
         return self.layer(x)
 
 
-class WideResNet(nn.Module):
+class WideResNet(Staged):
+    """The last map of (B, C, H, W) is (B, d, H/4, W/4)."""
+
+    HEAD = "fc"
+
     def __init__(self, blocks: int, factor: int, channels: int, classes: int):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
@@ -58,10 +64,6 @@ class WideResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(self.fc.bias)
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, d, H/4, W/4)."""
-        return self.forward_stages(x)[-1]
-
     def forward_stages(self, x: Tensor) -> list[Tensor]:
         """The maps of the three groups.
 
@@ -74,16 +76,6 @@ class WideResNet(nn.Module):
     def last_stage_module(self) -> nn.Module:
         """From the last map but one to the last; the network's own layers, so copy it before training it apart."""
         return nn.Sequential(self.block3, self.bn1, nn.ReLU())
-
-    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        embedding = F.adaptive_avg_pool2d(features, 1).flatten(1)
-        return embedding if pre_logits else self.fc(embedding)
-
-    def get_classifier(self) -> nn.Linear:
-        return self.fc
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.forward_head(self.forward_features(x))
 
 
 def build(arch: str, channels: int, classes: int) -> WideResNet:

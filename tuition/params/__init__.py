@@ -2,7 +2,6 @@
 
 from tuition.params.load import FILE, load
 from tuition.params.schema import (
-    MADE,
     Additions,
     Compare,
     ComparisonSet,
@@ -19,13 +18,11 @@ from tuition.params.schema import (
     Teach,
     Training,
     Transfer,
-    cell_name,
     comparison_set,
 )
 
 __all__ = [
     "FILE",
-    "MADE",
     "Additions",
     "Compare",
     "ComparisonSet",
@@ -42,7 +39,6 @@ __all__ = [
     "Teach",
     "Training",
     "Transfer",
-    "cell_name",
     "comparison_set",
     "load",
 ]

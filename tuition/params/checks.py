@@ -5,8 +5,9 @@ import re
 from pathlib import Path
 
 from tuition.errors import UserError, unknown
-from tuition.params import MADE, Params
+from tuition.params import Params
 from tuition.params.teacher import Teacher
+from tuition.workspace import PURCHASED
 
 MAIN = "teacher"  # stands for the section `teacher` where teachers are named
 
@@ -93,7 +94,7 @@ def _check_weights(weights: str, where: str) -> None:
         raise UserError(
             f"{where}: found {weights!r}, which the pretrain stage makes for `teacher`; name a file of weights"
         )
-    if first and first[0] in MADE:
+    if first and first[0] in PURCHASED:
         raise UserError(
             f"{where}: found {weights!r}, but {first[0]}/ is made of what teach buys, which cannot depend on it; copy it out and name "
             "the copy"

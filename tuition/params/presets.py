@@ -29,7 +29,7 @@ def use(study: Path, size: str, path: Path = parameters.FILE) -> parameters.Para
     found: list[parameters.Params] = []
 
     def check(changed: Path) -> None:
-        from tuition.methods.preflight import check_methods
+        from tuition.preflight import check_methods
 
         params = parameters.load(changed)
         check_methods(params, params.teacher.signals)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from tuition.params.teacher import Count, NotNegative, Positive, Section, Seed, Share, Teacher
+from tuition.workspace import PURCHASED
 
 Place = Annotated[str, Field(min_length=1)]  # of a file or folder
 
@@ -71,7 +72,6 @@ class Pretrain(Training):
 
 
 GUIDES = {"kcenter": "features", "uncertain": "student", "file": "order"}  # which key names what a strategy reads
-MADE = ("outputs", "comparisons", "students", "speed", "results", "report", "spend")  # from what teach buys
 
 
 class Teach(Section):
@@ -101,7 +101,7 @@ class Teach(Section):
                 )
             return self
         key, guide = f"teach.{GUIDES[self.strategy]}", Path(os.path.relpath(self.guide))
-        if guide.parts[:1] and guide.parts[0] in MADE:
+        if guide.parts[:1] and guide.parts[0] in PURCHASED:
             raise ValueError(
                 f"{key}: found {self.guide!r}, but {guide.parts[0]}/ is made of what teach buys, which cannot depend on it; "
                 f"copy it out and name the copy, as after `cp -r {self.guide} guide`"
@@ -222,8 +222,3 @@ def comparison_set(params: Params, name: str) -> tuple[str, ComparisonSet] | Non
         if key in params.compare.sets:
             return key, params.compare.sets[key]
     return None
-
-
-def cell_name(budget: int, method: str, seed: int) -> str:
-    """The name of a cell's folder under `students/` and `results/`, as DVC's matrix names it too."""
-    return f"{budget}-{method}-{seed}"

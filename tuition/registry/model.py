@@ -2,7 +2,6 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from tuition.errors import UserError
 from tuition.inputs.preprocess import to_float
 from tuition.models import load_student
+from tuition.models.description import ModelDescription
 from tuition.registry import tuition_student
 
 EXAMPLES = 4  # more than one, or the trace takes the batch size for a constant
@@ -32,7 +32,7 @@ class FromPixels(nn.Module):
         return torch.softmax(self.student(to_float(images, self.mean, self.std)).float(), dim=-1)
 
 
-def export(folder: Path, path: Path) -> dict[str, Any]:
+def export(folder: Path, path: Path) -> ModelDescription:
     """Write the student in `folder` (students/<cell>) as a traced graph to `path`; returns its description.
 
     Raises UserError where the student's files are damaged, or torch cannot trace its architecture.

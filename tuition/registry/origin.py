@@ -5,8 +5,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tuition import spend
 from tuition.files import digest, read_array, read_json
-from tuition.purchase import spend
 from tuition.tracking import lineage
 
 

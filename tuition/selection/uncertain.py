@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tuition.errors import UserError
+from tuition.models.description import ModelDescription
 from tuition.selection.pool import Pool
 
 BATCH = 256
@@ -54,11 +55,11 @@ def margins(pool: Pool, guide: str) -> np.ndarray:
     return found
 
 
-def _check_fit(where: str, student: dict[str, Any], pool: Pool) -> None:
+def _check_fit(where: str, student: ModelDescription, pool: Pool) -> None:
     assert pool.images is not None
     if missing := [key for key in ("mean", "std", "class_names") if key not in student]:
         raise UserError(f"{where}: student.json lacks {', '.join(missing)}; copy a student that this version trained")
-    images, wanted = pool.images.shape[1:], tuple(student[key] for key in ("channels", "height", "width"))
+    images, wanted = pool.images.shape[1:], (student["channels"], student["height"], student["width"])
     if images != wanted:
         raise UserError(
             f"{where}: it takes images {wanted} (channels, height, width), but those of data/train are {images}"

@@ -13,6 +13,7 @@ from tuition.errors import UserError
 from tuition.files import read_json
 from tuition.inputs.preprocess import to_float
 from tuition.models import build, load_weights, signals
+from tuition.models.network import Network
 from tuition.models.weights import read_state
 from tuition.signals import LAYERED, arrays_of
 from tuition.teachers.derived import boundary, from_maps, pruned_copy
@@ -25,7 +26,7 @@ class CheckpointTeacher:
 
     def __init__(
         self,
-        model: torch.nn.Module,
+        model: Network,
         description: dict[str, Any],
         precision: str,
         classes: int,
@@ -61,7 +62,7 @@ class CheckpointTeacher:
         """classifier_weight (C, d) and classifier_bias (C,), float32, where they are asked for."""
         if "classifier" not in self.families:
             return {}
-        head: Any = self.model.get_classifier()  # type: ignore[operator]
+        head = self.model.get_classifier()
         bias = torch.zeros(head.out_features) if head.bias is None else head.bias
         named = {"classifier_weight": head.weight, "classifier_bias": bias}
         return {name: value.detach().float().cpu().numpy() for name, value in named.items()}

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tuition.params import cell_name
+from tuition.workspace import cell_name
 
 if TYPE_CHECKING:
     from tuition.params import Params

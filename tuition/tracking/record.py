@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tuition.files import digest, read_array, read_json
-from tuition.params import Params, cell_name, comparison_set
+from tuition.params import Params, comparison_set
 from tuition.tables import read_rows
+from tuition.workspace import cell_name
 
 Points = dict[tuple[str, int], float]  # (metric, step) -> value
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tuition.losses.comparisons import Groups, in_batch, listed
-from tuition.methods.batch import Batch
+from tuition.methods.protocol import Batch
 
 
 class Loader:
@@ -16,7 +16,7 @@ class Loader:
     images (N, C, H, W) uint8, labels (N,) int64, teacher {signal: (N, …)} on one device; `members` (M, k) int64 makes every
     batch ⌊batch_size / k⌋ whole groups; without them it is `batch_size` samples without replacement (all N where N is less).
     `weights` (k,) are one group's weights: with `members`, or alone for comparisons within each batch. `others` and `present` as in
-    `Facts`.
+    `Context`.
     """
 
     def __init__(
@@ -73,16 +73,15 @@ class Loader:
         others = {name: _taken(one, index) for name, one in self.others.items()}
         present = {name: one[index] for name, one in self.present.items()}
         return Batch(
-            self._images(index),
-            self.labels[index],
-            _taken(self.teacher, index),
-            self.groups,
-            index,
-            step,
-            self.generator,
-            {},
-            others,
-            present,
+            inputs=self._images(index),
+            labels=self.labels[index],
+            teacher=_taken(self.teacher, index),
+            groups=self.groups,
+            rows=index,
+            step=step,
+            generator=self.generator,
+            others=others,
+            present=present,
         )
 
     def _reseed(self, number: int) -> None:

@@ -16,9 +16,10 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel as DDP
 
-from tuition.methods.batch import Batch
 from tuition.methods.objective import Objective
+from tuition.methods.protocol import Batch
 from tuition.models import signals
+from tuition.models.network import Network
 from tuition.training import processes, sharing
 from tuition.training.loader import Loader
 
@@ -28,18 +29,19 @@ Row = dict[str, float]
 class Learner(nn.Module):
     """The student and its objective as one module, so that a method's heads train, move and resume with the student."""
 
-    def __init__(self, student: nn.Module, objective: Objective, compile: bool = False, processes: int = 1):
+    def __init__(self, student: Network, objective: Objective, compile: bool = False, processes: int = 1):
         super().__init__()
-        self.student, self.objective, self.processes = student, objective, processes
+        self.student: Network = student
+        self.objective, self.processes = objective, processes
         self.signals = torch.compile(signals) if compile else signals
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         batch = self.objective.augment(batch)
-        images = batch.images if self.processes == 1 else sharing.part(batch.images)
-        given = self.signals(self.student, images, self.objective.maps)
+        inputs = batch.inputs if self.processes == 1 else sharing.part(batch.inputs)
+        given = self.signals(self.student, inputs, self.objective.maps)
         given = {name: value.float() for name, value in given.items()}
         if self.processes > 1:
-            given = sharing.whole(given, len(batch.images))
+            given = sharing.whole(given, len(batch.inputs))
         return self.objective(given, batch)
 
 

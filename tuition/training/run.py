@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import psutil
@@ -14,8 +14,10 @@ from torch import Tensor
 
 from tuition.errors import UserError
 from tuition.files import digest, read_array, read_json
-from tuition.methods.facts import Facts
 from tuition.methods.objective import Objective
+from tuition.methods.protocol import Context
+from tuition.models.description import ModelDescription
+from tuition.models.network import Network
 from tuition.models.projected import Projected
 from tuition.training.loader import Loader
 from tuition.training.loop import Learner, Row, fit, make_fabric, validator
@@ -30,7 +32,7 @@ def read_split(split: str) -> tuple[np.ndarray, np.ndarray]:
     return read_array(folder / "images.npy"), read_array(folder / "labels.npy")
 
 
-def describe(arch: str, images: np.ndarray, taps: Sequence[str] = ()) -> dict[str, Any]:
+def describe(arch: str, images: np.ndarray, taps: Sequence[str] = ()) -> ModelDescription:
     """What is needed to build and feed a model of `arch` for images (N, C, H, W); `taps` name the modules that give its maps."""
     facts = read_json(Path("data/train/meta.json"))
     return {
@@ -48,7 +50,7 @@ def describe(arch: str, images: np.ndarray, taps: Sequence[str] = ()) -> dict[st
 
 def train(
     name: str,
-    model: dict[str, Any],
+    model: ModelDescription,
     objective: Objective,
     settings: Any,
     seed: int,
@@ -69,7 +71,7 @@ def train(
 ) -> tuple[Trained, dict[str, Any]]:
     """Train the model described by `model` with `objective`; returns what came of it and the run's speed.
 
-    Arrays as in `Loader` and `Facts`; without `augment` images are seen as they are, neither cropped nor flipped at random.
+    Arrays as in `Loader` and `Context`; without `augment` images are seen as they are, neither cropped nor flipped at random.
     `validation` (images, labels) is data/val where it is None. `identity` joins the arrays and settings in deciding whether a
     checkpoint is this run's. Where the objective gives the student another head, `model` is told.
     """
@@ -100,7 +102,7 @@ def train(
     )
     mean, std = (torch.tensor(model[key], device=fabric.device)[:, None, None] for key in ("mean", "std"))
     objective.to(fabric.device).setup(
-        Facts(
+        Context(
             student=shapes(student, model, objective.maps),
             teacher=loader.teacher,
             labels=loader.labels,
@@ -108,7 +110,7 @@ def train(
             steps=settings.steps,
             per_epoch=loader.per_epoch,
             seed=seed,
-            pixels=place(images),
+            inputs=place(images),
             normalise=lambda pixels: (pixels.float() / 255 - mean) / std,
             make_student=lambda arch=None: make(of(model, arch)),
             student_model=student,
@@ -128,7 +130,7 @@ def train(
     if world > 1:
         from tuition.training.batchnorm import synchronised
 
-        student = synchronised(student, fabric.device)
+        student = cast(Network, synchronised(student, fabric.device))
     if isinstance(student, Projected):
         model["projector"] = {"width": student.get_classifier().in_features}
     learner = Learner(student, objective, settings.compile, world)

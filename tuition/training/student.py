@@ -3,17 +3,22 @@
 import csv
 import io
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import save
 from torch import Tensor
 
 from tuition.files import atomic, write_json
+from tuition.models.description import ModelDescription
 
 
-def write(
-    folder: Path, weights: dict[str, Tensor], meta: dict, history: list[dict[str, Any]], description: dict | None = None
+def write_student(
+    folder: Path,
+    weights: dict[str, Tensor],
+    meta: Mapping[str, object],
+    history: Sequence[Mapping[str, float]],
+    description: ModelDescription | None = None,
 ) -> None:
     """Write `weights.safetensors`, `meta.json`, `history.csv` and, where given, `student.json`: what is needed to build the model."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,223 @@
+"""What must hold before the first call is paid: every method of the study exists, is set up rightly, and can have its signals."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tuition.comparisons import checked_weights
+from tuition.errors import UserError, unknown
+from tuition.methods import METHODS, Card, Context, Method, build, card, check_settings, resolve
+from tuition.params import Params, comparison_set
+from tuition.params.checks import MAIN
+from tuition.params.teacher import REMOTE, Teacher
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tuition.models.description import NetworkDescription
+    from tuition.models.network import Network
+
+ROWS = 8  # of the empty answer on which methods are tried
+
+Offer = Collection[str] | None  # families of signals that a teacher gives; None: not known before it is loaded
+
+
+class Teaches(Protocol):
+    """A local teacher, as far as methods are tried on it."""
+
+    def answer(self, images: np.ndarray, /) -> dict[str, np.ndarray]: ...
+
+    def constants(self) -> dict[str, np.ndarray]: ...
+
+
+def offer(teacher: Teacher) -> Offer:
+    """What a teacher's section says of the families of signals that it gives."""
+    if teacher.kind == "checkpoint":
+        return teacher.signals
+    if teacher.kind == "experts":
+        return ("logits", "difficulty", "expert")
+    return ("logits",) if teacher.kind in REMOTE and teacher.kind != "http" else None
+
+
+def check_methods(
+    params: Params, offered: Offer, further: Mapping[str, Offer] | None = None, inputs: str = "images"
+) -> None:
+    """Raises UserError where a method of the study has a wrong setting, needs a family of signals that is not in `offered` (the
+    teacher's), looks inside samples of another kind than `inputs`, compares without a comparison set, reads mixed inputs that are not to
+    be bought, or several teachers where there is one, or one that does not give what it needs: `further`, those of `teachers` by name
+    (None: as their sections say)."""
+    further = {one.name: offer(one) for one in params.teachers} if further is None else further
+    for name, section in params.methods.items():
+        check_settings(name, section)
+    for name in params.study.methods:
+        objective, about = build(name, params.methods[name]), card(resolve(name, params.methods[name]).method)
+        _check_inputs(name, about, inputs)
+        _check_signals(name, objective.signals, offered)
+        if about.compares:
+            _check_comparisons(params, name, objective.method, offered)
+        if about.views == "mixed":
+            _check_mixed(params, name)
+        if about.several:
+            _check_several(name, objective.method, further)
+
+
+def _check_inputs(name: str, about: Card, inputs: str) -> None:
+    """Raises UserError where a method looks inside samples, and these are none that it knows."""
+    if about.inputs and inputs not in about.inputs:
+        able = [other for other in METHODS if not card(other).inputs or inputs in card(other).inputs]
+        raise UserError(
+            f"study.methods: {name!r} looks inside a sample and takes {', '.join(about.inputs)}, but the samples of this study are "
+            f"{inputs}. Methods that would work: {', '.join(able)}"
+        )
+
+
+def _check_signals(name: str, needed: Collection[str], offered: Offer) -> None:
+    """Raises UserError where a method needs a family of signals that the teacher does not give."""
+    if offered is None or set(needed) <= set(offered):
+        return
+    cards = {other: card(other) for other in METHODS}
+    able = [other for other, one in cards.items() if set(one.signals) <= set(offered) and not one.several]
+    raise UserError(
+        f"study.methods: {name!r} needs {', '.join(sorted(set(needed) - set(offered)))}, but the teacher gives only "
+        f"{', '.join(offered)} (teacher.signals). Methods that would work: {', '.join(able)}"
+    )
+
+
+def _check_mixed(params: Params, name: str) -> None:
+    """Raises UserError where a method reads mixed inputs, and none are to be bought."""
+    if params.teach.views > 1:
+        raise UserError(
+            f"study.methods: {name!r} reads clean samples and mixes of them, but teach.views: {params.teach.views} buys augmented "
+            "views instead; set teach.views: 1 and teach.mixed: true, or leave it out of this study"
+        )
+    if not params.teach.mixed:
+        raise UserError(
+            f"study.methods: {name!r} reads mixed inputs, each one a call; set teach.mixed: true, and half of a budget "
+            "more is bought: its cells use half of the clean samples and these"
+        )
+
+
+def _check_several(name: str, method: Method, further: Mapping[str, Offer]) -> None:
+    """Raises UserError where a method that reads several teachers has one, lacks a signal of one, or weighs one that is not there."""
+    if not further:
+        raise UserError(
+            f"study.methods: {name!r} reads the answers of several teachers, but teachers is []; list at least one there, with the keys "
+            f"of `{MAIN}`: each is asked for the same samples, and a sample then costs 1 + the number of teachers calls"
+        )
+    for other, given in further.items():
+        missing = set() if given is None else set(method.signals) - set(given)
+        if given is not None and missing:
+            raise UserError(
+                f"study.methods: {name!r} needs {', '.join(sorted(missing))} of every teacher, but {other!r} of teachers gives only "
+                f"{', '.join(given)} (its signals)"
+            )
+    weights, named = getattr(method, "weights", {}), (MAIN, *further)
+    for key in weights:
+        if key not in named:
+            raise unknown(f"methods.{name}.weights", key, named)
+    if not any(weights.get(key, 1.0) for key in named):
+        raise UserError(f"methods.{name}.weights: found {weights}; no teacher is left that weighs more than 0")
+
+
+def _check_comparisons(params: Params, name: str, method: Method, offered: Offer) -> None:
+    """Raises UserError where a method that compares has no comparison set, or one that cannot be drawn or used by it."""
+    found = comparison_set(params, name)
+    if found is None:
+        raise UserError(
+            f"compare.sets.{name}: no such section, but {name!r} compares samples; add `{name}: {{strategy: in-batch, k: 2}}`"
+        )
+    key, wanted = found
+    checked_weights(f"compare.sets.{key}.weights", wanted.k, wanted.weights)
+    if wanted.k > min(params.study.budgets):
+        raise UserError(
+            f"compare.sets.{key}: groups of k = {wanted.k} need as many samples, but study.budgets has {min(params.study.budgets)}"
+        )
+    if wanted.strategy == "in-batch" and wanted.k > params.train.batch_size:
+        raise UserError(
+            f"compare.sets.{key}: k = {wanted.k} within batches of train.batch_size = {params.train.batch_size}"
+        )
+    if wanted.strategy == "nearest" and offered is not None and "logits" not in offered:
+        raise UserError(
+            f"compare.sets.{key}: strategy 'nearest' needs logits, but the teacher gives only {', '.join(offered)}"
+        )
+    combine = getattr(method, "combine", "difference")
+    if combine != "difference" and wanted.k != 2:
+        raise UserError(f"compare.sets.{key}: k = {wanted.k}, but methods.{name}.combine: {combine} is of pairs; k: 2")
+
+
+def check_student(params: Params, facts: dict[str, Any]) -> None:
+    """Build the student for data with `facts`. Raises UserError where it can't be, or its taps give no maps."""
+    from tuition.training.networks import make
+
+    try:
+        make(_student(params, facts))
+    except UserError as error:
+        raise UserError(f"params.yaml: student: {error}") from None
+
+
+def check_shapes(params: Params, facts: dict[str, Any], teacher: Teaches) -> None:
+    """Set up every method of the study on an empty answer of a local teacher, for the student of `params` and data with `facts`.
+
+    Raises UserError where a method cannot work with these two networks, such as one that needs maps of equal width.
+    """
+    import numpy as np
+
+    from tuition.training.networks import make, shapes
+
+    model = _student(params, facts)
+    samples = np.zeros((ROWS, model["channels"], model["height"], model["width"]), dtype=np.uint8)
+    answers, student = teacher.answer(samples), make(model)
+    context = _context(params, model, student, samples, answers, teacher.constants())
+    for name in params.study.methods:
+        objective = build(name, params.methods[name])
+        objective.setup(replace(context, student=shapes(student, model, objective.maps)))
+        objective.wrap(student)
+
+
+def _student(params: Params, facts: dict[str, Any]) -> NetworkDescription:
+    """The description of the student, as far as it decides the network."""
+    return {
+        "arch": params.student.arch,
+        "taps": params.student.taps,
+        "classes": len(facts["classes"]),
+        "channels": facts["channels"],
+        "height": facts["height"],
+        "width": facts["width"],
+    }
+
+
+def _context(
+    params: Params,
+    model: NetworkDescription,
+    student: Network,
+    samples: np.ndarray,
+    answers: dict[str, np.ndarray],
+    constants: dict[str, np.ndarray],
+) -> Context:
+    """What a method would be given, of empty samples and the teacher's answers to them; without the shapes of the student's signals."""
+    import torch
+
+    from tuition.training.networks import make, of
+
+    teacher = {name: torch.from_numpy(values) for name, values in answers.items()}
+    inputs, rows = torch.from_numpy(samples), torch.arange(ROWS)
+    half = {"inputs": inputs, "lam": torch.full((ROWS,), 0.5), "first": rows, "second": rows.flip(0)}
+    return Context(
+        student={},
+        teacher=teacher,
+        labels=rows % model["classes"],
+        classes=model["classes"],
+        steps=10,
+        per_epoch=1,
+        seed=0,
+        inputs=inputs,
+        normalise=lambda stored: stored.float(),
+        make_student=lambda arch=None: make(of(model, arch)),
+        student_model=student,
+        mixed={**half, "logits": teacher["logits"]} if "logits" in teacher else {},
+        others={one.name: {"logits": torch.zeros(ROWS, model["classes"])} for one in params.teachers},
+        present={one.name: torch.ones(ROWS, dtype=torch.bool) for one in params.teachers},
+        constants={key: torch.from_numpy(value) for key, value in constants.items()},
+    )
