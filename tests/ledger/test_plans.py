@@ -5,6 +5,7 @@ from hashlib import sha256
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from support.statements import statements
 
 from tuition.ledger import accounts, calls, owned
 from tuition.ledger.calls import Answer
@@ -80,6 +81,15 @@ def test_what_is_owned_and_what_is_open_is_found_by_an_index(bought):
         assert accounts.resolve(ledger, teacher, charged=False) == 3
 
     assert scans(ledger, ask) == []
+
+
+def test_how_any_number_of_requests_stand_is_two_questions(bought):
+    ledger, teacher = bought
+    several = [*REQUESTS, *(one.again(2) for one in REQUESTS[:20]), *(one.further(["embedding"]) for one in REQUESTS)]
+    for requests in (REQUESTS, several):
+        with statements(ledger) as sent:
+            assert len(owned.standing(ledger, teacher, requests).states(requests)) == 303
+        assert len(sent) == 2
 
 
 def test_a_scan_would_be_seen(bought):
