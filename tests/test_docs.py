@@ -13,6 +13,7 @@ from support import ROOT, write_params
 
 from tuition import params as parameters
 from tuition.cli.__main__ import app
+from tuition.methods import METHODS
 from tuition.teachers import load_teacher
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/README.md")])
@@ -132,3 +133,13 @@ def test_contributing_shows_every_room(storey):
     there = list((ROOT / storey).iterdir())
     assert rooms == {path.name for path in there if (path / "__init__.py").exists()}
     assert files == {path.stem for path in there if path.suffix == ".py"} - {"__init__"}
+
+
+def test_every_method_and_every_section_has_its_place():
+    assert set(METHODS) <= named_in(ROOT / "docs/methods.md")
+    sections = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
+    assert set(sections) <= named_in(ROOT / "docs/parameters.md")
+
+
+def named_in(page: Path) -> set[str]:
+    return set(re.findall(r"`([\w-]+)`", page.read_text()))
