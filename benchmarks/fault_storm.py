@@ -25,7 +25,7 @@ from benchmarks.common import ROOT, home, save, set_params, table
 from benchmarks.storm_server import LATE, scores_of
 from tuition.ledger import accounts, owned
 from tuition.ledger.database import open_ledger
-from tuition.ledger.keys import key_of
+from tuition.ledger.keys import Request, key_of
 from tuition.ledger.schema import LIVE, calls, rejected
 
 TIMEOUT = 2.0  # seconds, of one attempt
@@ -140,12 +140,12 @@ def account(run: Run, told: dict[str, Any]) -> dict[str, Any]:
         reasons = Counter(
             re.sub(r"\W.*", "", reason, flags=re.S) for reason in db.scalars(sa.select(rejected.c.reason))
         )
-    counted = {key_of(teacher.fingerprint, row.sample.hex(), row.view) for row in live}
+    counted = {key_of(teacher.fingerprint, Request.of(row.sample.hex(), row.view)) for row in live}
     status, right = accounts.status(ledger)[0], _right(run.workspace)
-    places, signals, _ = owned.read(ledger, teacher.id, list(right))
+    places, signals, _ = owned.read(ledger, teacher.id, [Request(one) for one in right])
     ledger.close()
     mine = [list(right)[place] for place in places]
-    have = {key_of(teacher.fingerprint, one, "clean") for one in mine}
+    have = {key_of(teacher.fingerprint, Request(one)) for one in mine}
     wrong = sum(row.tobytes() != right[one].tobytes() for one, row in zip(mine, signals["logits"], strict=True))
     return {
         "requests": sum(fates.values()),

@@ -23,6 +23,7 @@ import numpy as np
 from benchmarks.common import ROOT, save, spread
 from tuition.ledger import accounts, calls, exports, owned
 from tuition.ledger.database import Ledger, open_ledger
+from tuition.ledger.keys import Request
 
 CLASSES = 100
 PAYLOAD = 4 * CLASSES  # bytes of an output
@@ -31,20 +32,20 @@ STEPS = ("reserve_and_mark_sent", "finish")  # as tuition.purchase.buy has them
 TEACHER = {"fingerprint": "f" * 64, "name": "scale", "description": {}}
 
 
-def content_id(number: int) -> str:
-    return sha256(str(number).encode()).hexdigest()
+def request(number: int) -> Request:
+    return Request(sha256(str(number).encode()).hexdigest())
 
 
-def buy(ledger: Ledger, run: int, ids: Sequence[str], logits: np.ndarray) -> dict[str, float]:
-    """Own one batch; the seconds of each step. `logits` (len(ids), CLASSES)."""
+def buy(ledger: Ledger, run: int, requests: Sequence[Request], logits: np.ndarray) -> dict[str, float]:
+    """Own one batch; the seconds of each step. `logits` (len(requests), CLASSES)."""
     times = [time.perf_counter()]
     with ledger.write():
-        made = calls.reserve(ledger, run, ids, cost=int(PRICE * 1e6))
+        made = calls.reserve(ledger, run, requests, cost=int(PRICE * 1e6))
         calls.mark_sent(ledger, run, made)
     times.append(time.perf_counter())
     calls.finish(ledger, run, made, [calls.Answer({"logits": row}) for row in logits], PRICE)
     times.append(time.perf_counter())
-    assert len(made) == len(ids)
+    assert len(made) == len(requests)
     return dict(zip(STEPS, np.diff(times).tolist(), strict=True))
 
 
@@ -53,7 +54,7 @@ def fill(ledger: Ledger, teacher: int, count: int, batch: int) -> dict[str, Any]
     run, rng = calls.start_run(ledger, teacher, count), np.random.default_rng(0)
     taken: list[tuple[int, dict[str, float]]] = []
     for first in range(0, count, batch):
-        ids = [content_id(i) for i in range(first, min(first + batch, count))]
+        ids = [request(i) for i in range(first, min(first + batch, count))]
         taken.append((len(ids), buy(ledger, run, ids, rng.normal(size=(len(ids), CLASSES)).astype(np.float32))))
         if first // batch % 400 == 0:
             print(f"{first + len(ids)} of {count}", flush=True)
@@ -85,23 +86,23 @@ def ask(place: Path, teacher: int, count: int, some: int, repeats: int) -> dict[
     """Seconds of what is asked of a full ledger."""
     ledger, rng = open_ledger(str(place)), np.random.default_rng(1)
     start = (count - some) // 2
-    together = [content_id(i) for i in range(start, start + some)]
-    apart = [content_id(int(i)) for i in rng.permutation(count + count // 5)[:some]]  # a sixth of these are not owned
+    together = [request(i) for i in range(start, start + some)]
+    apart = [request(int(i)) for i in rng.permutation(count + count // 5)[:some]]  # a sixth of these are not owned
 
-    def export(ids: Sequence[str]) -> None:
+    def export(requests: Sequence[Request]) -> None:
         with tempfile.TemporaryDirectory(dir=place.parent) as folder:
-            places, signals, costs = owned.read(ledger, teacher, ids, signals=["logits"])
-            exports.write(Path(folder), [ids[i] for i in places], signals, costs, TEACHER)
+            places, signals, costs = owned.read(ledger, teacher, requests, signals=["logits"])
+            exports.write(Path(folder), [requests[i] for i in places], signals, costs, TEACHER)
 
     def command(*args: str) -> None:
         line = [sys.executable, "-m", "tuition.cli", "ledger", *args]
         environment = {**os.environ, "TUITION_LEDGER": str(place)}
         subprocess.run(line, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
 
-    assert set(owned.states(ledger, teacher, together).values()) == {"owned"}
+    assert set(owned.standing(ledger, teacher, together).states(together).values()) == {"owned"}
     found = {
-        "states_together_s": timed(repeats, lambda: owned.states(ledger, teacher, together)),
-        "states_spread_s": timed(repeats, lambda: owned.states(ledger, teacher, apart)),
+        "standing_together_s": timed(repeats, lambda: owned.standing(ledger, teacher, together)),
+        "standing_spread_s": timed(repeats, lambda: owned.standing(ledger, teacher, apart)),
         "export_together_s": timed(repeats, lambda: export(together)),
         "export_spread_s": timed(repeats, lambda: export(apart)),
         "status_s": timed(repeats, lambda: accounts.status(ledger)),
@@ -120,7 +121,7 @@ def local_calls(place: Path, teacher: int, count: int, batches: Sequence[int], r
     for batch in batches:
         taken = []
         for _ in range(repeats):
-            ids = [content_id(next_one + i) for i in range(batch)]
+            ids = [request(next_one + i) for i in range(batch)]
             next_one += batch
             taken.append((batch, buy(ledger, run, ids, rng.normal(size=(batch, CLASSES)).astype(np.float32))))
         found[batch] = round(1e6 * statistics.median(sum(one.values()) for _, one in taken) / batch, 1)

@@ -9,7 +9,6 @@ import numpy as np
 from tuition import params as parameters
 from tuition.errors import UserError, run
 from tuition.files import read_array, read_json, write_json
-from tuition.inputs.views import FILE as VIEWS
 from tuition.inputs.views import bought as images_of
 from tuition.methods import build, card, resolve
 from tuition.models.description import ModelDescription
@@ -19,6 +18,7 @@ from tuition.training.loop import Progress as Trained
 from tuition.training.loop import Row
 from tuition.training.run import describe, read_split, train
 from tuition.training.student import write_student
+from tuition.views import FILE as VIEWS
 from tuition.workspace import cell_name
 
 

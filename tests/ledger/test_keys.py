@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuition.errors import UserError
-from tuition.inputs.views import from_text
 from tuition.ledger import accounts, calls, exports, imports, owned
 from tuition.ledger import keys as asks
 from tuition.ledger.calls import Answer
 from tuition.ledger.database import open_ledger
 from tuition.ledger.merge import merge
+from tuition.views import from_text
 
 pytestmark = pytest.mark.usefixtures("new_place")  # on SQLite and on PostgreSQL
 

@@ -10,10 +10,11 @@ from support.viewing import padded
 
 from tuition.errors import UserError
 from tuition.files import content_id
-from tuition.inputs.views import Images, from_text, is_view, possible, replay, to_text
+from tuition.inputs.views import Images, replay
 from tuition.ledger.keys import split
 from tuition.purchase.views import draw, plan
 from tuition.training.loader import Loader
+from tuition.views import from_text, is_view, possible, to_text
 
 PLACES, SIZES = st.integers(-50, 50), st.integers(1, 50)
 VIEWS = st.tuples(PLACES, PLACES, SIZES, SIZES, st.integers(0, 1))

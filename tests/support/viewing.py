@@ -4,7 +4,7 @@ import numpy as np
 
 from support import PAID, stage, write_params
 from tuition.files import read_array
-from tuition.inputs.views import to_text
+from tuition.views import to_text
 
 THREE = {**PAID, "teach.views": 3, "study.budgets": [30]}
 

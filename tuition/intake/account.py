@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from tuition.errors import UserError
 from tuition.ledger import calls, owned, schema, spending
 from tuition.ledger.database import exists, locate, open_ledger
-from tuition.ledger.keys import find, keyed
+from tuition.ledger.keys import Request
 from tuition.params.teacher import Recheck
 from tuition.purchase import recheck as drift
 
@@ -42,18 +42,18 @@ def standing(fingerprint: str, ids: Sequence[str], teacher: Any, every: str) -> 
     if id is None:
         return Standing([], set(), 0)
     calls.settle(ledger, id)
-    now = time.time()
-    first = spending.period_start(int(now // spending.DAY), every)
+    clock = time.time()
+    first = spending.period_start(int(clock // spending.DAY), every)
     with ledger.read() as db:
-        _check_clock(db, id, now)
+        _check_clock(db, id, clock)
         spent = spending.spent_since(db, id, first).calls
-        columns = (schema.calls.c.id, schema.calls.c.state, schema.calls.c.detail, schema.calls.c.reserved_at)
-        found = {ask: row for ask, row in find(db, id, keyed(ids), columns, schema.is_live)}
-    paid = sorted(found, key=lambda one: found[one].id)
-    unknown = [one for one in paid if found[one].state == "unknown"] if teacher.idempotent else []
-    again = {one for one in unknown if (spending.day_of(found[one].reserved_at) or 0) < first}
-    _check_signals(ledger, id, [one for one in paid if found[one].state == "done" and not found[one].detail], teacher)
-    return Standing(paid, again, spent)
+    now = owned.standing(ledger, id, [Request(one) for one in ids])
+    paid = {one: at for one in ids if (at := now.position(Request(one))).state is not None}
+    order = sorted(paid, key=lambda one: paid[one].call)
+    unknown = [one for one in order if paid[one].state == "unknown"] if teacher.idempotent else []
+    again = {one for one in unknown if (spending.day_of(paid[one].reserved_at) or 0) < first}
+    _check_signals([paid[one].signals for one in order if paid[one].state == "owned"], teacher)
+    return Standing(order, again, spent)
 
 
 def spent(fingerprint: str, every: str) -> int:
@@ -75,7 +75,8 @@ def asked_again(fingerprint: str, first: Sequence[str], recheck: Recheck, budget
     with ledger.read() as db:
         id = db.scalar(sa.select(schema.teachers.c.id).where(schema.teachers.c.fingerprint == fingerprint))
     rounds = [number for number, _ in drift.rounds(budget, recheck) if number > 1]
-    return 0 if id is None else sum(len(owned.states(ledger, id, first, drift.view_of(one))) for one in rounds)
+    requests = [Request(sample, round=number) for number in rounds for sample in first]
+    return 0 if id is None else len(owned.standing(ledger, id, requests).states(requests))
 
 
 def _check_clock(db: sa.Connection, id: int, now: float) -> None:
@@ -88,12 +89,11 @@ def _check_clock(db: sa.Connection, id: int, now: float) -> None:
         ) from None
 
 
-def _check_signals(ledger: Any, id: int, whole: list[str], teacher: Any) -> None:
-    have = owned.signals(ledger, id, whole)
-    lacking = [one for one in whole if set(teacher.signals) - have.get(one, set())]
+def _check_signals(have: Sequence[frozenset[str]], teacher: Any) -> None:
+    """Raises UserError where samples are owned with fewer signals (`have`, of each) than the teacher gives."""
+    lacking = [missing for names in have if (missing := sorted(set(teacher.signals) - names))]
     if lacking:
-        missing = sorted(set(teacher.signals) - have.get(lacking[0], set()))
         raise UserError(
-            f"teacher.signals: {', '.join(missing)} are not owned of {len(lacking)} samples that are, and would be asked for beyond the "
+            f"teacher.signals: {', '.join(lacking[0])} are not owned of {len(lacking)} samples that are, and would be asked for beyond the "
             "allowance. Nothing was spent. Run the study once (`dvc repro`), or leave them out"
         )

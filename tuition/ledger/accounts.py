@@ -10,8 +10,9 @@ import sqlalchemy as sa
 
 from tuition.errors import UserError
 from tuition.ledger import blocks
-from tuition.ledger.calls import CLEAN, REFUNDED, key_of
+from tuition.ledger.calls import REFUNDED
 from tuition.ledger.database import Ledger
+from tuition.ledger.keys import Request, is_clean, is_further, key_of
 from tuition.ledger.schema import LIVE, OPEN, calls, is_live, is_open, parts, rejected, runs, teachers
 from tuition.ledger.spending import (
     Amount,
@@ -58,15 +59,13 @@ def status(ledger: Ledger) -> list[dict[str, Any]]:
     `reserved` counts the calls that are under way, those already sent among them. `cost` and `tokens` are of the calls that are answered;
     `held` is the most that the others may come to, the unknown ones among them. `period` is what this day, week or month has seen.
     """
-    further = calls.c.view.contains("+")
-    kind = sa.case((calls.c.view == CLEAN, "clean"), (further, "further"), else_="view")
-    usable = sa.and_(calls.c.state == "done", calls.c.detail.is_(None))
+    kind = sa.case((is_clean, "clean"), (is_further, "further"), else_="view")
     sums = (
         sa.func.count().label("number"),
         sa.func.sum(calls.c.cost).label("cost"),
         sa.func.sum(calls.c.tokens).label("tokens"),
     )
-    columns = (calls.c.teacher_id, calls.c.state, kind.label("kind"), usable.label("usable"))
+    columns = (calls.c.teacher_id, calls.c.state, kind.label("kind"), calls.c.usable)
     with ledger.read() as db:
         rows = db.execute(sa.select(*columns, *sums).group_by(*columns)).all()
         accounts = []
@@ -76,7 +75,7 @@ def status(ledger: Ledger) -> list[dict[str, Any]]:
             samples = sum(row.number for row in mine if row.usable and row.kind == "clean")
             if any(row.kind == "view" for row in mine):  # several views of a sample
                 chosen = sa.select(sa.func.count(sa.distinct(calls.c.sample)))
-                samples = db.scalar(chosen.where(calls.c.teacher_id == teacher.id, usable, ~further))
+                samples = db.scalar(chosen.where(calls.c.teacher_id == teacher.id, calls.c.usable, ~is_further))
             done, held = ([row for row in mine if (row.state == "done") is ended] for ended in (True, False))
             caps = from_json(teacher.caps)
             seen = spent_since(db, teacher.id, period_start(today(), caps.every))
@@ -128,7 +127,7 @@ def listed(
     if states and set(states) <= set(OPEN):
         where.append(is_open)
     if usable is False:
-        where += [calls.c.state == "done", calls.c.detail.is_not(None)]
+        where += [calls.c.state == "done", sa.not_(calls.c.usable)]
     columns = [column for column in calls.c if column.name not in ("teacher_id", "block_id", "place", "run_id")]
     chosen = sa.select(*columns, runs.c.host, runs.c.pid).outerjoin(runs, runs.c.id == calls.c.run_id)
     with ledger.read() as db:
@@ -138,7 +137,7 @@ def listed(
         {
             **row._mapping,
             "sample": row.sample.hex(),
-            "key": key_of(str(mark), row.sample.hex(), row.view),
+            "key": key_of(str(mark), Request.of(row.sample.hex(), row.view)),
             "cost": row.cost / 1_000_000,
             "host": row.host.split("/")[0] if row.host else None,
         }
@@ -183,7 +182,7 @@ def resolve(
             for row in rows:
                 book(db, teacher_id, row.run_id, {day_of(row.reserved_at): Amount(0, 0, to_micros(cost) - row.cost)})
             values["cost"] = to_micros(cost)
-        db.execute(calls.update().where(*where).values(state="done", **values))
+        db.execute(calls.update().where(*where).values(state="done", usable=False, **values))
         return len(rows)
 
 
@@ -202,7 +201,7 @@ def verify(ledger: Ledger) -> list[str]:
             for unit, one, other in zip(("calls", "tokens", "millionths"), found, counted, strict=True):
                 if one != other:
                     wrong.append(f"{teacher.name}: live calls come to {one} {unit}, but {other} are counted as spent")
-        done = (calls.c.state == "done", calls.c.detail.is_(None))
+        done = (calls.c.state == "done", calls.c.usable)
         stored = sa.exists().where(parts.c.block_id == calls.c.block_id)
         bare = db.scalar(sa.select(sa.func.count()).where(*done, ~stored))
         if bare:

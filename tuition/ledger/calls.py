@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,22 +20,21 @@ import sqlalchemy as sa
 from tuition.errors import UserError
 from tuition.ledger import blocks
 from tuition.ledger.database import Ledger
-from tuition.ledger.keys import CLEAN, Key, find, key_of, keyed
+from tuition.ledger.keys import Key, Request, find, key_of, keyed
 from tuition.ledger.schema import calls, is_live, is_open, rejected, runs, teachers
 from tuition.ledger.spending import Amount, Bound, CapReached, Caps, book, day_of, rebook, room, to_micros, unbook
 
 SILENT_SECONDS = 900  # a run on another machine that has not been heard of for so long is taken for dead
-AGAIN = "sent again"
 REFUNDED = {"state": "refunded", "tokens": 0, "cost": 0}
 UNDER_WAY = (is_open, calls.c.state.in_(("reserved", "sent")))
 
 
 @dataclass(frozen=True)
 class Call:
-    """One reserved call: `id` in the ledger, the sample as it was asked for (see `asks`), and the idempotency key to send."""
+    """One reserved call: its number in the ledger, the request that it is for, and the idempotency key to send."""
 
     id: int
-    sample: str
+    request: Request
     key: str
     again: bool = False  # sent once already, its fate unknown: not a new call
 
@@ -51,6 +51,11 @@ class Answer:
     raw: bytes = b""
     tokens: int | None = None
     cost: int | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can be owned."""
+        return not self.malformed
 
 
 def start_run(ledger: Ledger, teacher_id: int, budget: int, bound: Bound | None = None) -> int:
@@ -74,29 +79,29 @@ def start_run(ledger: Ledger, teacher_id: int, budget: int, bound: Bound | None 
 def reserve(
     ledger: Ledger,
     run: int,
-    samples: Sequence[str],
+    requests: Sequence[Request],
     *,
-    view: str = CLEAN,
     resend: bool = False,
     caps: Caps | None = None,
     tokens: int = 0,
     cost: int = 0,
     partial: bool = False,
 ) -> list[Call]:
-    """Reserve a call for each of `samples` (asks) that has no live call, atomically against every cap.
+    """Reserve a call for each of `requests` that has no live call, atomically against every cap.
 
-    Each call is counted at `tokens` and `cost` (millionths), the most it may come to, until it is finished. With `resend`, calls
-    left unknown are taken over under their old key: the same call, counted once, from now on for this run and today. With `partial`,
-    as many are reserved, in the order of `samples`, as every cap has room for. Samples in the hands of a live process are left out, so
-    the list may be shorter than `samples`. Raises CapReached, reserving nothing, where not all fit (with `partial`: where none fits).
+    Each call is reserved at its maximum, `tokens` and `cost` (millionths), and settled at what it came to when it is finished. With
+    `resend`, calls left unknown are taken over under their old key: the same call, counted once, from now on for this run and today.
+    With `partial`, as many are reserved, in the order of `requests`, as every cap has room for. Requests in the hands of a live process
+    are left out, so the list may be shorter than `requests`. Raises CapReached, reserving nothing, where not all fit (with `partial`:
+    where none fits).
     """
-    wanted, now, each = keyed(samples, view), int(time.time()), Amount(1, tokens, cost)
+    by_key, now, each = keyed(requests), int(time.time()), Amount(1, tokens, cost)
     with ledger.write() as db:
         teacher_id = db.scalars(sa.select(runs.c.teacher_id).where(runs.c.id == run)).one()
         teacher = db.execute(sa.select(teachers).where(teachers.c.id == teacher_id)).one()
-        live = _live(db, teacher.id, wanted)
-        lost = [live[ask].id for ask in wanted.values() if resend and ask in live and live[ask].state == "unknown"]
-        new = [key for key, ask in wanted.items() if ask not in live]
+        live = _live(db, teacher.id, by_key)
+        lost = [live[one].id for one in by_key.values() if resend and one in live and live[one].state == "unknown"]
+        new = {key: one for key, one in by_key.items() if one not in live}
         db.execute(runs.update().where(runs.c.id == run).values(heartbeat=time.time()))
         again, most, full = rebook(db, run, lost, caps, each, now) if lost else ([], each, "")
         fit, words = room(db, run, caps, each, now) if new else (0, full)
@@ -106,33 +111,38 @@ def reserve(
                 f"teacher {teacher.name!r}: {words}; {short} more do not fit. Raise it or lower study.budgets",
                 waits=_under_way(db, teacher.id),
             )
-        new, reserved = new[:fit], []
-        if again:
-            values = {"run_id": run, "reserved_at": now, "tokens": most.tokens, "cost": most.cost, "detail": AGAIN}
-            db.execute(calls.update().where(calls.c.id.in_(again)).values(state="reserved", **values))
-            mine = set(again)
-            reserved += [Call(r.id, ask, _key(teacher, r), again=True) for ask, r in live.items() if r.id in mine]
-        if new:
-            count = Amount(len(new), len(new) * tokens, len(new) * cost)
-            book(db, teacher.id, run, {day_of(now): count})
-            rows = [
-                {
-                    "teacher_id": teacher.id,
-                    "sample": sample,
-                    "view": view,
-                    "state": "reserved",
-                    "run_id": run,
-                    "reserved_at": now,
-                    "tokens": tokens,
-                    "cost": cost,
-                }
-                for sample, view in new
-            ]
-            db.execute(calls.insert(), rows)  # in one go, and the ids read after: a RETURNING would go row by row
-            found = _live(db, teacher.id, {key: wanted[key] for key in new})
-            reserved += [Call(row.id, ask, _key(teacher, row)) for ask, row in found.items()]
-    order = {ask: place for place, ask in enumerate(wanted.values())}
-    return sorted(reserved, key=lambda call: order[call.sample])
+        _take_over(db, run, again, most, now)
+        new, over = dict(islice(new.items(), fit)), set(again)
+        made = {one: row.id for one, row in live.items() if row.id in over} | _insert(
+            db, teacher.id, run, new, each, now
+        )
+    return [
+        Call(made[one], one, key_of(teacher.fingerprint, one), again=one in live)
+        for one in by_key.values()
+        if one in made
+    ]
+
+
+def _take_over(db: sa.Connection, run: int, ids: Sequence[int], most: Amount, now: int) -> None:
+    """Calls left unknown become this run's, to be sent again."""
+    if ids:
+        values = {"run_id": run, "reserved_at": now, "tokens": most.tokens, "cost": most.cost}
+        again = {"state": "reserved", "resent": True, "detail": "sent again"}
+        db.execute(calls.update().where(calls.c.id.in_(ids)).values(**values, **again))
+
+
+def _insert(
+    db: sa.Connection, teacher_id: int, run: int, new: Mapping[Key, Request], each: Amount, now: int
+) -> dict[Request, int]:
+    """Book and insert a reserved call for each; their numbers."""
+    if not new:
+        return {}
+    book(db, teacher_id, run, {day_of(now): Amount(len(new), len(new) * each.tokens, len(new) * each.cost)})
+    same = {"teacher_id": teacher_id, "state": "reserved", "run_id": run, "reserved_at": now}
+    same |= {"tokens": each.tokens, "cost": each.cost}
+    # In one go, and the numbers read after: a RETURNING would go row by row.
+    db.execute(calls.insert(), [{"sample": sample, "view": view, **same} for sample, view in new])
+    return {request: row.id for request, row in _live(db, teacher_id, new).items()}
 
 
 def mark_sent(ledger: Ledger, run: int, made: Sequence[Call]) -> None:
@@ -155,7 +165,8 @@ def finish(ledger: Ledger, run: int, made: Sequence[Call], answers: Sequence[Ans
         columns = (calls.c.id, calls.c.teacher_id, calls.c.run_id, calls.c.reserved_at, calls.c.tokens, calls.c.cost)
         where = (calls.c.id.in_(list(given)), calls.c.state.in_(("reserved", "sent", "unknown")))
         mine = db.execute(sa.select(*columns).where(*where)).all()
-        done = {"state": "done", "ended_at": int(time.time()), "reserved_at": None, "sent_at": None, "detail": None}
+        done = {"state": "done", "usable": True, "ended_at": int(time.time())}
+        done |= {"reserved_at": None, "sent_at": None, "detail": None}
         charged: dict[tuple[int, int], list[int]] = {}
         for row in mine:
             answer = given[row.id]
@@ -164,13 +175,15 @@ def finish(ledger: Ledger, run: int, made: Sequence[Call], answers: Sequence[Ans
         for (tokens, micros), ids in charged.items():
             db.execute(calls.update().where(calls.c.id.in_(ids)).values(**done, tokens=tokens, cost=micros))
         _reconcile(db, mine, {id: Amount(0, *came_to) for came_to, ids in charged.items() for id in ids})
-        blocks.store(db, [(row.id, given[row.id].signals) for row in mine if not given[row.id].malformed])
-        bad = [(row.id, given[row.id]) for row in mine if given[row.id].malformed]
+        blocks.store(db, [(row.id, given[row.id].signals) for row in mine if given[row.id].usable])
+        bad = [(row.id, given[row.id]) for row in mine if not given[row.id].usable]
         if bad:
             kept = [{"call_id": id, "reason": answer.malformed, "payload": answer.raw} for id, answer in bad]
             db.execute(rejected.insert(), kept)
         for id, answer in bad:
-            db.execute(calls.update().where(calls.c.id == id).values(detail=f"malformed: {answer.malformed}"))
+            db.execute(
+                calls.update().where(calls.c.id == id).values(usable=False, detail=f"malformed: {answer.malformed}")
+            )
         db.execute(runs.update().where(runs.c.id == run).values(heartbeat=time.time()))
 
 
@@ -195,7 +208,7 @@ def refund(ledger: Ledger, run: int, made: Sequence[Call], reason: str) -> None:
         # Sent again: of its first sending nothing is known still, so it goes on counting as spent.
         mine = (calls.c.id.in_(ids), calls.c.run_id == run, calls.c.state.in_(("reserved", "sent")))
         again = {"state": "unknown", "detail": f"sent again: {reason}"}
-        db.execute(calls.update().where(*mine, calls.c.detail == AGAIN).values(**again))
+        db.execute(calls.update().where(*mine, calls.c.resent).values(**again))
         unbook(db, mine)
         db.execute(calls.update().where(*mine).values(REFUNDED | {"ended_at": int(time.time()), "detail": reason}))
 
@@ -283,15 +296,11 @@ def holders(ledger: Ledger, teacher_id: int) -> list[str]:
     return [f"process {pid} on {host.split('/')[0]} ({count} calls)" for host, pid, count in rows]
 
 
-def _live(db: sa.Connection, teacher_id: int, wanted: Mapping[Key, str]) -> dict[str, sa.Row]:
-    """The live calls (id, sample, view, state) by ask."""
-    return dict(find(db, teacher_id, wanted, (calls.c.id, calls.c.state), is_live))
+def _live(db: sa.Connection, teacher_id: int, by_key: Mapping[Key, Request]) -> dict[Request, sa.Row]:
+    """The live calls (id, sample, view, state) of requests."""
+    return dict(find(db, teacher_id, by_key, (calls.c.id, calls.c.state), is_live))
 
 
 def _move(db: sa.Connection, ids: Sequence[int], before: Sequence[str], run: int, **values: object) -> int:
     where = (calls.c.id.in_(ids), calls.c.run_id == run, calls.c.state.in_(before))
     return db.execute(calls.update().where(*where).values(**values)).rowcount
-
-
-def _key(teacher: sa.Row, row: sa.Row) -> str:
-    return key_of(teacher.fingerprint, row.sample.hex(), row.view)

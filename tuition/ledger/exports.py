@@ -2,9 +2,8 @@
 
 An export is a folder: `ids.npy` (n,) content ids as 64 hex characters, one `<signal>.npy` (n, …) a signal, `costs.npy` (n,)
 int64 in millionths, and `meta.json` with the teacher. Where views of samples were bought, a row is a view, an id stands there
-once for each, and `views.npy` (`tuition/inputs/views.py`) says which it is. `outputs/<budget>/` is such a
-folder, so a clone that has pulled
-it can give its outputs back to a new ledger.
+once for each, and `views.npy` (`tuition/views.py`) says which it is. `outputs/<budget>/` is such a
+folder, so a clone that has pulled it can give its outputs back to a new ledger.
 """
 
 import json
@@ -18,12 +17,12 @@ import sqlalchemy as sa
 
 from tuition.errors import unknown
 from tuition.files import write_array, write_json
-from tuition.inputs.views import COLUMNS, FILE, from_text, is_view
 from tuition.ledger import owned
 from tuition.ledger.accounts import find
 from tuition.ledger.database import Ledger
-from tuition.ledger.keys import CLEAN, ask, split
+from tuition.ledger.keys import Request
 from tuition.ledger.schema import calls
+from tuition.views import CLEAN, COLUMNS, FILE, from_text
 
 
 def export(
@@ -35,16 +34,18 @@ def export(
     """
     teacher = find(ledger, fingerprint)
     with ledger.read() as db:
-        done = (calls.c.teacher_id == teacher.id, calls.c.state == "done", calls.c.detail.is_(None))
+        done = (calls.c.teacher_id == teacher.id, calls.c.state == "done", calls.c.usable)
         rows = db.execute(sa.select(calls.c.sample, calls.c.view).where(*done).order_by(calls.c.id))
-        samples = [ask(row.sample.hex(), row.view) for row in rows if is_view(row.view)]
-    held = owned.signals(ledger, teacher.id, samples)
-    count = Counter(signal for names in held.values() for signal in names)
+        answered = [Request.of(row.sample.hex(), row.view) for row in rows]
+    requests = [request for request in answered if request.is_of_view]
+    standing = owned.standing(ledger, teacher.id, requests)
+    held = [names for request in requests if (names := standing.signals(request))]
+    count = Counter(signal for names in held for signal in names)
     taken = set(wanted or [signal for signal, number in count.items() if number == len(held)])
     if missing := taken - set(count):
         raise unknown("signals", ", ".join(sorted(missing)), count)
-    places, signals, costs = owned.read(ledger, teacher.id, samples, signals=taken)
-    write(folder, [samples[i] for i in places], signals, costs, teacher_meta(teacher))
+    places, signals, costs = owned.read(ledger, teacher.id, requests, signals=taken)
+    write(folder, [requests[i] for i in places], signals, costs, teacher_meta(teacher))
     return len(places), {signal: number for signal, number in count.items() if signal not in taken}
 
 
@@ -55,23 +56,23 @@ def teacher_meta(teacher: sa.Row) -> dict[str, Any]:
 
 def write(
     folder: Path,
-    asks: Sequence[str],
+    requests: Sequence[Request],
     signals: dict[str, np.ndarray],
     costs: np.ndarray,
     teacher: dict,
     views: dict[str, Any] | None = None,
     **more: Any,
 ) -> None:
-    """Write an export folder of these asks; `more` joins its meta.json.
+    """Write an export folder of what these requests brought; `more` joins its meta.json.
 
-    `views` says how views were drawn; where it is given, or an ask is for a view, the rows have views of their own.
+    `views` says how views were drawn; where it is given, or a request is for a view, the rows have views of their own.
     """
-    ids, texts = zip(*(split(one) for one in asks), strict=True) if asks else ((), ())
-    write_array(folder / "ids.npy", np.array(ids, dtype="S64"))
+    texts = [request.view for request in requests]
+    write_array(folder / "ids.npy", np.array([request.sample for request in requests], dtype="S64"))
     write_array(folder / "costs.npy", costs)
     for signal, values in signals.items():
         write_array(folder / f"{signal}.npy", values)
-    meta = {"teacher": teacher, "view": CLEAN, "signals": sorted(signals), "n": len(asks), **more}
+    meta = {"teacher": teacher, "view": CLEAN, "signals": sorted(signals), "n": len(requests), **more}
     if views is not None or set(texts) - {CLEAN}:
         write_array(folder / FILE, np.array([from_text(text) for text in texts], dtype=np.int32).reshape(-1, 5))
         meta |= {"view": FILE, "views": {"columns": list(COLUMNS), **(views or {})}}

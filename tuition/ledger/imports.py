@@ -10,14 +10,13 @@ import sqlalchemy as sa
 
 from tuition.errors import UserError
 from tuition.files import read_array, read_json
-from tuition.inputs.views import FILE, to_text
 from tuition.ledger import blocks
 from tuition.ledger.accounts import open_account
 from tuition.ledger.database import Ledger
-from tuition.ledger.keys import CLEAN, Key
-from tuition.ledger.owned import further
+from tuition.ledger.keys import Key, base_of, further_of
 from tuition.ledger.schema import calls, is_live, rejected
 from tuition.ledger.spending import Amount, book, day_of
+from tuition.views import CLEAN, FILE, to_text
 
 UNDER_WAY = ("reserved", "sent")
 BLOCK = 256  # calls whose outputs lie together
@@ -72,7 +71,7 @@ class Books:
         self.db, self.teacher_id = db, teacher_id
         where = (calls.c.teacher_id == teacher_id, is_live)
         held = db.execute(sa.select(calls).where(*where)).all()
-        self.held: dict[Key, Any] = {(row.sample, row.view): row for row in held}
+        self.held: dict[Key, sa.Row] = {(row.sample, row.view): row for row in held}
         self.whole: dict[Key, set[str]] = {}  # by sample and view: signals whose output is here and not damaged
         self.damaged: dict[Key, dict[str, tuple[blocks.Part, int]]] = {}  # likewise, by signal
         self.new: list[dict[str, Any]] = []
@@ -84,7 +83,7 @@ class Books:
                 of_block.setdefault(row.block_id, []).append(row)
         for part in blocks.read(db, of_block):
             for row in of_block[part.block]:
-                key = (row.sample, row.view.partition("+")[0])
+                key = base_of((row.sample, row.view))
                 if part.is_whole(row.place):
                     self.whole.setdefault(key, set()).add(part.signal)
                 else:
@@ -94,7 +93,7 @@ class Books:
         """Own what of `values` {signal: array} is not owned of a sample's view; False where there is nothing to take."""
         base = self.held.get(key)
         nothing_here = key not in self.whole and key not in self.damaged
-        if base is None or base.state == "unknown" or (base.state == "done" and (base.detail or nothing_here)):
+        if base is None or base.state == "unknown" or (base.state == "done" and (not base.usable or nothing_here)):
             self._own(key, base, values, cost, tokens)
             return True
         if base.state in UNDER_WAY:
@@ -106,16 +105,23 @@ class Books:
             if values[signal].shape == part.shape:
                 blocks.mend(self.db, part, place, values[signal])
         rest = missing - set(damaged)
-        more = (key[0], further(key[1], rest))
+        more = further_of(key, rest)
         known = self.held.get(more)
         if rest and not (known is not None and known.state in UNDER_WAY):
             self._own(more, known, {signal: values[signal] for signal in rest}, 0, 0)  # its cost is the view's
         return bool(missing)
 
-    def _own(self, key: Key, known: Any, values: dict[str, np.ndarray], cost: int, tokens: int) -> None:
+    def _own(self, key: Key, known: sa.Row | None, values: dict[str, np.ndarray], cost: int, tokens: int) -> None:
         if known is not None and known.state == "done":  # charged here for an answer of no use: that stays spent
             cost, tokens = max(cost, known.cost), max(tokens, known.tokens)
-        charge = {"state": "done", "cost": cost, "tokens": tokens, "detail": None, "ended_at": int(time.time())}
+        charge = {
+            "state": "done",
+            "cost": cost,
+            "tokens": tokens,
+            "detail": None,
+            "usable": True,
+            "ended_at": int(time.time()),
+        }
         if known is None:
             self.new.append({"teacher_id": self.teacher_id, "sample": key[0], "view": key[1], **charge})
             self.more = Amount(self.more.calls + 1, self.more.tokens + tokens, self.more.cost + cost)
@@ -141,7 +147,7 @@ class Books:
         book(self.db, self.teacher_id, None, {None: self.more})
 
 
-def _views(folder: Path, meta: Any, rows: int) -> list[str]:
+def _views(folder: Path, meta: dict[str, Any], rows: int) -> list[str]:
     """Each row's view. Raises UserError where an export of views lacks them, or they are none."""
     if meta.get("view", CLEAN) != FILE:
         return [meta.get("view", CLEAN)] * rows
@@ -154,7 +160,7 @@ def _views(folder: Path, meta: Any, rows: int) -> list[str]:
         raise UserError(f"{folder / FILE}: {error}") from None
 
 
-def _check(folder: Path, meta: Any, ids: np.ndarray) -> None:
+def _check(folder: Path, meta: dict[str, Any], ids: np.ndarray) -> None:
     teacher = meta.get("teacher") if isinstance(meta, dict) else None
     if not isinstance(teacher, dict) or "signals" not in meta:
         raise UserError(f"{folder / 'meta.json'}: this is no export; an export's meta.json has teacher and signals")

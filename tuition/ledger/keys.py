@@ -1,65 +1,159 @@
-"""What is asked for: a sample, or a view of it; and finding the calls for many of them.
+"""What is asked of a teacher, how the ledger spells it, and how the calls for many requests are found.
 
-An ask is text: `<content id>` is the sample as it is, `<content id> <view>` a view of it. Where a function takes asks and a `view`
-beside them, that `view` speaks of each ask's own view as `clean`: `clean+embedding` of `<id> crop=…` is `crop=…+embedding`.
+Nothing else knows the spelling. Of a sample's request `calls.view` holds the view, the round and the further signals:
+`[<view>][ again <round>][+<signal>,…]`, where the view `clean` is left out before a round.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from tuition.ledger.schema import CLEAN, SHORT, calls, short
+from tuition.ledger.schema import SHORT, calls, short
+from tuition.views import CLEAN, is_view
 
 CHUNK = 5_000  # values in one IN list
+_ROUND = re.compile(r"(?:(?P<view>.+) )?again (?P<round>[1-9]\d*)")
 
-Key = tuple[bytes, str]  # a sample as it is stored, and a view
-
-
-def ask(sample: str, view: str) -> str:
-    """The ask for a view of a sample (content id)."""
-    return sample if view == CLEAN else f"{sample} {view}"
+Key = tuple[bytes, str]  # what the ledger stores of a request: the sample, and the rest as text
 
 
-def split(ask: str) -> tuple[str, str]:
-    """(content id, view) of an ask."""
-    sample, _, view = ask.partition(" ")
-    return sample, view or CLEAN
+class Request(NamedTuple):
+    """A request to a teacher for its outputs of one sample.
+
+    `sample`: content id (64 hex characters). `view`: of it, as text (`tuition.views`). `round`: 0 is the first time; n ≥ 1 is asked
+    again, as round n of `teacher.recheck` begins. `signals`: () is all that the teacher gives; else these alone, of a sample that is
+    owned without them.
+    """
+
+    sample: str
+    view: str = CLEAN
+    round: int = 0
+    signals: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, sample: str, stored: str) -> "Request":
+        """The request for a sample that the ledger stores so."""
+        if stored == CLEAN:
+            return cls(sample)
+        base, _, signals = stored.partition("+")
+        match = _ROUND.fullmatch(base)
+        view, round = (match["view"] or CLEAN, int(match["round"])) if match else (base, 0)
+        return cls(sample, view, round, tuple(signals.split(",")) if signals else ())
+
+    @property
+    def stored(self) -> str:
+        """The view, the round and the further signals, as the ledger stores them."""
+        text = self.view
+        if self.round:
+            text = f"again {self.round}" if text == CLEAN else f"{text} again {self.round}"
+        return f"{text}+{','.join(sorted(self.signals))}" if self.signals else text
+
+    @property
+    def key(self) -> Key:
+        """The sample and the rest, as the ledger stores them."""
+        return bytes.fromhex(self.sample), self.stored
+
+    @property
+    def is_of_view(self) -> bool:
+        """Whether it is the first request for a view of the sample, and for all signals."""
+        return not self.round and not self.signals and is_view(self.view)
+
+    def again(self, round: int) -> "Request":
+        """The same asked again, as `round` begins."""
+        return self._replace(round=round)
+
+    def further(self, signals: Collection[str]) -> "Request":
+        """The request for these signals, of what is owned without them."""
+        return self._replace(signals=tuple(sorted(signals)))
+
+    def __str__(self) -> str:
+        return self.sample if self.stored == CLEAN else f"{self.sample} {self.stored}"
 
 
-def keyed(asks: Iterable[str], view: str = CLEAN) -> dict[Key, str]:
-    """What the ledger keys `view` of these asks by, in their order; of two asks for the same the first stands."""
-    found: dict[Key, str] = {}
-    for one in asks:
-        sample, own = split(one)
-        found.setdefault((bytes.fromhex(sample), view if own == CLEAN else _of(own, view)), one)
-    return found
+def key_of(fingerprint: str, request: Request) -> str:
+    """A call's idempotency key: the same when the same call is sent again, by whomever."""
+    return hashlib.sha256(f"{fingerprint}/{request.sample}/{request.stored}".encode()).hexdigest()[:32]
+
+
+def keyed(requests: Iterable[Request]) -> dict[Key, Request]:
+    """The requests by what the ledger stores of them, each once, in their order."""
+    by_key: dict[Key, Request] = {}
+    for request in requests:
+        by_key.setdefault(request.key, request)
+    return by_key
+
+
+def base_of(key: Key) -> Key:
+    """The key of the request that a request for further signals adds to; of any other request its own."""
+    return key[0], key[1].partition("+")[0]
+
+
+def further_of(key: Key, signals: Collection[str]) -> Key:
+    """The key of the request for further signals of what is stored under `key`."""
+    return key[0], f"{key[1]}+{','.join(sorted(signals))}"
+
+
+# Of a call, in SQL: whether it is for further signals, and whether it is for a clean sample, the first time and with all signals.
+is_further = calls.c.view.contains("+")
+is_clean = calls.c.view == CLEAN
 
 
 def find(
     db: sa.Connection,
     teacher_id: int,
-    wanted: Mapping[Key, str],
-    columns: Sequence[Any],
-    *where: Any,
-    further: bool = False,
-) -> Iterator[tuple[str, sa.Row]]:
-    """(ask, row of `columns` with sample and view) of a teacher's calls for what is `wanted` (see `keyed`), where `where` holds.
+    by_key: Mapping[Key, Request],
+    columns: Sequence[sa.ColumnElement],
+    *where: sa.ColumnElement[bool],
+) -> Iterator[tuple[Request, sa.Row]]:
+    """(request, row of `columns`) of a teacher's calls for these requests (`keyed`), where `where` holds."""
+    views = {view for _, view in by_key}
+    narrow = [calls.c.view == next(iter(views))] if len(views) == 1 else []
+    for row, some in _rows(db, teacher_id, by_key, columns, *narrow, *where):
+        request = some.get((row.sample, row.view))
+        if request is not None:
+            yield request, row
 
-    With `further`, also of the calls for signals that were bought further of it.
+
+def find_all(
+    db: sa.Connection,
+    teacher_id: int,
+    by_key: Mapping[Key, Request],
+    columns: Sequence[sa.ColumnElement],
+    *where: sa.ColumnElement[bool],
+) -> Iterator[tuple[Request, sa.Row, bool]]:
+    """As `find`, with the calls for further signals of these requests: (request, row, whether it is one of those)."""
+    views = {view for _, view in by_key}
+    narrow = [_with_further(*views)] if len(views) == 1 else []
+    for row, some in _rows(db, teacher_id, by_key, columns, *narrow, *where):
+        key = (row.sample, row.view)
+        request = some.get(key)
+        if request is not None:
+            yield request, row, False
+        base = base_of(key)
+        if base != key and (request := some.get(base)) is not None:
+            yield request, row, True
+
+
+def _rows(
+    db: sa.Connection,
+    teacher_id: int,
+    by_key: Mapping[Key, Request],
+    columns: Sequence[sa.ColumnElement],
+    *where: sa.ColumnElement[bool],
+) -> Iterator[tuple[sa.Row, dict[Key, Request]]]:
+    """Rows (sample, view and `columns`) of the calls for the samples of requests, each with the requests among which to look.
+
+    All views of a sample come, where several are looked for: they are few, and mostly all of them are.
     """
-    views = {view for _, view in wanted}
-    narrow = [] if len(views) != 1 else [with_further(*views) if further else calls.c.view == next(iter(views))]
-    chosen = sa.select(calls.c.sample, calls.c.view, *columns).where(calls.c.teacher_id == teacher_id, *narrow, *where)
-    left = iter(wanted.items())
+    chosen = sa.select(calls.c.sample, calls.c.view, *columns).where(calls.c.teacher_id == teacher_id, *where)
+    left = iter(by_key.items())
     while part := dict(islice(left, CHUNK)):
         for row in db.execute(chosen.where(among(sample for sample, _ in part))):
-            # All views of a sample come, where several are wanted: they are few, and mostly all of them are.
-            found = part.get((row[0], row[1].partition("+")[0] if further else row[1]))
-            if found is not None:
-                yield found, row
+            yield row, part
 
 
 def among(samples: Iterable[bytes]) -> sa.ColumnElement[bool]:
@@ -67,21 +161,12 @@ def among(samples: Iterable[bytes]) -> sa.ColumnElement[bool]:
     return short.in_(list(dict.fromkeys(sample[-SHORT:] for sample in samples)))
 
 
-def with_further(view: str) -> sa.ColumnElement[bool]:
+def _with_further(view: str) -> sa.ColumnElement[bool]:
     """`view` and what was bought further of it."""
     return sa.or_(calls.c.view == view, calls.c.view.startswith(f"{view}+", autoescape=True))
 
 
-def key_of(fingerprint: str, sample: str, view: str) -> str:
-    """A call's idempotency key: the same when the same call is sent again, by whomever."""
-    return hashlib.sha256(f"{fingerprint}/{sample}/{view}".encode()).hexdigest()[:32]
-
-
-def parts(samples: Sequence[str]) -> Iterator[list[bytes]]:
-    """Content ids as they are stored, in lists that fit one query."""
+def sample_parts(samples: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Samples in lists that fit one query."""
     for start in range(0, len(samples), CHUNK):
-        yield [bytes.fromhex(sample) for sample in samples[start : start + CHUNK]]
-
-
-def _of(own: str, view: str) -> str:
-    return own + view.removeprefix(CLEAN) if view.startswith(CLEAN) else f"{own} {view}"
+        yield samples[start : start + CHUNK]

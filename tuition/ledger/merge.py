@@ -11,7 +11,7 @@ from tuition.ledger import blocks
 from tuition.ledger.accounts import open_account
 from tuition.ledger.database import Ledger, LedgerError
 from tuition.ledger.imports import Books
-from tuition.ledger.keys import Key, among, parts
+from tuition.ledger.keys import Key, among, base_of, sample_parts
 from tuition.ledger.schema import calls, is_live, is_open, rejected, teachers
 from tuition.ledger.spending import Amount, book, from_json
 
@@ -72,7 +72,7 @@ def _answers(
     """((sample, view), {signal: array}, tokens, cost) of every view of a sample with an output, and what was bought further of it."""
     mine = (calls.c.teacher_id == teacher_id, *USABLE)
     samples = list(db.scalars(sa.select(calls.c.sample).where(*mine).distinct()))
-    for some in parts([sample.hex() for sample in samples]):
+    for some in sample_parts(samples):
         rows = db.execute(sa.select(calls).where(*mine, among(some))).all()
         held: dict[int, list[sa.Row]] = {}
         for row in rows:
@@ -97,7 +97,7 @@ def _answers(
 
 def _key(row: sa.Row) -> Key:
     """The sample and the view that an output belongs to, whatever call brought it."""
-    return row.sample, row.view.partition("+")[0]
+    return base_of((row.sample, row.view))
 
 
 def _spent(theirs: sa.Connection, ours: sa.Connection, there: int, here: int, ruined: list[sa.Row]) -> int:
@@ -107,7 +107,7 @@ def _spent(theirs: sa.Connection, ours: sa.Connection, there: int, here: int, ru
         rejected, rejected.c.call_id == calls.c.id
     )
     rows = [dict(row._mapping) for row in theirs.execute(chosen.where(calls.c.teacher_id == there, bare))]
-    lost = {"detail": "charged; its output was damaged in the ledger that was merged", "reason": None}
+    lost = {"detail": "charged; its output was damaged in the ledger that was merged", "reason": None, "usable": False}
     rows += [{**row._mapping, **lost} for row in ruined]
     live = sa.select(calls.c.sample, calls.c.view).where(calls.c.teacher_id == here, is_live)
     held = {tuple(row) for row in ours.execute(live)}
@@ -115,7 +115,7 @@ def _spent(theirs: sa.Connection, ours: sa.Connection, there: int, here: int, ru
     for row in rows:
         if (row["sample"], row["view"]) in held:
             continue
-        kept = ("sample", "view", "state", "sent_at", "ended_at", "tokens", "cost", "detail")
+        kept = ("sample", "view", "state", "sent_at", "ended_at", "tokens", "cost", "detail", "usable", "resent")
         values = {name: row[name] for name in kept}
         id = ours.scalar(calls.insert().values(teacher_id=here, **values).returning(calls.c.id))
         if row["reason"] is not None:

@@ -86,5 +86,17 @@ def _smaller_calls(db: sa.Connection) -> None:
     schema.one_live_call.create(db)
 
 
-MIGRATIONS = [_amounts_and_blocks, _smaller_calls]  # from version 1 to 2, from 2 to 3, and so on
+def _states_are_columns(db: sa.Connection) -> None:
+    """Version 3 told by the text of `detail` whether an answer can be used, and whether a call was sent again."""
+    for statement in (
+        "ALTER TABLE calls ADD COLUMN usable BOOLEAN",
+        "ALTER TABLE calls ADD COLUMN resent BOOLEAN DEFAULT FALSE NOT NULL",
+        "UPDATE calls SET usable = (detail IS NULL) WHERE state = 'done'",
+        # As versions 2 and 3 began the detail of a call that was sent again and is not answered.
+        "UPDATE calls SET resent = TRUE WHERE state IN ('reserved', 'sent', 'unknown') AND SUBSTR(detail, 1, 10) = 'sent again'",
+    ):
+        db.exec_driver_sql(statement)
+
+
+MIGRATIONS = [_amounts_and_blocks, _smaller_calls, _states_are_columns]  # from version 1 to 2, from 2 to 3, and so on
 NEWEST = 1 + len(MIGRATIONS)

@@ -16,29 +16,27 @@ together, in a block (a call holds the number of its block and its place in it);
 nothing; and the index of live calls holds half of each sample's hash, which is as unique as the whole.
 """
 
-from typing import Any
-
 import sqlalchemy as sa
+
+from tuition.views import CLEAN
 
 LIVE = ("reserved", "sent", "done", "unknown")
 OPEN = ("reserved", "sent", "unknown")
-
-CLEAN = "clean"  # the view that is no augmentation
 
 tables = sa.MetaData()
 
 
 class View(sa.TypeDecorator[str]):
-    """A view of a sample as text, CLEAN stored as ''."""
+    """What a call is for, beside its sample, as text (`keys.Request.stored`), CLEAN stored as ''."""
 
     impl = sa.Text
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
         """As it is stored."""
         return "" if value == CLEAN else value
 
-    def process_result_value(self, value: str | None, dialect: Any) -> str | None:
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> str | None:
         """As it is known elsewhere."""
         return CLEAN if value == "" else value
 
@@ -119,7 +117,10 @@ calls = sa.Table(
     sa.Column("cost", sa.BigInteger, nullable=False, default=0),  # millionths of the price's unit
     sa.Column("block_id", sa.ForeignKey("blocks.id")),
     sa.Column("place", sa.Integer),  # in its block
-    sa.Column("detail", sa.Text),
+    sa.Column("detail", sa.Text),  # why it came to this, for people to read
+    sa.Column("usable", sa.Boolean),  # whether its answer can be used; null until it is done
+    # Whether it was sent once more, its first sending unknown: whatever becomes of the second, the first counts as spent.
+    sa.Column("resent", sa.Boolean, nullable=False, default=False, server_default=sa.false()),
 )
 # Written out, not bound, and in the queries just as in the indices: only then SQLite sees that a partial index holds all that is
 # asked for, where it would else read every call there is.

@@ -116,7 +116,7 @@ class Teach(Section):
 
     @model_validator(mode="after")
     def _viewed(self) -> "Teach":
-        from tuition.inputs.views import too_many
+        from tuition.views import too_many
 
         if self.views > 1 and self.mixed:
             raise ValueError(

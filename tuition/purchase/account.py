@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 from numbers import Integral
-from typing import Any
 
 from tuition.errors import UserError
 from tuition.ledger import accounts, calls
 from tuition.ledger.database import Ledger
 from tuition.ledger.spending import Amount, Bound, Caps, to_micros
-from tuition.params.teacher import Amounts, Price, Teacher
-from tuition.teachers import fingerprint
+from tuition.params.teacher import Amounts, Price
+from tuition.params.teacher import Teacher as Settings
+from tuition.teachers import Teacher, fingerprint
 
 MOST_TOKENS = 10**12  # that a server may say of a request; what is above is no count of tokens
 
@@ -23,8 +23,8 @@ class Account:
     id: int
     run: int
     fingerprint: str
-    teacher: Any  # teachers.Teacher or client.HttpTeacher
-    settings: Teacher
+    teacher: Teacher
+    settings: Settings
     classes: int
 
     @property
@@ -32,19 +32,19 @@ class Account:
         return caps_of(self.settings)
 
 
-def open_account(ledger: Ledger, teacher: Any, settings: Teacher, classes: int, budget: int) -> Account:
-    """The account of `teacher`, opened where there is none, with a run of this process that may make `budget` calls.
+def open_account(ledger: Ledger, teacher: Teacher, settings: Settings, classes: int, most_calls: int) -> Account:
+    """The account of `teacher`, opened where there is none, with a run of this process that may make `most_calls` calls.
 
     Calls of dead processes that were never sent are given back.
     """
     check_price(settings)
     mark = fingerprint(teacher.description)
     id = accounts.open_account(ledger, mark, settings.name, teacher.description, caps_of(settings))
-    run = calls.start_run(ledger, id, budget, bound_of(settings.cap.run))
+    run = calls.start_run(ledger, id, most_calls, bound_of(settings.cap.run))
     return Account(ledger, id, run, mark, teacher, settings, classes)
 
 
-def caps_of(settings: Teacher) -> Caps:
+def caps_of(settings: Settings) -> Caps:
     """The bounds on the teacher's life and on each period, as the ledger takes them."""
     return Caps(bound_of(settings.cap), bound_of(settings.cap.period), settings.cap.period.every)
 
@@ -55,13 +55,13 @@ def bound_of(amounts: Amounts) -> Bound:
     )
 
 
-def worst(settings: Teacher) -> Amount:
+def worst(settings: Settings) -> Amount:
     """The most that one call may come to: what is reserved for it."""
     tokens, price = settings.max_tokens_per_call or 0, settings.price
     return _amount(price, *((tokens, 0) if price.input > price.output else (0, tokens)))
 
 
-def real(settings: Teacher, count: int, input_tokens: Any, output_tokens: Any) -> list[Amount]:
+def real(settings: Settings, count: int, input_tokens: int | None, output_tokens: int | None) -> list[Amount]:
     """What each of a request's `count` calls came to, by the tokens that the server says it charged for the request.
 
     Of what it does not say (or what is no number of tokens), the most that it may have charged, where that has a price or
@@ -83,10 +83,10 @@ def _amount(price: Price, into: int, out: int) -> Amount:
     return Amount(1, into + out, to_micros(call + (into * each_in + out * each_out) / 1_000_000))
 
 
-def _whole(said: Any) -> int | None:
+def _whole(number: int | None) -> int | None:
     """What a server says of tokens, where it is a number of them."""
-    whole = isinstance(said, Integral) and not isinstance(said, bool) and 0 <= int(said) <= MOST_TOKENS
-    return int(said) if whole else None
+    whole = isinstance(number, Integral) and not isinstance(number, bool) and 0 <= int(number) <= MOST_TOKENS
+    return int(number) if whole else None
 
 
 def _share(total: int, count: int, i: int) -> int:
@@ -94,17 +94,17 @@ def _share(total: int, count: int, i: int) -> int:
     return total // count + (i < total % count)
 
 
-def rests_on_tokens(settings: Teacher) -> bool:
+def rests_on_tokens(settings: Settings) -> bool:
     """Whether a bound can be kept only where no call takes more than `teacher.max_tokens_per_call`."""
     bounds = (settings.cap, settings.cap.run, settings.cap.period)
     return _bounds_tokens(settings) or any(one.money is not None and settings.price.of_tokens for one in bounds)
 
 
-def _bounds_tokens(settings: Teacher) -> bool:
+def _bounds_tokens(settings: Settings) -> bool:
     return any(one.tokens is not None for one in (settings.cap, settings.cap.run, settings.cap.period))
 
 
-def check_price(settings: Teacher) -> None:
+def check_price(settings: Settings) -> None:
     """Raises UserError where a bound is set on what is not known: money without a price, tokens without the most a call may take."""
     cap, price = settings.cap, settings.price
     for name, one in (("cap", cap), ("cap.run", cap.run), ("cap.period", cap.period)):

@@ -5,11 +5,43 @@ that comes before it, so that those of a smaller budget are the first of a large
 """
 
 import hashlib
-from pathlib import Path
+from collections.abc import Container
+from dataclasses import dataclass
 
 import numpy as np
 
-from tuition.files import content_id, write_array
+from tuition.files import content_id
+from tuition.ledger.keys import Request
+
+
+@dataclass(frozen=True)
+class Mixtures:
+    """Mixed inputs that are bought: `rows` of them by request, in the order of purchase.
+
+    images (m, C, H, W) uint8; `first`, `second` (m,): positions in the pool; `share` (m,) float32: of the first.
+    """
+
+    rows: dict[Request, int]
+    images: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    share: np.ndarray
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        """In the order of purchase."""
+        return tuple(self.rows)
+
+
+def plan_mixtures(
+    order: np.ndarray, images: np.ndarray, ids: np.ndarray, budget: int, seed: int, clean: Container[Request]
+) -> Mixtures:
+    """The mixed inputs of a budget. One so nearly a sample among `clean` that it is that sample is left out: it is bought already."""
+    first, second, share = draw(order, ids, budget, seed)
+    mixed = mix(images[first], images[second], share)
+    requests = (Request(content_id(image)) for image in mixed)  # a mixed input is a sample like any other
+    rows = {request: row for row, request in enumerate(requests) if request not in clean}
+    return Mixtures(rows, mixed, first, second, share)
 
 
 def draw(order: np.ndarray, ids: np.ndarray, budget: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -29,20 +61,6 @@ def mix(one: np.ndarray, other: np.ndarray, lam: np.ndarray) -> np.ndarray:
     """lam · one + (1 − lam) · other, of images (m, C, H, W) uint8 and shares (m,), rounded to uint8."""
     share = lam.reshape(-1, 1, 1, 1)
     return np.rint(share * one + (1 - share) * other).astype(np.uint8)
-
-
-def names(images: np.ndarray) -> list[str]:
-    """Content ids (hex) of images (m, C, H, W): a mixed input is a sample like any other."""
-    return [content_id(image) for image in images]
-
-
-def write(
-    folder: Path, places: np.ndarray, images: np.ndarray, drawn: tuple[np.ndarray, np.ndarray, np.ndarray]
-) -> None:
-    """What an export does not hold: the images, what they are mixed of, and the shares, for the rows `places`."""
-    write_array(folder / "images.npy", images[places])
-    for name, values in zip(("first", "second", "lam"), drawn, strict=True):
-        write_array(folder / f"{name}.npy", values[places])
 
 
 def _two(id: bytes, seed: int) -> list[float]:

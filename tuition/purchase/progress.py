@@ -6,24 +6,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Shown
 
 from tuition.ledger import accounts
 from tuition.ledger.spending import Bound
 from tuition.purchase.account import Account
-from tuition.purchase.buy import Progress as Told
-from tuition.purchase.buy import Tally
+from tuition.purchase.tally import Progress, Tally
 
 LINE_SECONDS = 30  # between lines where there is no terminal
 
 
 @contextmanager
-def bar(title: str, account: Account) -> Iterator[Told]:
-    """Yields `progress(tally, left)`: a moving line on a terminal, elsewhere a line now and then on stderr."""
-    spent = accounts.find(account.ledger, account.fingerprint)
-    life = account.caps.life
-    console, began = Console(stderr=True), time.monotonic()
-    last = began
+def bar(title: str, account: Account) -> Iterator[Progress]:
+    """Yields what shows a tally: a moving line on a terminal, elsewhere a line now and then on stderr."""
+    console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}", markup=False),  # a name in it may hold braces or brackets
         BarColumn(),
@@ -32,34 +29,40 @@ def bar(title: str, account: Account) -> Iterator[Told]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[bill]}", markup=False),
     )
-    with Progress(
-        *columns, console=console, transient=not console.is_terminal, disable=not console.is_terminal
-    ) as shown:
-        task = shown.add_task(title, total=None, rate="", bill="")
+    shown = Shown(*columns, console=console, transient=not console.is_terminal, disable=not console.is_terminal)
+    line = _Line(title, account, shown)
+    with shown:
+        yield line.on_terminal if console.is_terminal else line.now_and_then
 
-        def progress(tally: Tally, left: int) -> None:
-            nonlocal last
-            now = time.monotonic()
-            rate = tally.sent / max(now - began, 1e-9)
-            words = bill(tally, life, spent.spent_tokens, spent.spent_cost)
-            if console.is_terminal:
-                speed = shown.tasks[task].speed
-                shown.update(
-                    task,
-                    completed=tally.sent,
-                    total=tally.sent + left,
-                    rate=f"{speed:.0f}/s" if speed else "",
-                    bill=words,
-                )
-            elif now - last > LINE_SECONDS and left:
-                last = now
-                print(
-                    f"{title}: {tally.sent} of {tally.sent + left}, {rate:.1f}/s, {left / rate:.0f} s left{words and f'; {words}'}",
-                    file=sys.stderr,
-                    flush=True,
-                )
 
-        yield progress
+class _Line:
+    """The progress of one purchase in words."""
+
+    def __init__(self, title: str, account: Account, shown: Shown):
+        self.title, self.shown, self.life = title, shown, account.caps.life
+        self.before = accounts.find(account.ledger, account.fingerprint)
+        self.began = self.last = time.monotonic()
+        self.task = shown.add_task(title, total=None, rate="", bill="")
+
+    def on_terminal(self, tally: Tally) -> None:
+        """Move the line."""
+        speed = self.shown.tasks[self.task].speed
+        rate = f"{speed:.0f}/s" if speed else ""
+        total = tally.sent + tally.left
+        self.shown.update(self.task, completed=tally.sent, total=total, rate=rate, bill=self._bill(tally))
+
+    def now_and_then(self, tally: Tally) -> None:
+        """Print a line, where the last one is a while ago."""
+        now = time.monotonic()
+        if now - self.last <= LINE_SECONDS or not tally.left:
+            return
+        self.last = now
+        rate, words = tally.sent / max(now - self.began, 1e-9), self._bill(tally)
+        of_all = f"{tally.sent} of {tally.sent + tally.left}, {rate:.1f}/s, {tally.left / rate:.0f} s left"
+        print(f"{self.title}: {of_all}{words and f'; {words}'}", file=sys.stderr, flush=True)
+
+    def _bill(self, tally: Tally) -> str:
+        return bill(tally, self.life, self.before.spent_tokens, self.before.spent_cost)
 
 
 def bill(tally: Tally, life: Bound, tokens_before: int, cost_before: int) -> str:

@@ -1,18 +1,38 @@
 """Whether the teacher still says what it said: the first samples are asked again now and then, within the budget.
 
 A budget of B calls is spent in rounds of `teacher.recheck.every`; each round but the first begins with asking the first
-`teacher.recheck.samples` samples in the order of purchase again. Each such call is made once, under a view of its own, so that a
-smaller budget is part of a larger one here, too.
+`teacher.recheck.samples` samples in the order of purchase again. Each such call is made once, as a request of that
+round, so that a smaller budget is part of a larger one here, too.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from tuition.errors import UserError
 from tuition.ledger import owned
+from tuition.ledger.keys import Request
 from tuition.params.teacher import Recheck
 from tuition.purchase.account import Account
+
+
+@dataclass(frozen=True)
+class Round:
+    """`number` from 1 on; it begins with the requests `again`, and `until` so many requests are owned when it ends."""
+
+    number: int
+    until: int
+    again: tuple[Request, ...] = ()
+
+
+def plan_rounds(requests: Sequence[Request], budget: int, recheck: Recheck) -> tuple[Round, ...]:
+    """The rounds in which `budget` calls buy `requests`, in the order of purchase."""
+    first = requests[: recheck.samples]
+    return tuple(
+        Round(number, until, tuple(one.again(number) for one in first) if number > 1 else ())
+        for number, until in rounds(budget, recheck)
+    )
 
 
 def samples_for(budget: int, recheck: Recheck) -> int:
@@ -35,39 +55,31 @@ def _rounds(budget: int, recheck: Recheck) -> int:
     return whole + (rest > recheck.samples)  # a round that would only ask again is left out, its calls unspent
 
 
-def view_of(number: int) -> str:
-    """The view under which the samples are asked again as round `number` begins."""
-    return f"again {number}"
+def check(account: Account, again: Sequence[Request]) -> None:
+    """Compare the answers to `again`, which are owned, with the first answers to the same.
 
-
-def check(account: Account, ids: Sequence[str], number: int, ask: Callable[[Sequence[str], str], int]) -> int:
-    """Ask the first of `ids` again (`ask(samples, view)`) as round `number` begins, and compare with what is owned.
-
-    Returns how many new calls `ask` took. Raises UserError where an answer changed by more than `teacher.recheck.tolerance`, and says
-    how; also when it was asked for earlier: nothing more is bought of a teacher that drifted.
+    Raises UserError where an answer changed by more than `teacher.recheck.tolerance`, and says how; also when it was asked for earlier:
+    nothing more is bought of a teacher that drifted.
     """
-    settings = account.settings.recheck
-    some, view = list(ids[: settings.samples]), view_of(number)
-    made = ask(some, view)
-    places, before, _ = owned.read(account.ledger, account.id, some)
-    again, now, _ = owned.read(account.ledger, account.id, some, view)
+    tolerance = account.settings.recheck.tolerance
+    first = [one.again(0) for one in again]
+    places_before, before, _ = owned.read(account.ledger, account.id, first)
+    places_now, now, _ = owned.read(account.ledger, account.id, again)
     signal = "logits" if "logits" in before else next(iter(sorted(before)), None)
-    both = [i for i in places if i in set(again)]
+    both = [i for i in places_before if i in set(places_now)]
     if signal is None or signal not in now or not both:
-        return made
-    old = before[signal][[list(places).index(i) for i in both]]
-    new = now[signal][[list(again).index(i) for i in both]]
+        return
+    old = before[signal][[list(places_before).index(i) for i in both]]
+    new = now[signal][[list(places_now).index(i) for i in both]]
     change = changes(old, new, signal == "logits")
-    worst = np.argsort(-change)
-    beyond = [i for i in worst if change[i] > settings.tolerance]
+    beyond = [i for i in np.argsort(-change) if change[i] > tolerance]
     if beyond:
-        told = "; ".join(_told(some[both[i]], old[i], new[i], change[i], signal) for i in beyond[:3])
+        examples = "; ".join(_described(first[both[i]], old[i], new[i], change[i], signal) for i in beyond[:3])
         raise UserError(
             f"teacher {account.settings.name!r} drifted: {len(beyond)} of {len(both)} answers to samples that were asked before changed by "
-            f"more than teacher.recheck.tolerance {settings.tolerance:g} ({told}). No more calls are sent. If it is another model now, "
+            f"more than teacher.recheck.tolerance {tolerance:g} ({examples}). No more calls are sent. If it is another model now, "
             "change teacher.version: its outputs are then other outputs; if it is only less exact than that, raise the tolerance"
         )
-    return made
 
 
 def changes(old: np.ndarray, new: np.ndarray, logits: bool) -> np.ndarray:
@@ -83,21 +95,10 @@ def _probabilities(logits: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 
-def _told(sample: str, old: np.ndarray, new: np.ndarray, change: float, signal: str) -> str:
+def _described(request: Request, old: np.ndarray, new: np.ndarray, change: float, signal: str) -> str:
+    sample = f"sample {request.sample[:16]}"
     if signal != "logits":
-        return f"sample {sample[:16]}: {signal} changed by {change:.3g} of its norm"
+        return f"{sample}: {signal} changed by {change:.3g} of its norm"
     then, now = _probabilities(old[None])[0], _probabilities(new[None])[0]
-    said = f"class {then.argmax()} with {then.max():.3f}, now class {now.argmax()} with {now.max():.3f}"
-    return f"sample {sample[:16]}: {said}, largest change {change:.3f}"
-
-
-def calls(account: Account, ids: Sequence[str], budget: int) -> tuple[int, float]:
-    """(how many calls ask again within this budget and are in the ledger, what they cost)."""
-    settings = account.settings.recheck
-    number, cost = 0, 0.0
-    for round, _ in rounds(budget, settings):
-        if round > 1:
-            some = list(ids[: settings.samples])
-            number += len(owned.states(account.ledger, account.id, some, view_of(round)))
-            cost += owned.cost(account.ledger, account.id, some, view_of(round))
-    return number, cost
+    classes = f"class {then.argmax()} with {then.max():.3f}, now class {now.argmax()} with {now.max():.3f}"
+    return f"{sample}: {classes}, largest change {change:.3f}"

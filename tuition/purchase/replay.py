@@ -14,13 +14,14 @@ import numpy as np
 from tuition import params as parameters
 from tuition.errors import UserError
 from tuition.files import content_id, read_array, read_json
-from tuition.inputs.views import FILE, Images, to_text
+from tuition.inputs.views import Images
 from tuition.ledger import accounts, database, owned
-from tuition.ledger.keys import ask
+from tuition.ledger.keys import Request
 from tuition.params import Params
 from tuition.purchase.views import draw
 from tuition.signals import family_of
 from tuition.teachers import fingerprint, load_teacher
+from tuition.views import FILE, to_text
 
 BATCH = 64
 ROUGH = ("sign", "boundary")  # bits, and a path along gradients: a rounding of the arithmetic may turn them
@@ -122,11 +123,11 @@ def _in_ledger(rows: Sequence[Row], fingerprint: str, wrong: list[str]) -> int:
         return 0
     folder = rows[0].folder
     exported = {name: read_array(folder / f"{name}.npy") for name in read_json(folder / "meta.json")["signals"]}
-    asks = {ask(row.id.decode(), to_text(row.view)): row for row in rows}
-    places, held, _ = owned.read(ledger, account.id, list(asks), signals=list(exported))
+    by_request = {Request(row.id.decode(), to_text(row.view)): row for row in rows}
+    places, held, _ = owned.read(ledger, account.id, list(by_request), signals=list(exported))
     same = 0
     for at, place in enumerate(places):
-        row = list(asks.values())[place]
+        row = list(by_request.values())[place]
         other = [name for name, values in exported.items() if not np.array_equal(values[row.row], held[name][at])]
         same += not other
         if other:

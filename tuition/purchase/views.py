@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from tuition.errors import UserError
-from tuition.inputs.views import possible, to_text, too_many
-from tuition.ledger.keys import ask
+from tuition.ledger.keys import Request
+from tuition.params import Teach
+from tuition.views import possible, to_text, too_many
 
 
 def draw(id: bytes, number: int, size: tuple[int, int], crop: int, flip: bool, seed: int) -> np.ndarray:
@@ -46,30 +47,24 @@ def check(number: int, size: tuple[int, int], crop: int, flip: bool) -> None:
         )
 
 
-def plan(
-    chosen: np.ndarray,
-    ids: np.ndarray,
-    budget: int,
-    number: int,
-    size: tuple[int, int],
-    crop: int,
-    flip: bool,
-    seed: int,
-) -> tuple[list[str], np.ndarray, np.ndarray | None]:
-    """What `budget` calls buy of the samples at `chosen`, positions in the pool in the order of purchase, `number` views of each.
+def plan_views(
+    chosen: np.ndarray, ids: np.ndarray, budget: int, settings: Teach, size: tuple[int, int]
+) -> tuple[tuple[Request, ...], np.ndarray, np.ndarray | None]:
+    """What `budget` calls buy of the samples at `chosen`, positions in the pool in the order of purchase, `teach.views` views of each.
 
-    Returns (asks, positions (budget,) and views (budget, 5) of each ask; None where `number` is 1, the clean sample). All views
-    of a sample are bought before the next sample's; the last sample may be left with fewer. So a smaller budget's asks are the first of
-    a larger one's.
+    Returns (requests, positions (budget,) and views (budget, 5) of each request; None where there is one view, the clean sample). All
+    views of a sample are bought before the next sample's; the last sample may be left with fewer. So a smaller budget's requests are the
+    first of a larger one's.
     """
+    number = settings.views
     if number == 1:
-        return [ids[i].decode() for i in chosen[:budget]], chosen[:budget], None
+        return tuple(Request(ids[i].decode()) for i in chosen[:budget]), chosen[:budget], None
     chosen = chosen[: -(-budget // number)]
-    views = np.concatenate([draw(ids[i], number, size, crop, flip, seed) for i in chosen])[:budget]
-    positions = np.repeat(chosen, number)[:budget]
-    return asks(ids, positions, views), positions, views
+    drawn = [draw(ids[i], number, size, settings.crop, settings.flip, settings.seed) for i in chosen]
+    views, positions = np.concatenate(drawn)[:budget], np.repeat(chosen, number)[:budget]
+    return requests_of(ids, positions, views), positions, views
 
 
-def asks(ids: np.ndarray, positions: np.ndarray, views: np.ndarray | Sequence) -> list[str]:
-    """What the ledger is asked for, by sample and view."""
-    return [ask(ids[i].decode(), to_text(view)) for i, view in zip(positions, views, strict=True)]
+def requests_of(ids: np.ndarray, positions: np.ndarray, views: np.ndarray | Sequence) -> tuple[Request, ...]:
+    """The requests for views of the samples at these positions."""
+    return tuple(Request(ids[i].decode(), to_text(view)) for i, view in zip(positions, views, strict=True))

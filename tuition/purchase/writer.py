@@ -8,25 +8,27 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, ParamSpec, Self, TypeVar
 
 from tuition.errors import UserError
 from tuition.ledger import calls
 from tuition.ledger.calls import Answer, Call
 from tuition.ledger.database import Ledger, LedgerWaits
-from tuition.purchase import buy
-from tuition.purchase.buy import hold, plain, say
+from tuition.purchase.text import plain, say
 
 BEAT_SECONDS = 60  # so that no other machine takes a run that waits for its teacher for dead
-HOLD_SECONDS = 60  # how long word of calls that were not answered waits for the ledger
+HOLD_ANSWERS_SECONDS = 600  # how long answers that are in hand wait for the ledger: they are paid for
+HOLD_OUTCOMES_SECONDS = 60  # how long word of calls that were not answered waits for it
+HOLD_PAUSE = 2  # seconds between two attempts
 MOST_CALLS = 5_000  # in one transaction, where requests are not larger
 TOGETHER = ("done", "sent")  # in one transaction; what is paid for comes first
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class Entry(NamedTuple):
-    """What one request tells the ledger; `written` is settled when that is committed, or cannot be."""
+    """What one request enters into the ledger; `written` is settled when that is committed, or cannot be."""
 
     what: str
     made: Sequence[Call]
@@ -35,8 +37,8 @@ class Entry(NamedTuple):
     written: asyncio.Future
 
 
-class Clerk:
-    """One writer for one run. Every method returns when what it was told is committed, and that it will be, even where it is cancelled."""
+class Writer:
+    """One writer for one run. Every method returns when its entry is committed, and it will be, even where the caller is cancelled."""
 
     def __init__(self, ledger: Ledger, run: int):
         self.ledger, self.run = ledger, run
@@ -44,7 +46,7 @@ class Clerk:
         self.inbox: list[Entry] = []
         self.busy: asyncio.Task | None = None
 
-    async def __aenter__(self) -> "Clerk":
+    async def __aenter__(self) -> Self:
         self.beat = asyncio.create_task(self._beat())
         return self
 
@@ -56,27 +58,27 @@ class Clerk:
         finally:
             self.thread.shutdown()
 
-    async def ask(self, function: Callable[..., T], *args: Any, **options: Any) -> T:
-        """Call a function of the ledger in the clerk's thread."""
+    async def call(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        """Call a function of the ledger in the writer's thread."""
         return await asyncio.get_running_loop().run_in_executor(self.thread, lambda: function(*args, **options))
 
     async def sent(self, made: Sequence[Call]) -> None:
         """These calls are about to leave."""
-        await self._tell("sent", made)
+        await self._enter("sent", made)
 
     async def done(self, made: Sequence[Call], answers: Sequence[Answer]) -> None:
         """These calls were answered and charged."""
-        await self._tell("done", made, answers)
+        await self._enter("done", made, answers)
 
     async def refund(self, made: Sequence[Call], reason: str) -> None:
         """These calls were surely not processed."""
-        await self._tell("refund", made, reason=reason)
+        await self._enter("refund", made, reason=reason)
 
     async def lose(self, made: Sequence[Call], reason: str) -> None:
         """These calls were sent, and nothing is known of them."""
-        await self._tell("lose", made, reason=reason)
+        await self._enter("lose", made, reason=reason)
 
-    async def _tell(self, what: str, made: Sequence[Call], answers: Sequence[Answer] = (), reason: str = "") -> None:
+    async def _enter(self, what: str, made: Sequence[Call], answers: Sequence[Answer] = (), reason: str = "") -> None:
         if not made:
             return
         written = asyncio.get_running_loop().create_future()
@@ -96,7 +98,7 @@ class Clerk:
 
     async def _commit(self, entries: Sequence[Entry]) -> None:
         try:
-            await self.ask(self._write, entries)
+            await self.call(self._write, entries)
         except Exception as error:
             if len(entries) > 1 and not isinstance(error, LedgerWaits):
                 for entry in entries:  # one that cannot be written takes no other with it
@@ -115,13 +117,13 @@ class Clerk:
         if what in TOGETHER:
             held = sum(len(entry.made) for entry in entries if entry.what == "done")
             write = partial(self._write_together, entries)
-            hold(write, f"{held} paid answers", buy.HOLD_SECONDS) if held else write()
+            hold(write, f"{held} paid answers", HOLD_ANSWERS_SECONDS) if held else write()
         else:
             change = calls.refund if what == "refund" else calls.abandon
             for reason in dict.fromkeys(entry.reason for entry in entries):
                 mine = [call for entry in entries if entry.reason == reason for call in entry.made]
                 write = partial(change, self.ledger, self.run, mine, reason)
-                hold(write, f"what became of {len(mine)} calls", HOLD_SECONDS)
+                hold(write, f"what became of {len(mine)} calls", HOLD_OUTCOMES_SECONDS)
 
     def _write_together(self, entries: Sequence[Entry]) -> None:
         done, sent = ([entry for entry in entries if entry.what == what] for what in TOGETHER)
@@ -136,7 +138,7 @@ class Clerk:
         while True:
             await asyncio.sleep(BEAT_SECONDS)
             try:
-                await self.ask(calls.beat, self.ledger, self.run, time.time())
+                await self.call(calls.beat, self.ledger, self.run, time.time())
             except UserError as error:  # such as a ledger that is locked: the next one may be heard
                 say(f"{error}. Trying again in {BEAT_SECONDS} s")
 
@@ -157,8 +159,22 @@ def _groups(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
         yield group
 
 
-async def to_the_end(work: Coroutine[Any, Any, T] | asyncio.Task[T]) -> T:
-    """What `work` returns, also where the one who waits is cancelled: that is then told when it has ended."""
+def hold(write: Callable[[], None], what: str, seconds: float) -> None:
+    """Write to the ledger; where it cannot be written just now, try again for so long."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return write()
+        except LedgerWaits as error:
+            left = deadline - time.monotonic()
+            if left < 0:
+                raise
+            say(f"{error}. Holding {what} for {left:.0f} s more")
+            time.sleep(HOLD_PAUSE)
+
+
+async def to_the_end(work: Coroutine[None, None, T] | asyncio.Task[T]) -> T:
+    """What `work` returns, also where the caller is cancelled: it is then cancelled when `work` has ended."""
     task, cancelled = asyncio.ensure_future(work), None
     while not task.done():
         try:

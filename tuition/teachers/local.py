@@ -44,6 +44,8 @@ class InProcess:
     A model whose `answer` is async goes on in the event loop, with `max_in_flight` batches at a time.
     """
 
+    in_process = True
+
     def __init__(self, model: LocalTeacher, max_in_flight: int = 1):
         self.model, self.max_in_flight = model, max_in_flight
         self.description, self.signals, self.families = model.description, model.signals, model.families

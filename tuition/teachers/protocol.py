@@ -51,7 +51,8 @@ class Teacher(Protocol):
 
     `description`: what the fingerprint is computed from. `signals`: the arrays that an answer holds, and the `families` that they make
     up (`tuition/signals.py`). `classes`: how many it knows; None where it cannot say. `idempotent`: asking again under the same key
-    is never charged twice. `max_in_flight`: how many requests it takes at a time.
+    is never charged twice. `max_in_flight`: how many requests it takes at a time. `in_process`: it answers in this process,
+    so that a request to it has its turn as soon as it is made.
     """
 
     description: dict[str, Any]
@@ -60,6 +61,7 @@ class Teacher(Protocol):
     classes: int | None
     idempotent: bool
     max_in_flight: int
+    in_process: bool
 
     async def __aenter__(self) -> Self:
         """Open connections and ask, free of charge, whether it is there. Raises Stop where no call could succeed."""

@@ -11,11 +11,12 @@ from support.purchases import Shop
 from support.viewing import THREE, bought, teach
 
 from tuition.files import read_array, read_json
-from tuition.inputs.views import from_text, replay, to_text
+from tuition.inputs.views import replay
 from tuition.ledger import accounts, owned
 from tuition.ledger.database import open_ledger
 from tuition.ledger.keys import ask, key_of, split
 from tuition.purchase.views import draw
+from tuition.views import from_text, to_text
 
 
 def logits_of(folder, images):

@@ -30,6 +30,8 @@ T = TypeVar("T")
 class HttpTeacher:
     """The `Teacher` of a server that speaks `format`."""
 
+    in_process = False
+
     def __init__(self, format: Format, settings: Settings, window: float = WINDOW):
         """Raises UserError for an address or a key that cannot be used, and for limits that cannot be kept."""
         _check_keys(format, settings)

@@ -1,0 +1,87 @@
+"""What was spent: `outputs/<budget>/spend.json`, which follows from the budget, `spend/<budget>.json`, which also says what this run
+bought, and both in words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tuition.files import write_json
+from tuition.ledger.owned import Standing
+from tuition.purchase.own import OpenOrder
+
+Spend = dict[str, Any]  # as `purchase/spend.py` reads it
+
+
+@dataclass(frozen=True)
+class Bought:
+    """What came of asking one teacher: how its requests stand now, its usable outputs, and new calls (for mixed inputs apart)."""
+
+    open_order: OpenOrder
+    after: Standing
+    usable: int
+    new: int
+    new_mixed: int = 0
+
+
+def write_bill(budget: int, main: Bought, further: Mapping[str, Bought]) -> None:
+    """The spend, as files."""
+    spend = _spend(main)
+    mixed = main.open_order.order.mixed
+    if mixed:
+        spend |= {"mixed_calls": len(main.after.states(mixed)), "mixed_cost": main.after.cost(mixed)}
+    of_further = {name: _spend(one) for name, one in further.items()}
+    write_json(Path(f"outputs/{budget}/spend.json"), spend | ({"teachers": of_further} if further else {}))
+    # Not among the outputs: it depends on when signals were asked for, which changes nothing of what was answered.
+    now = {name: of_further[name] | _now(one) for name, one in further.items()}
+    write_json(
+        Path(f"spend/{budget}.json"),
+        {"budget": budget} | spend | _now(main) | ({"teachers": now} if further else {}),
+    )
+
+
+def print_bill(budget: int, main: Bought, further: Mapping[str, Bought]) -> None:
+    """The spend, in words."""
+    order, ledger = main.open_order.order, main.open_order.account.ledger
+    and_mixed = f" and {main.new_mixed} for mixed inputs" if order.mixed else ""
+    print(f"teach {budget}: {main.new} new calls{and_mixed}, {main.usable} outputs owned, ledger {ledger.place}")
+    _print_warnings(budget, main)
+    for name, one in further.items():
+        print(f"teach {budget} {name}: {one.new} new calls, {one.usable} outputs owned")
+        _print_warnings(budget, one)
+
+
+def _spend(bought: Bought) -> Spend:
+    """What a teacher was paid for these requests."""
+    order, after = bought.open_order.order, bought.after
+    spend: Spend = {
+        "calls": len(after.states(order.requests)),
+        "cost": after.cost(order.requests),
+        "usable": bought.usable,
+    }
+    again = len(after.states(order.again))
+    return spend | ({"recheck_calls": again, "recheck_cost": _cost_by_round(bought)} if again else {})
+
+
+def _cost_by_round(bought: Bought) -> float:
+    """What asking again cost, summed up round by round."""
+    return sum((bought.after.cost(one.again) for one in bought.open_order.order.rounds if one.again), 0.0)
+
+
+def _now(bought: Bought) -> Spend:
+    """What this run bought, and how many calls brought further signals of these requests."""
+    further = bought.after.further_calls(bought.open_order.order.requests)
+    return ({"further_calls": further} if further else {}) | {"new_calls": bought.new + bought.new_mixed}
+
+
+def _print_warnings(budget: int, bought: Bought) -> None:
+    """Say which calls gave nothing, and what to do about those whose fate is not known."""
+    states = list(bought.after.states(bought.open_order.order.requests).values())
+    unknown, unusable = states.count("unknown"), states.count("unusable")
+    if unusable:
+        print(f"  {unusable} calls were charged and gave nothing usable")
+    if unknown:
+        print(
+            f"  {unknown} calls are unknown and count as spent: look at your bill, then\n"
+            f"  `tuition ledger resolve charged|refunded`, `dvc repro -f -s teach@{budget}` and `dvc repro`"
+        )

@@ -1,0 +1,67 @@
+"""`outputs/<budget>/`: what can be used of what was bought, as files.
+
+An export holds only what the purchase decides, so that a run that was killed exports the same bytes.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.teach.plan import Drawing, Plan
+from tuition.errors import UserError
+from tuition.files import write_array
+from tuition.ledger import accounts, exports, owned
+from tuition.ledger.keys import Request
+from tuition.params import Teach
+from tuition.purchase.account import Account
+from tuition.purchase.further import each
+from tuition.purchase.own import OpenOrder
+from tuition.signals import ROUNDING, stored_type
+
+
+def export(plan: Plan, teach: Teach, main: OpenOrder, further: dict[str, OpenOrder]) -> dict[str | None, int]:
+    """Write the whole of `outputs/<budget>/`; returns how many outputs of each teacher's samples are usable, of `teacher` by None."""
+    folder = Path(f"outputs/{plan.budget}")
+    shutil.rmtree(folder, ignore_errors=True)
+    how = {"budget": plan.budget, "strategy": teach.strategy, "seed": teach.seed}
+    places = _write(main.account, folder, main.order.requests, plan.drawing, how)
+    write_array(folder / "positions.npy", plan.images.positions[places])
+    if main.order.mixed:
+        _write_mixtures(plan, main, folder / "mixed", how)
+    usable = each(
+        further,
+        lambda name, one: len(_write(one.account, folder / "teachers" / name, one.order.requests, plan.drawing, how)),
+    )
+    return {None: len(places), **usable}
+
+
+def _write_mixtures(plan: Plan, main: OpenOrder, folder: Path, how: dict[str, Any]) -> None:
+    """Mixed inputs: their outputs, and what an export does not hold: the images, what they are mixed of, and the shares."""
+    mixtures = plan.mixtures
+    rows = np.array(list(mixtures.rows.values()))[_write(main.account, folder, main.order.mixed, None, how)]
+    write_array(folder / "images.npy", mixtures.images[rows])
+    for name, values in (("first", mixtures.first), ("second", mixtures.second), ("lam", mixtures.share)):
+        write_array(folder / f"{name}.npy", values[rows])
+
+
+def _write(
+    account: Account, folder: Path, requests: tuple[Request, ...], drawing: Drawing | None, how: dict[str, Any]
+) -> np.ndarray:
+    """Write the outputs of `requests` that can be used, and return their places in it; `drawing` says how views were drawn."""
+    places, signals, costs = owned.read(account.ledger, account.id, requests, signals=account.teacher.signals)
+    if not len(places):
+        raise UserError(
+            f"teacher {account.settings.name!r}: none of the {len(requests)} samples has a usable output; see `tuition ledger status`"
+        )
+    constants = account.teacher.constants()
+    types = {name: np.dtype(stored_type(name)).name for name in signals}
+    rounded = {"types": types} | ({"relative_error": ROUNDING} if "float16" in types.values() else {})
+    meta = exports.teacher_meta(accounts.find(account.ledger, account.fingerprint))
+    named: dict[str, Any] = {"constants": sorted(constants)} if constants else {}
+    views = None if drawing is None else dict(drawing)
+    exports.write(folder, [requests[i] for i in places], signals, costs, meta, views, stored=rounded, **named, **how)
+    for name, value in constants.items():
+        write_array(folder / f"{name}.npy", value)
+    return places

@@ -1,0 +1,123 @@
+"""What a budget buys, as a value: decided before any teacher is asked, and before the ledger is read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+
+from tuition.errors import UserError
+from tuition.files import read_array, read_json
+from tuition.inputs.views import Images
+from tuition.ledger.keys import Request
+from tuition.params import Params
+from tuition.purchase import views
+from tuition.purchase.mixed import Mixtures, plan_mixtures
+from tuition.purchase.order import Order, make_order
+from tuition.purchase.recheck import samples_for
+from tuition.selection.order import purchase_order
+from tuition.teachers.kinds import Facts
+
+
+class Drawing(TypedDict):
+    """How views were drawn."""
+
+    number: int
+    crop: int
+    flip: bool
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The samples that may be bought: images (N, C, H, W) uint8, labels (N,), content ids (N,) S64, and facts of the data."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    ids: np.ndarray
+    facts: Facts
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of an image."""
+        return self.facts["height"], self.facts["width"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `budget` calls buy.
+
+    `order`: what `teacher` is asked for, `further`: what each of `teachers` is. `images`: those of the requests of `order`, row for row,
+    made when they are asked for; `drawing`: how their views were drawn; None: there are none but the samples as they are. `mixtures`:
+    mixed inputs that are bought beside them.
+    """
+
+    budget: int
+    order: Order
+    further: dict[str, Order]
+    images: Images
+    drawing: Drawing | None
+    mixtures: Mixtures
+
+    @cached_property
+    def _rows(self) -> dict[tuple[str, str], int]:
+        return {(one.sample, one.view): row for row, one in enumerate(self.order.requests)}
+
+    def images_of(self, requests: Sequence[Request]) -> np.ndarray:
+        """(B, C, H, W) uint8 of requests for samples and views, the first time or again."""
+        return self.images[[self._rows[one.sample, one.view] for one in requests]]
+
+    def mixtures_of(self, requests: Sequence[Request]) -> np.ndarray:
+        """(B, C, H, W) uint8 of requests for mixed inputs."""
+        return self.mixtures.images[[self.mixtures.rows[Request(one.sample, one.view)] for one in requests]]
+
+
+def read_pool() -> Pool:
+    """The pool of `data/`."""
+    folder = Path("data/train")
+    facts = read_json(Path("data/meta.json")) | read_json(folder / "meta.json")
+    images, labels, ids = (read_array(folder / f"{name}.npy") for name in ("images", "labels", "ids"))
+    return Pool(images, labels, ids, facts)
+
+
+def make_plan(params: Params, pool: Pool, budget: int) -> Plan:
+    """What `budget` calls buy of the pool. Raises UserError where it has not so many samples or views."""
+    teach, main = params.teach, params.teacher.recheck
+    chosen = _choose(params, pool, budget)
+    requests, positions, drawn = views.plan_views(chosen, pool.ids, samples_for(budget, main), teach, pool.size)
+    room = budget if teach.mixed and budget > 1 else 0
+    mixtures = plan_mixtures(chosen, pool.images, pool.ids, room, teach.seed, set(requests))
+    drawing: Drawing = {"number": teach.views, "crop": teach.crop, "flip": teach.flip}
+    return Plan(
+        budget=budget,
+        order=make_order(requests, budget, main, mixtures.requests),
+        further={one.name: make_order(requests, budget, one.recheck) for one in params.teachers},
+        images=Images(pool.images, positions, drawn),
+        drawing=drawing if teach.views > 1 else None,
+        mixtures=mixtures,
+    )
+
+
+def _choose(params: Params, pool: Pool, budget: int) -> np.ndarray:
+    """Positions in the pool in the order of purchase, of which the first are bought."""
+    teach = params.teach
+    if teach.views > 1:
+        views.check(teach.views, pool.size, teach.crop, teach.flip)
+    order = purchase_order(
+        teach.strategy,
+        pool.ids,
+        pool.labels,
+        teach.seed,
+        images=pool.images,
+        classes=pool.facts["classes"],
+        limit=-(-budget // teach.views),
+        guide=teach.guide,
+    )
+    most = len(order) * teach.views
+    if not 1 <= budget <= most:
+        each = f", each bought in {teach.views} views (teach.views)" if teach.views > 1 else ""
+        raise UserError(
+            f"study.budgets: {budget} calls, but the pool has {len(order)} distinct samples{each}; valid: 1 to {most}"
+        )
+    return order

@@ -1,0 +1,59 @@
+"""What came of the calls of a purchase so far, and when that is reason to stop."""
+
+from collections.abc import Callable, Sequence
+
+from tuition.errors import UserError
+from tuition.ledger.calls import Answer, Call
+from tuition.params.teacher import Teacher as Settings
+
+
+class Tally:
+    """The counts of one purchase, for its progress line; `stopped` is why nothing more is sent, where that is so.
+
+    `sent` calls, `new` ones among them, `bad` ones without an answer that can be used; `tokens` and `cost` (millionths) of the
+    answers; `left`: calls still to be made; `row_bytes`: of one call's outputs, a guess until the first answer says.
+    """
+
+    def __init__(self, settings: Settings, number: int):
+        self.settings, self.number = settings, number
+        self.sent = self.new = self.bad = self.tokens = self.cost = 0
+        self.left = number
+        self.row_bytes = 1 << 16
+        self.stopped: BaseException | None = None
+
+    @property
+    def canary(self) -> int:
+        """How many of the first few calls, which must all be good before the bulk is sent, are still to be sent."""
+        return max(0, self.settings.canary - self.sent)
+
+    def stop(self, error: BaseException) -> None:
+        """Nothing more is sent. The first reason stands."""
+        self.stopped = self.stopped or error
+
+    def measure(self, answers: Sequence[Answer]) -> None:
+        """Take down what answers came to, and how large they are."""
+        self.row_bytes = max(sum(v.nbytes for v in a.signals.values()) for a in answers) or self.row_bytes
+        self.tokens += sum(answer.tokens or 0 for answer in answers)
+        self.cost += sum(answer.cost or 0 for answer in answers)
+
+    def count(self, made: Sequence[Call], bad: int, fault: str | None) -> None:
+        """Count sent calls, `bad` of them without an answer that can be used, for instance because of `fault`.
+
+        Stops the purchase where one of the canary's is bad, or more than `teacher.max_malformed` of all.
+        """
+        first = self.canary > 0
+        self.sent += len(made)
+        self.new += sum(not call.again for call in made)
+        self.bad += bad
+        self.left = max(0, self.left - len(made))
+        if bad and (first or self.bad > max(1, self.settings.max_malformed * self.number)):
+            self.stop(
+                UserError(
+                    f"teacher {self.settings.name!r}: {self.bad} of {self.sent} answers cannot be used ({fault}). They count as spent; "
+                    "what came is kept in the ledger (`tuition ledger calls --malformed`), and so is of which calls nothing came "
+                    "(`tuition ledger unknown`). No more calls are sent"
+                )
+            )
+
+
+Progress = Callable[[Tally], None]  # told after each answer
