@@ -11,10 +11,12 @@ from tuition.cli.__main__ import app
 from tuition.ledger import accounts, calls, owned
 from tuition.ledger.calls import Answer
 from tuition.ledger.database import open_ledger
+from tuition.ledger.keys import Request, key_of
 from tuition.ledger.schema import parts
 from tuition.ledger.spending import Bound, Caps
 
 IDS = [f"{i:064x}" for i in range(20)]
+REQUESTS = [Request(id) for id in IDS]
 FIRST, SECOND = "ab" * 32, "cd" * 32
 CAPS = Caps(Bound(calls=100, cost=20_000_000), Bound(tokens=500), "week")
 
@@ -24,7 +26,7 @@ def fill(place: str | None = None, mark: str = FIRST, first: int = 0) -> None:
     ledger = open_ledger(place)
     id = accounts.open_account(ledger, mark, f"teacher {mark[:2]}", {"kind": "test"}, CAPS)
     run = calls.start_run(ledger, id, 100)
-    made = calls.reserve(ledger, run, IDS[first : first + 6], tokens=10, cost=1_000_000)
+    made = calls.reserve(ledger, run, REQUESTS[first : first + 6], tokens=10, cost=1_000_000)
     calls.mark_sent(ledger, run, made)
     answer = Answer({"logits": np.ones(3, np.float32)}, tokens=4, cost=250_000)
     bad = Answer({}, "NaN or \x1b[31minfinity", b'{"scores": \xff}', tokens=4, cost=250_000)
@@ -88,16 +90,13 @@ def test_calls():
     assert [one["state"] for one in every] == ["refunded", "unknown", "done", "done", "done", "done"]
     first = every[-1]
     assert (first["sample"], first["view"], first["tokens"], first["cost"]) == (IDS[0], "clean", 4, 0.25)
-    assert first["key"] == calls.key_of(FIRST, IDS[0], "clean")
+    assert first["key"] == key_of(FIRST, REQUESTS[0])
     assert first["pid"] == os.getpid()
     assert [one["id"] for one in as_json("calls", "--limit", 2)["calls"]] == [6, 5]
     assert [one["id"] for one in as_json("calls", "--state", "done", "--state", "unknown")["calls"]] == [5, 4, 3, 2, 1]
     assert [one["id"] for one in as_json("calls", "--malformed")["calls"]] == [4]
     said = tuition("calls", "--malformed")
-    assert (
-        f"4  20{said[5:22].strip()} done  sample {IDS[3][:16]} clean  key {calls.key_of(FIRST, IDS[3], 'clean')}"
-        in said
-    )
+    assert f"4  20{said[5:22].strip()} done  sample {IDS[3][:16]} clean  key {key_of(FIRST, REQUESTS[3])}" in said
     assert "cost 0.25 4 tokens  malformed: NaN or ·[31minfinity" in said  # what a server says moves no terminal
     assert said.endswith("1 calls of teacher ab\n")
     tuition("calls", "--state", "lost", code=2)
@@ -122,7 +121,7 @@ def test_which_teacher():
     fill(mark=SECOND)
     said = tuition("calls", code=2)
     assert "2 teachers match None. Teachers: abababababab teacher ab; cdcdcdcdcdcd teacher cd" in said
-    assert as_json("unknown", "--teacher", "cd")["calls"][0]["key"] == calls.key_of(SECOND, IDS[4], "clean")
+    assert as_json("unknown", "--teacher", "cd")["calls"][0]["key"] == key_of(SECOND, REQUESTS[4])
     assert "0 teachers match 'ef'" in tuition("resolve", "charged", "--teacher", "ef", code=2)
     assert len(as_json("status")["teachers"]) == 2
 
@@ -156,7 +155,7 @@ def test_resolve(options, spent, state):
     ledger = open_ledger()
     teacher = accounts.find(ledger, None)
     assert (teacher.spent, teacher.spent_tokens, teacher.spent_cost) == spent
-    assert owned.states(ledger, teacher.id, IDS[4:5]).get(IDS[4]) == state
+    assert owned.standing(ledger, teacher.id, REQUESTS[4:5]).state(REQUESTS[4]) == state
     assert accounts.verify(ledger) == []
     assert as_json("resolve", *options)["resolved"] == 0
 
@@ -233,7 +232,7 @@ def test_calls_of_a_process_that_died_are_settled_before_they_are_listed():
     fill()
     ledger = open_ledger()
     run = calls.start_run(ledger, 1, 10)
-    calls.mark_sent(ledger, run, calls.reserve(ledger, run, IDS[10:12]))
+    calls.mark_sent(ledger, run, calls.reserve(ledger, run, REQUESTS[10:12]))
     with ledger.write() as db:
         db.exec_driver_sql(f"UPDATE runs SET pid = 4194305, process_started = 1 WHERE id = {run}")
     assert len(as_json("calls", "--state", "unknown")["calls"]) == 3

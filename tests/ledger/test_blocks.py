@@ -9,12 +9,14 @@ import sqlalchemy as sa
 from tuition.ledger import accounts, blocks, calls, owned
 from tuition.ledger.calls import Answer
 from tuition.ledger.database import LedgerError, open_ledger
+from tuition.ledger.keys import Request
 from tuition.ledger.schema import calls as table
 from tuition.ledger.schema import parts
 
 pytestmark = pytest.mark.usefixtures("new_place")  # on SQLite and on PostgreSQL
 
 IDS = [f"{i:064x}" for i in range(200)]
+REQUESTS = [Request(id) for id in IDS]
 
 
 @pytest.fixture
@@ -24,11 +26,11 @@ def ledger(new_place):
     opened.close()
 
 
-def own(ledger, outputs: list[dict[str, np.ndarray]], view: str = "clean") -> int:
+def own(ledger, outputs: list[dict[str, np.ndarray]]) -> int:
     """Own these, one a sample, committed together; returns the teacher's id."""
     id = accounts.open_account(ledger, "ab" * 32, "t", {}, None)
     run = calls.start_run(ledger, id, 1000)
-    made = calls.reserve(ledger, run, IDS[: len(outputs)], view=view)
+    made = calls.reserve(ledger, run, REQUESTS[: len(outputs)])
     calls.mark_sent(ledger, run, made)
     calls.finish(ledger, run, made, [Answer(one) for one in outputs])
     return id
@@ -57,7 +59,7 @@ KINDS = [
 @pytest.mark.parametrize("value", KINDS, ids=lambda one: f"{one.dtype}{one.shape}")
 def test_what_is_stored_is_read_back_as_it_was(ledger, value):
     id = own(ledger, [{"logits": np.asarray(value)}] * 3)
-    places, signals, _ = owned.read(ledger, id, IDS[:5])
+    places, signals, _ = owned.read(ledger, id, REQUESTS[:5])
     assert places.tolist() == [0, 1, 2]
     np.testing.assert_array_equal(signals["logits"], np.stack([value] * 3))
     assert signals["logits"].dtype == value.dtype.newbyteorder("=")
@@ -80,7 +82,7 @@ def test_outputs_that_are_alike_lie_together_and_others_apart(ledger):
     assert len({(name, type) for name, type, _, _ in stored(ledger)}) == 4
     assert len(stored(ledger)) == 7  # five kinds of answers; two orders of the same signals are two
     for i, output in enumerate(outputs):
-        _, signals, _ = owned.read(ledger, id, [IDS[i]])
+        _, signals, _ = owned.read(ledger, id, [REQUESTS[i]])
         assert set(signals) == set(output)
         for name, value in output.items():
             np.testing.assert_array_equal(signals[name][0], value)
@@ -94,7 +96,7 @@ def test_large_parts_are_split(ledger, monkeypatch):
     id = own(ledger, [{"map": one, "logits": one[:2]} for one in values])
     sizes = {(name, size, sums) for name, _, size, sums in stored(ledger)}
     assert sizes == {("map", 960, 96), ("logits", 96, 96), ("map", 320, 32), ("logits", 32, 32)}
-    _, signals, _ = owned.read(ledger, id, IDS[:100])
+    _, signals, _ = owned.read(ledger, id, REQUESTS[:100])
     np.testing.assert_array_equal(signals["map"], values)
     np.testing.assert_array_equal(signals["logits"], values[:, :2])
 
@@ -103,16 +105,16 @@ def test_one_output_larger_than_a_part_is_stored_all_the_same(ledger, monkeypatc
     monkeypatch.setattr(blocks, "LARGEST", 10)
     id = own(ledger, [{"map": np.arange(100.0)}] * 2)
     assert len(stored(ledger)) == 2
-    np.testing.assert_array_equal(owned.read(ledger, id, IDS[:2])[1]["map"], [np.arange(100.0)] * 2)
+    np.testing.assert_array_equal(owned.read(ledger, id, REQUESTS[:2])[1]["map"], [np.arange(100.0)] * 2)
 
 
 def test_only_the_signals_that_are_asked_for_are_read(ledger):
     id = own(ledger, [{"logits": np.ones(2), "embedding": np.zeros(3)}] * 4)
     with ledger.write() as db:
         db.execute(parts.update().where(parts.c.signal == "embedding").values(payload=b"damaged"))
-    assert list(owned.read(ledger, id, IDS[:4], signals=["logits"])[1]) == ["logits"]
+    assert list(owned.read(ledger, id, REQUESTS[:4], signals=["logits"])[1]) == ["logits"]
     with pytest.raises(LedgerError, match=r"'embedding' of sample 0.* is damaged"):
-        owned.read(ledger, id, IDS[:4])
+        owned.read(ledger, id, REQUESTS[:4])
 
 
 def damage(ledger, change, signal="logits") -> None:
@@ -159,7 +161,7 @@ def test_damage_is_found_to_the_output(ledger, change, number):
     for i in range(8):
         with suppress(LedgerError):
             whole.append(i)
-            np.testing.assert_array_equal(owned.read(ledger, id, [IDS[i]])[1]["logits"][0], values[i])
+            np.testing.assert_array_equal(owned.read(ledger, id, [REQUESTS[i]])[1]["logits"][0], values[i])
             continue
         whole.pop()
     assert len(whole) == 8 - number
@@ -176,7 +178,7 @@ def test_a_damaged_output_is_mended_in_its_place(ledger, change):
             for at in bad:
                 blocks.mend(db, part, at, values[at])
     assert accounts.verify(ledger) == []
-    np.testing.assert_array_equal(owned.read(ledger, id, IDS[:8])[1]["logits"], values)
+    np.testing.assert_array_equal(owned.read(ledger, id, REQUESTS[:8])[1]["logits"], values)
 
 
 def test_a_lost_part_is_found(ledger):
@@ -191,5 +193,5 @@ def test_an_output_that_is_stored_again_replaces_the_first(ledger):
     with ledger.write() as db:
         first = db.scalar(sa.select(sa.func.min(table.c.id)))
         blocks.store(db, [(first, {"logits": np.zeros(3, np.float32)})])
-    assert owned.read(ledger, id, IDS[:2])[1]["logits"].tolist() == [[0] * 3, [1] * 3]
+    assert owned.read(ledger, id, REQUESTS[:2])[1]["logits"].tolist() == [[0] * 3, [1] * 3]
     assert accounts.verify(ledger) == []

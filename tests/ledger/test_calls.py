@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from tuition.ledger import accounts, calls, owned
 from tuition.ledger.calls import Answer, CapReached
 from tuition.ledger.database import open_ledger
+from tuition.ledger.keys import Request
 from tuition.ledger.schema import parts
 from tuition.ledger.spending import Bound, Caps
 
 pytestmark = pytest.mark.usefixtures("new_place")  # on SQLite and on PostgreSQL
 
 IDS = [f"{i:064x}" for i in range(200)]
+REQUESTS = [Request(id) for id in IDS]
 DESCRIPTION = {"kind": "test"}
 FINGERPRINT = "ab" * 32
 
@@ -29,7 +31,7 @@ def account(ledger, cap=None):
 
 
 def answers(made):
-    return [Answer({"logits": np.full(10, int(call.sample, 16), np.float32)}) for call in made]
+    return [Answer({"logits": np.full(10, int(call.request.sample, 16), np.float32)}) for call in made]
 
 
 def states(ledger):
@@ -47,15 +49,15 @@ def ledger(new_place):
 def test_a_call_is_bought_once_and_read_back(ledger):
     id = account(ledger)
     run = calls.start_run(ledger, id, 10)
-    made = calls.reserve(ledger, run, IDS[:10])
-    assert [call.sample for call in made] == IDS[:10]
+    made = calls.reserve(ledger, run, REQUESTS[:10])
+    assert [call.request.sample for call in made] == IDS[:10]
     assert states(ledger)["reserved"] == 10
     calls.mark_sent(ledger, run, made)
     calls.finish(ledger, run, made, answers(made), cost=0.0015)
     assert states(ledger) == {"done": 10, "refunded": 0, "unknown": 0, "reserved": 0}
     assert accounts.status(ledger)[0]["cost"] == 0.015
-    assert calls.reserve(ledger, run, IDS[:10]) == []
-    places, signals, costs = owned.read(ledger, id, list(reversed(IDS[:12])))
+    assert calls.reserve(ledger, run, REQUESTS[:10]) == []
+    places, signals, costs = owned.read(ledger, id, list(reversed(REQUESTS[:12])))
     assert places.tolist() == list(range(2, 12))
     assert signals["logits"][:, 0].tolist() == list(range(9, -1, -1))
     assert costs.tolist() == [1500] * 10
@@ -64,23 +66,23 @@ def test_a_call_is_bought_once_and_read_back(ledger):
 def test_run_budget_and_lifetime_cap_hold_and_reserve_nothing_beyond(ledger):
     id = account(ledger, cap=6)
     run = calls.start_run(ledger, id, 4)
-    calls.reserve(ledger, run, IDS[:4])
+    calls.reserve(ledger, run, REQUESTS[:4])
     with pytest.raises(CapReached, match=r"teacher\.cap\.run: 4 calls spent of 4"):
-        calls.reserve(ledger, run, IDS[4:5])
+        calls.reserve(ledger, run, REQUESTS[4:5])
     other = calls.start_run(ledger, id, 100)
     with pytest.raises(CapReached, match=r"teacher\.cap.*4 calls spent of 6"):
-        calls.reserve(ledger, other, IDS[4:7])
-    assert len(calls.reserve(ledger, other, IDS[4:6])) == 2
+        calls.reserve(ledger, other, REQUESTS[4:7])
+    assert len(calls.reserve(ledger, other, REQUESTS[4:6])) == 2
     assert states(ledger)["reserved"] == 6
 
 
 def test_refund_frees_the_caps_and_the_sample(ledger):
     id = account(ledger, cap=2)
     run = calls.start_run(ledger, id, 2)
-    made = calls.reserve(ledger, run, IDS[:2])
+    made = calls.reserve(ledger, run, REQUESTS[:2])
     calls.mark_sent(ledger, run, made)
     calls.refund(ledger, run, made, "429")
-    again = calls.reserve(ledger, run, IDS[:2])
+    again = calls.reserve(ledger, run, REQUESTS[:2])
     assert [call.key for call in again] == [call.key for call in made]
     assert states(ledger) == {"done": 0, "refunded": 2, "unknown": 0, "reserved": 2}
 
@@ -88,25 +90,28 @@ def test_refund_frees_the_caps_and_the_sample(ledger):
 def test_a_malformed_answer_is_charged_and_never_used(ledger):
     id = account(ledger)
     run = calls.start_run(ledger, id, 2)
-    made = calls.reserve(ledger, run, IDS[:2])
+    made = calls.reserve(ledger, run, REQUESTS[:2])
     calls.mark_sent(ledger, run, made)
     calls.finish(ledger, run, made, [answers(made)[0], Answer({}, "NaN", b"raw")], cost=1)
-    assert owned.states(ledger, id, IDS[:3]) == {IDS[0]: "owned", IDS[1]: "unusable"}
+    assert owned.standing(ledger, id, REQUESTS[:3]).states(REQUESTS[:3]) == {
+        REQUESTS[0]: "owned",
+        REQUESTS[1]: "unusable",
+    }
     assert accounts.status(ledger)[0] | {"cost": 2.0, "samples": 1} == accounts.status(ledger)[0]
-    assert calls.reserve(ledger, run, IDS[:2]) == []
-    assert owned.read(ledger, id, IDS[:2])[0].tolist() == [0]
+    assert calls.reserve(ledger, run, REQUESTS[:2]) == []
+    assert owned.read(ledger, id, REQUESTS[:2])[0].tolist() == [0]
 
 
 def test_a_damaged_output_is_found_by_its_checksum(ledger):
     id = account(ledger)
     run = calls.start_run(ledger, id, 1)
-    made = calls.reserve(ledger, run, IDS[:1])
+    made = calls.reserve(ledger, run, REQUESTS[:1])
     calls.mark_sent(ledger, run, made)
     calls.finish(ledger, run, made, answers(made), 0)
     with ledger.write() as db:
         db.execute(parts.update().values(payload=os.urandom(40)))
     with pytest.raises(Exception, match=r"logits.*damaged"):
-        owned.read(ledger, id, IDS[:1])
+        owned.read(ledger, id, REQUESTS[:1])
     assert "1 outputs do not match" in accounts.verify(ledger)[0]
     with ledger.write() as db:  # the fixture audits the books once more
         db.execute(parts.update().values(payload=bytes(40)))
@@ -117,10 +122,11 @@ DIES = textwrap.dedent(
     import os, signal, sys
     from tuition.ledger import accounts, calls
     from tuition.ledger.database import open_ledger
+    from tuition.ledger.keys import Request
     ledger = open_ledger()
     id = accounts.open_account(ledger, "ab" * 32, "teacher", {"kind": "test"}, None)
     run = calls.start_run(ledger, id, 20)
-    made = calls.reserve(ledger, run, [f"{i:064x}" for i in range(10)])
+    made = calls.reserve(ledger, run, [Request(f"{i:064x}") for i in range(10)])
     calls.mark_sent(ledger, run, made[:6])
     print("ready", flush=True)
     if sys.argv[1] == "die":
@@ -136,7 +142,7 @@ def test_calls_of_a_killed_process_sent_are_unknown_unsent_are_refunded(ledger):
     assert died.returncode == -signal.SIGKILL
     run = calls.start_run(ledger, id, 20)
     assert states(ledger) == {"done": 0, "refunded": 4, "unknown": 6, "reserved": 0}
-    assert [call.sample for call in calls.reserve(ledger, run, IDS[:10])] == IDS[6:10]
+    assert [call.request.sample for call in calls.reserve(ledger, run, REQUESTS[:10])] == IDS[6:10]
     assert len(accounts.listed(ledger, id, ["unknown"])) == 6
 
 
@@ -148,7 +154,7 @@ def test_calls_of_a_living_process_are_left_alone(ledger):
         assert alive.stdout.readline() == b"ready\n"
         os.kill(alive.pid, signal.SIGSTOP)  # stopped is not dead
         run = calls.start_run(ledger, id, 20)
-        assert calls.reserve(ledger, run, IDS[:10]) == []
+        assert calls.reserve(ledger, run, REQUESTS[:10]) == []
         assert states(ledger)["reserved"] == 10
     finally:
         alive.kill()
@@ -162,8 +168,8 @@ def test_an_unknown_call_is_sent_again_as_the_same_call_where_that_is_free(ledge
     subprocess.run([sys.executable, "-c", DIES, "die"], capture_output=True, timeout=60)
     run = calls.start_run(ledger, id, 10)
     lost = {call["key"] for call in accounts.listed(ledger, id, ["unknown"])}
-    made = calls.reserve(ledger, run, IDS[:10], resend=True)
-    assert [call.sample for call in made] == IDS[:10]
+    made = calls.reserve(ledger, run, REQUESTS[:10], resend=True)
+    assert [call.request.sample for call in made] == IDS[:10]
     assert lost == {call.key for call in made[:6]}
     calls.mark_sent(ledger, run, made)
     calls.finish(ledger, run, made, answers(made), 0)
@@ -176,7 +182,7 @@ def test_resolve(ledger, charged, state):
     subprocess.run([sys.executable, "-c", DIES, "die"], capture_output=True, timeout=60)
     calls.settle(ledger, id)
     assert accounts.resolve(ledger, id, charged, cost=0.5) == 6
-    assert owned.states(ledger, id, IDS[:1]).get(IDS[0]) == state
+    assert owned.standing(ledger, id, REQUESTS[:1]).state(REQUESTS[0]) == state
     assert accounts.status(ledger)[0]["cost"] == (3.0 if charged else 0.0)
 
 
@@ -187,20 +193,21 @@ BUYER = textwrap.dedent(
     from tuition.ledger import accounts, calls
     from tuition.ledger.calls import Answer, CapReached
     from tuition.ledger.database import open_ledger
+    from tuition.ledger.keys import Request
     from tuition.ledger.spending import Bound, Caps
     ledger = open_ledger()
     id = accounts.open_account(ledger, "ab" * 32, "teacher", {"kind": "test"}, Caps(Bound(calls=50)))
     run = calls.start_run(ledger, id, 1000)
-    ids = [f"{i:064x}" for i in range(200)]
-    random.Random(int(sys.argv[1])).shuffle(ids)
+    requests = [Request(f"{i:064x}") for i in range(200)]
+    random.Random(int(sys.argv[1])).shuffle(requests)
     for start in range(0, 200, 3):
         try:
-            made = calls.reserve(ledger, run, ids[start : start + 3])
+            made = calls.reserve(ledger, run, requests[start : start + 3])
         except CapReached:
             continue
         calls.mark_sent(ledger, run, made)
         with open(sys.argv[2], "a") as bill:
-            bill.writelines(call.sample + "\\n" for call in made)
+            bill.writelines(call.request.sample + "\\n" for call in made)
         calls.finish(ledger, run, made, [Answer({"logits": np.ones(2, np.float32)})] * len(made), 0)
     """
 )
@@ -236,7 +243,7 @@ def test_the_books_are_right_after_any_sequence(new_place, steps):
     for step, n in steps:
         if step == "r":
             try:
-                reserved += calls.reserve(opened, run, IDS[n : n + 4], resend=bool(n % 2))
+                reserved += calls.reserve(opened, run, REQUESTS[n : n + 4], resend=bool(n % 2))
             except CapReached:
                 assert states(opened)["reserved"] + states(opened)["done"] + states(opened)["unknown"] > 4
         elif step == "s":
@@ -263,7 +270,7 @@ def test_a_refused_resend_stays_unknown_since_its_first_sending_may_be_charged(l
     id = account(ledger, cap=10)
     subprocess.run([sys.executable, "-c", DIES, "die"], capture_output=True, timeout=60)
     run = calls.start_run(ledger, id, 10)
-    made = calls.reserve(ledger, run, IDS[:10], resend=True)
+    made = calls.reserve(ledger, run, REQUESTS[:10], resend=True)
     calls.mark_sent(ledger, run, made)
     calls.refund(ledger, run, made, "429")
     assert states(ledger) == {"done": 0, "refunded": 8, "unknown": 6, "reserved": 0}
@@ -272,10 +279,10 @@ def test_a_refused_resend_stays_unknown_since_its_first_sending_may_be_charged(l
 def test_an_answer_to_a_call_that_another_process_took_over_and_finished_changes_nothing(ledger):
     id = account(ledger)
     first, second = calls.start_run(ledger, id, 5), calls.start_run(ledger, id, 5)
-    made = calls.reserve(ledger, first, IDS[:5])
+    made = calls.reserve(ledger, first, REQUESTS[:5])
     calls.mark_sent(ledger, first, made)
     calls.abandon(ledger, first, made, "taken for dead")
-    again = calls.reserve(ledger, second, IDS[:5], resend=True)
+    again = calls.reserve(ledger, second, REQUESTS[:5], resend=True)
     calls.mark_sent(ledger, second, again)
     calls.finish(ledger, first, made, answers(made), 1)  # late, but an answer
     calls.finish(ledger, second, again, answers(again), 1)
@@ -288,4 +295,4 @@ def test_a_run_keeps_its_own_cap_when_another_opens_the_account_without_one(ledg
     run = calls.start_run(ledger, id, 100)
     account(ledger, cap=None)
     with pytest.raises(CapReached, match="of 6"):
-        calls.reserve(ledger, run, IDS[:7], caps=Caps(Bound(calls=6)))
+        calls.reserve(ledger, run, REQUESTS[:7], caps=Caps(Bound(calls=6)))

@@ -12,6 +12,7 @@ import pytest
 
 from tuition.ledger import accounts, calls, database, schema
 from tuition.ledger.database import LedgerError, open_ledger
+from tuition.ledger.keys import Request
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def filled(tmp_path) -> Path:
     ledger = open_ledger(str(tmp_path / "l.db"))
     id = accounts.open_account(ledger, "cd" * 32, "t", {}, None)
     run = calls.start_run(ledger, id, 300)
-    made = calls.reserve(ledger, run, [f"{i:064x}" for i in range(300)])
+    made = calls.reserve(ledger, run, [Request(f"{i:064x}") for i in range(300)])
     calls.mark_sent(ledger, run, made)
     calls.finish(ledger, run, made, [calls.Answer({"logits": np.ones(100, np.float32)})] * 300, 0)
     ledger.close()
@@ -81,6 +82,7 @@ FILLS = textwrap.dedent(
     import numpy as np
     from tuition.ledger import accounts, calls
     from tuition.ledger.database import LedgerError, open_ledger
+    from tuition.ledger.keys import Request
     ledger = open_ledger()
     id = accounts.open_account(ledger, "cd" * 32, "t", {}, None)
     run = calls.start_run(ledger, id, 10_000)
@@ -91,7 +93,7 @@ FILLS = textwrap.dedent(
     owned = 0
     try:
         for start in range(0, 10_000, 50):
-            made = calls.reserve(ledger, run, [f"{i:064x}" for i in range(start, start + 50)])
+            made = calls.reserve(ledger, run, [Request(f"{i:064x}") for i in range(start, start + 50)])
             calls.mark_sent(ledger, run, made)
             calls.finish(ledger, run, made, [calls.Answer({"logits": np.ones(1000, np.float32)})] * 50, 0)
             owned += 50

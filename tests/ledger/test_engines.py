@@ -9,12 +9,14 @@ import textwrap
 import pytest
 import sqlalchemy as sa
 
-from tuition.ledger import accounts, calls, database, migrations, postgres, schema
+from tuition.ledger import accounts, calls, database, migrations, postgres, processes, schema
 from tuition.ledger.database import LedgerError, LedgerWaits, open_ledger
+from tuition.ledger.keys import Request
 
 pytestmark = pytest.mark.usefixtures("new_place")  # on SQLite and on PostgreSQL
 
 IDS = [f"{i:064x}" for i in range(20)]
+REQUESTS = [Request(id) for id in IDS]
 
 
 @pytest.fixture
@@ -84,6 +86,7 @@ BUYER = textwrap.dedent(
     from tuition.ledger import accounts, calls
     from tuition.ledger.calls import Answer
     from tuition.ledger.database import open_ledger
+    from tuition.ledger.keys import Request
     from tuition.ledger.spending import Bound, CapReached, Caps
     seed, unit, limit, path = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
     print("ready", flush=True)
@@ -91,23 +94,23 @@ BUYER = textwrap.dedent(
     ledger = open_ledger()
     caps = Caps(life=Bound(**{unit: limit}))
     run = calls.start_run(ledger, accounts.open_account(ledger, "cd" * 32, "t", {}, caps), 10_000)
-    ids = [f"{i:064x}" for i in range(900)]
-    random.Random(seed).shuffle(ids)
+    requests = [Request(f"{i:064x}") for i in range(900)]
+    random.Random(seed).shuffle(requests)
     bill = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    while ids:
+    while requests:
         try:  # reserved at the most that a call may cost, though all but one in ten cost half of it
-            made = calls.reserve(ledger, run, ids[:7], cost=500_000, tokens=20, partial=True)
+            made = calls.reserve(ledger, run, requests[:7], cost=500_000, tokens=20, partial=True)
         except CapReached as full:
             if not full.waits:
                 break
             time.sleep(0.01)
             continue
         if not made:  # all seven are bought, or being bought
-            ids = ids[7:]
+            requests = requests[7:]
         else:
             calls.mark_sent(ledger, run, made)
-            os.write(bill, "".join(call.sample + "\\n" for call in made).encode())
-            costs = [500_000 if int(call.sample, 16) % 10 == 0 else 250_000 for call in made]
+            os.write(bill, "".join(call.request.sample + "\\n" for call in made).encode())
+            costs = [500_000 if int(call.request.sample, 16) % 10 == 0 else 250_000 for call in made]
             answers = [Answer({"logits": np.ones(2, np.float32)}, tokens=cost // 25_000, cost=cost) for cost in costs]
             calls.finish(ledger, run, made, answers)
     """
@@ -206,12 +209,12 @@ def test_the_tables_of_another_program_are_left_alone(new_place, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("silent", "state"), [(calls.SILENT_SECONDS / 2, "reserved"), (calls.SILENT_SECONDS * 2, None)]
+    ("silent", "state"), [(processes.SILENT_SECONDS / 2, "reserved"), (processes.SILENT_SECONDS * 2, None)]
 )
 def test_a_run_on_another_machine_is_dead_when_it_was_silent_for_long(ledger, silent, state):
     id = account(ledger)
     run = calls.start_run(ledger, id, 20)
-    calls.reserve(ledger, run, IDS[:2])
+    calls.reserve(ledger, run, REQUESTS[:2])
     with ledger.write() as db:
         db.execute(schema.runs.update().values(host="elsewhere", heartbeat=schema.runs.c.heartbeat - silent))
     calls.settle(ledger, id)
@@ -225,7 +228,7 @@ def test_what_a_server_said_is_stored_whatever_is_in_it(ledger):
     """The reason of a malformed answer may quote bytes that a database's text cannot hold; the answer is paid all the same."""
     id = account(ledger, name="Lehrer \N{SNOWMAN}")
     run = calls.start_run(ledger, id, 1)
-    made = calls.reserve(ledger, run, IDS[:1])
+    made = calls.reserve(ledger, run, REQUESTS[:1])
     calls.mark_sent(ledger, run, made)
     calls.finish(ledger, run, made, [calls.Answer({}, "found '\0\x1b[31m \N{SNOWMAN}'", os.urandom(100) + b"\0")], 1)
     assert accounts.status(ledger)[0]["calls"]["done"] == 1

@@ -13,6 +13,7 @@ from tuition.errors import UserError
 from tuition.ledger import accounts, blocks, calls, exports, imports, owned
 from tuition.ledger.calls import Answer
 from tuition.ledger.database import open_ledger
+from tuition.ledger.keys import Request
 from tuition.ledger.schema import calls as table
 from tuition.ledger.schema import parts
 from tuition.ledger.spending import Bound, Caps
@@ -20,6 +21,7 @@ from tuition.ledger.spending import Bound, Caps
 pytestmark = pytest.mark.usefixtures("new_place")  # on SQLite and on PostgreSQL
 
 IDS = [f"{i:064x}" for i in range(20)]
+REQUESTS = [Request(id) for id in IDS]
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def exported(tmp_path, new_place):
     ledger = open_ledger()
     id = accounts.open_account(ledger, "ef" * 32, "t", {"kind": "test"}, None)
     run = calls.start_run(ledger, id, 20)
-    made = calls.reserve(ledger, run, IDS)
+    made = calls.reserve(ledger, run, REQUESTS)
     calls.mark_sent(ledger, run, made)
     values = np.random.default_rng(0).normal(size=(20, 10)).astype(np.float32)
     calls.finish(ledger, run, made, [Answer({"logits": row, "embedding": row[:4]}) for row in values], 0.25)
@@ -40,11 +42,11 @@ def test_an_export_gives_ownership_to_a_new_ledger_and_only_once(exported, new_p
     assert imports.import_folder(new, exported) == (20, 0)
     assert imports.import_folder(new, exported) == (0, 20)
     account = accounts.find(new, None)
-    places, signals, costs = owned.read(new, account.id, IDS)
+    places, signals, costs = owned.read(new, account.id, REQUESTS)
     assert np.array_equal(signals["logits"], np.load(exported / "logits.npy"))
     assert np.array_equal(signals["embedding"], np.load(exported / "embedding.npy"))
     assert (len(places), costs.sum()) == (20, 5_000_000)
-    assert calls.reserve(new, calls.start_run(new, account.id, 20), IDS) == []
+    assert calls.reserve(new, calls.start_run(new, account.id, 20), REQUESTS) == []
     assert accounts.verify(new) == []
 
 
@@ -53,15 +55,16 @@ def test_signals_that_only_some_samples_have_are_left_out_or_asked_for_and_can_b
 ):
     ledger = open_ledger()
     account = accounts.find(ledger, None)
-    view = owned.further("clean", ["energy1"])
+    further = [request.further(["energy1"]) for request in REQUESTS]
     run = calls.start_run(ledger, account.id, 5)
-    made = calls.reserve(ledger, run, IDS[:5], view=view)
+    made = calls.reserve(ledger, run, further[:5])
     calls.mark_sent(ledger, run, made)
     energy = np.random.default_rng(1).random((5, 3, 3)).astype(np.float16)
     calls.finish(ledger, run, made, [Answer({"energy1": one}) for one in energy], 0.0)
-    assert owned.signals(ledger, account.id, IDS[4:6]) == {
-        IDS[4]: {"logits", "embedding", "energy1"},
-        IDS[5]: {"logits", "embedding"},
+    standing = owned.standing(ledger, account.id, REQUESTS[4:6])
+    assert {request: standing.signals(request) for request in REQUESTS[4:6]} == {
+        REQUESTS[4]: {"logits", "embedding", "energy1"},
+        REQUESTS[5]: {"logits", "embedding"},
     }
     assert exports.export(ledger, tmp_path / "all", None) == (20, {"energy1": 5})
     assert exports.export(ledger, tmp_path / "some", None, ["logits", "energy1"]) == (5, {"embedding": 20})
@@ -73,7 +76,7 @@ def test_signals_that_only_some_samples_have_are_left_out_or_asked_for_and_can_b
     assert imports.import_folder(new, tmp_path / "some") == (5, 0)
     assert imports.import_folder(new, tmp_path / "some") == (0, 5)
     id = accounts.find(new, None).id
-    _, signals, costs = owned.read(new, id, IDS, signals=["energy1", "logits"])
+    _, signals, costs = owned.read(new, id, REQUESTS, signals=["energy1", "logits"])
     assert np.array_equal(signals["energy1"], energy)
     assert signals["energy1"].dtype == np.float16
     assert np.array_equal(signals["logits"], np.load(exported / "logits.npy")[:5])
@@ -85,7 +88,7 @@ def test_an_import_mends_a_lost_call(exported, new_place):
     new = open_ledger(new_place())
     id = accounts.open_account(new, "ef" * 32, "t", {"kind": "test"}, Caps(Bound(calls=100)))
     run = calls.start_run(new, id, 2)
-    made = calls.reserve(new, run, IDS[:2])
+    made = calls.reserve(new, run, REQUESTS[:2])
     calls.mark_sent(new, run, made)
     calls.abandon(new, run, made, "lost")
     assert imports.import_folder(new, exported) == (20, 0)
@@ -145,7 +148,7 @@ def test_an_import_mends_a_damaged_output_that_the_audit_finds(exported):
     assert "1 outputs do not match" in accounts.verify(ledger)[0]
     assert imports.import_folder(ledger, exported) == (1, 19)
     assert accounts.verify(ledger) == []
-    assert np.array_equal(owned.read(ledger, 1, IDS)[1]["logits"], np.load(exported / "logits.npy"))
+    assert np.array_equal(owned.read(ledger, 1, REQUESTS)[1]["logits"], np.load(exported / "logits.npy"))
 
 
 def corrupt(ledger, signal, samples):
@@ -173,11 +176,11 @@ def test_an_import_mends_what_is_damaged_and_leaves_what_is_whole(exported, tmp_
     assert corrupt(ledger, "logits", IDS[:2]) == 2
     assert imports.import_folder(ledger, tmp_path / "logits") == (2, 18)
     assert accounts.verify(ledger) == []
-    assert np.array_equal(owned.read(ledger, account.id, IDS)[1]["embedding"], embedding)
+    assert np.array_equal(owned.read(ledger, account.id, REQUESTS)[1]["embedding"], embedding)
 
-    view = owned.further("clean", ["energy1"])
+    further = [request.further(["energy1"]) for request in REQUESTS]
     run = calls.start_run(ledger, account.id, 3)
-    made = calls.reserve(ledger, run, IDS[:3], view=view)
+    made = calls.reserve(ledger, run, further[:3])
     calls.mark_sent(ledger, run, made)
     calls.finish(ledger, run, made[:2], [Answer({"energy1": np.ones(4, np.float16)})] * 2, 0.0)
     calls.abandon(ledger, run, made[2:], "lost")  # live, and without an output
@@ -191,5 +194,5 @@ def test_an_import_mends_what_is_damaged_and_leaves_what_is_whole(exported, tmp_
         1,
         1,
     )  # the call that was lost is mended, not made anew
-    assert owned.states(ledger, account.id, IDS[:3], view) == dict.fromkeys(IDS[:3], "owned")
+    assert owned.standing(ledger, account.id, further[:3]).states(further[:3]) == dict.fromkeys(further[:3], "owned")
     assert accounts.verify(ledger) == []

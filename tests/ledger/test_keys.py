@@ -1,4 +1,4 @@
-"""Views of samples in the ledger: each ask is a call of its own, exports carry them, and two ledgers join without counting one twice."""
+"""Requests and how the ledger spells them; views of samples: each is a call of its own, exports carry them, ledgers of them join."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from tuition.errors import UserError
 from tuition.ledger import accounts, calls, exports, imports, owned
-from tuition.ledger import keys as asks
 from tuition.ledger.calls import Answer
 from tuition.ledger.database import open_ledger
+from tuition.ledger.keys import Request, key_of, keyed
 from tuition.ledger.merge import merge
 from tuition.views import from_text
 
@@ -17,22 +17,23 @@ pytestmark = pytest.mark.usefixtures("new_place")  # on SQLite and on PostgreSQL
 
 IDS = [f"{i:064x}" for i in range(20)]
 SHIFTED, FLIPPED = "crop=-1,2,28,28;flip=0", "crop=0,0,28,28;flip=1"
-ASKS = [asks.ask(id, view) for id in IDS[:6] for view in (SHIFTED, "clean", FLIPPED)]
+REQUESTS = [Request(id, view) for id in IDS[:6] for view in (SHIFTED, "clean", FLIPPED)]
 
 
 def open_account(ledger):
     return accounts.open_account(ledger, "ef" * 32, "t", {"kind": "test"}, None)
 
 
-def buy(ledger, wanted, values, view="clean", cost=0.5):
-    """Buy `wanted` in one purchase; returns the calls."""
+def buy(ledger, requests, values, cost=0.5):
+    """Buy `requests` in one purchase; returns the calls."""
     id = open_account(ledger)
-    made = calls.reserve(ledger, calls.start_run(ledger, id, 1000), wanted, view=view)
-    with ledger.read() as db:
-        run = db.exec_driver_sql("SELECT MAX(id) FROM runs").scalar()
+    run = calls.start_run(ledger, id, 1000)
+    made = calls.reserve(ledger, run, requests)
     calls.mark_sent(ledger, run, made)
-    at = {one: row for row, one in enumerate(wanted)}
-    calls.finish(ledger, run, made, [Answer({name: v[at[c.sample]] for name, v in values.items()}) for c in made], cost)
+    at = {one: row for row, one in enumerate(requests)}
+    calls.finish(
+        ledger, run, made, [Answer({name: v[at[c.request]] for name, v in values.items()}) for c in made], cost
+    )
     return made
 
 
@@ -42,80 +43,109 @@ LOGITS = np.random.default_rng(0).normal(size=(18, 10)).astype(np.float32)
 @pytest.fixture
 def ledger(new_place):
     opened = open_ledger()
-    buy(opened, ASKS, {"logits": LOGITS})
+    buy(opened, REQUESTS, {"logits": LOGITS})
     yield opened
     assert accounts.verify(opened) == []
     opened.close()
 
 
-@given(st.sampled_from(IDS), st.sampled_from([SHIFTED, FLIPPED, "clean", "again 2"]))
-def test_an_ask_says_sample_and_view(sample, view):
-    assert asks.split(asks.ask(sample, view)) == (sample, view)
-    assert asks.ask(sample, "clean") == sample
+# What the ledger of Tuition before `Request` stored of each, and the key that was sent.
+SPELT = [
+    (Request(IDS[7]), "clean", "0f55f7c473ffb9ab6c24188b2839aa55"),
+    (Request(IDS[7], round=2), "again 2", "c5cd664bc0701152609d373ec01971a4"),
+    (Request(IDS[7], round=13), "again 13", "b2828cb63f4124ac7a4598fdf3f87f79"),
+    (Request(IDS[7], signals=("embedding",)), "clean+embedding", "efc2ed824a00502864e2dd8cbc79daf7"),
+    (Request(IDS[7], signals=("at", "energy1")), "clean+at,energy1", "0a583df7d4094bd73e2b8556d9954e68"),
+    (Request(IDS[7], SHIFTED), SHIFTED, "1c7c90e345d9808b4d3c1388e2cdd080"),
+    (Request(IDS[7], SHIFTED, 2), f"{SHIFTED} again 2", "4359eff16f6a7d9472178435df82b2d6"),
+    (Request(IDS[7], SHIFTED, 13), f"{SHIFTED} again 13", "f3929313c3a6af672c348a7c653f63b5"),
+    (Request(IDS[7], SHIFTED, 0, ("embedding",)), f"{SHIFTED}+embedding", "eb955ce2a1083ddb5aa6904a8e73a892"),
+    (Request(IDS[7], SHIFTED, 0, ("at", "energy1")), f"{SHIFTED}+at,energy1", "1f05dbf8ff303ca8312ff70c160bf66c"),
+]
 
 
-def test_a_view_beside_an_ask_speaks_of_its_own_view():
-    shifted = f"{IDS[1]} {SHIFTED}"
-    found = asks.keyed([IDS[0], shifted], "clean+embedding")
-    assert list(found) == [
-        (bytes.fromhex(IDS[0]), "clean+embedding"),
-        (bytes.fromhex(IDS[1]), f"{SHIFTED}+embedding"),
-    ]
-    assert [view for _, view in asks.keyed([IDS[0], shifted], "again 2")] == ["again 2", f"{SHIFTED} again 2"]
-    assert list(asks.keyed([f"{IDS[0]} clean", IDS[0]]).values()) == [f"{IDS[0]} clean"]
+@pytest.mark.parametrize(("request_", "stored", "key"), SPELT)
+def test_a_request_is_spelt_as_ever_and_has_the_key_that_was_sent(request_, stored, key):
+    assert request_.stored == stored
+    assert request_.key == (bytes.fromhex(IDS[7]), stored)
+    assert key_of("ef" * 32, request_) == key
+    assert Request.of(IDS[7], stored) == request_
+
+
+@given(
+    st.sampled_from(IDS),
+    st.sampled_from([SHIFTED, FLIPPED, "clean", "augmented"]),
+    st.integers(0, 99),
+    st.sets(st.from_regex(r"[a-z][a-z0-9_]*", fullmatch=True)),
+)
+def test_a_request_is_read_back_from_how_it_is_stored(sample, view, round, signals):
+    request = Request(sample, view).again(round).further(signals)
+    assert Request.of(sample, request.stored) == request
+    assert request.is_of_view == (view != "augmented" and not round and not signals)
+
+
+def test_each_request_is_keyed_once_in_order():
+    first, second = Request(IDS[0], signals=("a", "b")), Request(IDS[1])
+    assert list(keyed([first, second, Request(IDS[0], signals=("b", "a")), first]).values()) == [first, second]
 
 
 def test_one_purchase_takes_many_views_in_its_order_and_each_once(ledger):
     id = open_account(ledger)
-    fresh = [asks.ask(IDS[9], FLIPPED), IDS[8], asks.ask(IDS[9], SHIFTED), asks.ask(IDS[9], FLIPPED)]
-    made = calls.reserve(ledger, calls.start_run(ledger, id, 9), [ASKS[3], *fresh, ASKS[0]])
-    assert [call.sample for call in made] == fresh[:3]
+    fresh = [Request(IDS[9], FLIPPED), Request(IDS[8]), Request(IDS[9], SHIFTED), Request(IDS[9], FLIPPED)]
+    made = calls.reserve(ledger, calls.start_run(ledger, id, 9), [REQUESTS[3], *fresh, REQUESTS[0]])
+    assert [call.request for call in made] == fresh[:3]
     mark = accounts.find(ledger, None).fingerprint
-    assert [call.key for call in made] == [asks.key_of(mark, *asks.split(call.sample)) for call in made]
-    states = owned.states(ledger, id, [*ASKS, *fresh, asks.ask(IDS[0], "crop=1,1,28,28;flip=0")])
-    assert states == {**dict.fromkeys(ASKS, "owned"), **dict.fromkeys(fresh, "reserved")}
+    assert [call.key for call in made] == [key_of(mark, call.request) for call in made]
+    some = [*REQUESTS, *fresh, Request(IDS[0], "crop=1,1,28,28;flip=0")]
+    states = owned.standing(ledger, id, some).states(some)
+    assert states == {**dict.fromkeys(REQUESTS, "owned"), **dict.fromkeys(fresh, "reserved")}
 
 
 def test_views_are_read_apart_from_one_another(ledger):
     id = open_account(ledger)
-    places, signals, costs = owned.read(ledger, id, ASKS[::-1])
+    places, signals, costs = owned.read(ledger, id, REQUESTS[::-1])
     assert places.tolist() == list(range(18))
     np.testing.assert_array_equal(signals["logits"], LOGITS[::-1])
     assert costs.tolist() == [500_000] * 18
     for view, rows in ((SHIFTED, LOGITS[::3]), ("clean", LOGITS[1::3])):
-        some = [asks.ask(one, view) for one in IDS[:6]]
+        some = [Request(one, view) for one in IDS[:6]]
         np.testing.assert_array_equal(owned.read(ledger, id, some)[1]["logits"], rows)
-        assert owned.cost(ledger, id, some) == 3.0
-    assert owned.cost(ledger, id, ASKS[:2]) == 1.0
+        assert owned.standing(ledger, id, some).cost(some) == 3.0
+    assert owned.standing(ledger, id, REQUESTS).cost(REQUESTS[:2]) == 1.0
     assert accounts.status(ledger)[0]["samples"] == 6
 
 
 def test_further_signals_of_views_belong_to_their_view(ledger):
     id = open_account(ledger)
     energy = np.arange(12, dtype=np.float32).reshape(4, 3)
-    some, view = [ASKS[0], ASKS[1], ASKS[2], ASKS[5]], owned.further("clean", ["energy1"])
-    buy(ledger, some, {"energy1": energy}, view=view, cost=0.25)
+    some = [REQUESTS[0], REQUESTS[1], REQUESTS[2], REQUESTS[5]]
+    further = [request.further(["energy1"]) for request in some]
+    buy(ledger, further, {"energy1": energy}, cost=0.25)
     both = {"logits", "energy1"}
-    assert owned.signals(ledger, id, ASKS[:4]) == dict.fromkeys(some[:3], both) | {ASKS[3]: {"logits"}}
-    places, signals, costs = owned.read(ledger, id, ASKS, signals=both)
+    standing = owned.standing(ledger, id, [*REQUESTS, *further])
+    assert {one: standing.signals(one) for one in REQUESTS[:4]} == dict.fromkeys(some[:3], both) | {
+        REQUESTS[3]: {"logits"}
+    }
+    places, signals, costs = owned.read(ledger, id, REQUESTS, signals=both)
     assert places.tolist() == [0, 1, 2, 5]
     np.testing.assert_array_equal(signals["energy1"], energy)
     assert costs.tolist() == [750_000] * 4
-    assert owned.states(ledger, id, ASKS, view) == dict.fromkeys(some, "owned")
-    assert owned.further_calls(ledger, id, ASKS) == 4
-    assert owned.further_calls(ledger, id, ASKS[3:5]) == 0
+    assert standing.states(one.further(["energy1"]) for one in REQUESTS) == dict.fromkeys(further, "owned")
+    assert standing.further_calls(REQUESTS) == 4
+    assert standing.further_calls(REQUESTS[3:5]) == 0
+    assert standing.cost(some) == 3.0
 
 
 def test_an_export_of_views_gives_their_ownership_to_a_new_ledger(ledger, tmp_path, new_place):
     assert exports.export(ledger, tmp_path / "out", None) == (18, {})
-    expected = [from_text(asks.split(one)[1]).tolist() for one in ASKS]
+    expected = [from_text(one.view).tolist() for one in REQUESTS]
     assert np.load(tmp_path / "out/views.npy").tolist() == expected
     new = open_ledger(new_place())
     assert imports.import_folder(new, tmp_path / "out") == (18, 0)
     assert imports.import_folder(new, tmp_path / "out") == (0, 18)
     id = open_account(new)
-    np.testing.assert_array_equal(owned.read(new, id, ASKS)[1]["logits"], LOGITS)
-    assert calls.reserve(new, calls.start_run(new, id, 99), ASKS) == []
+    np.testing.assert_array_equal(owned.read(new, id, REQUESTS)[1]["logits"], LOGITS)
+    assert calls.reserve(new, calls.start_run(new, id, 99), REQUESTS) == []
     assert accounts.verify(new) == []
     assert accounts.status(new)[0]["cost"] == 9.0
     new.close()
@@ -123,8 +153,9 @@ def test_an_export_of_views_gives_their_ownership_to_a_new_ledger(ledger, tmp_pa
 
 def test_an_export_of_clean_samples_is_as_it_was(tmp_path, new_place):
     ledger = open_ledger()
-    buy(ledger, IDS[:4], {"logits": LOGITS[:4]})
-    buy(ledger, IDS[:2], {"logits": LOGITS[4:6]}, view="again 2")  # asked again: no view of a sample
+    clean = [Request(one) for one in IDS[:4]]
+    buy(ledger, clean, {"logits": LOGITS[:4]})
+    buy(ledger, [one.again(2) for one in clean[:2]], {"logits": LOGITS[4:6]})  # asked again: no view of a sample
     assert exports.export(ledger, tmp_path / "out", None) == (4, {})
     assert not (tmp_path / "out/views.npy").exists()
     assert np.load(tmp_path / "out/ids.npy").tolist() == [one.encode() for one in IDS[:4]]
@@ -155,10 +186,10 @@ def test_an_export_whose_views_do_not_fit_is_named_and_nothing_taken(ledger, tmp
 
 def test_ledgers_of_views_join_and_what_both_have_counts_once(ledger, new_place):
     other = open_ledger(new_place())
-    more = [*ASKS[9:], *(asks.ask(IDS[7], view) for view in (FLIPPED, SHIFTED))]
+    more = [*REQUESTS[9:], *(Request(IDS[7], view) for view in (FLIPPED, SHIFTED))]
     values = np.concatenate([LOGITS[9:], LOGITS[:2]])
     buy(other, more, {"logits": values})
-    buy(other, more[-1:], {"energy1": values[:1]}, view=owned.further("clean", ["energy1"]), cost=0)
+    buy(other, [more[-1].further(["energy1"])], {"energy1": values[:1]}, cost=0)
     assert merge(ledger, other) == {"taken": 2, "held": 9, "spent": 0, "damaged": 0}
     assert merge(ledger, other) == {"taken": 0, "held": 11, "spent": 0, "damaged": 0}
     id = open_account(ledger)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from tuition.ledger import accounts, calls, owned
 from tuition.ledger.calls import Answer
 from tuition.ledger.database import LedgerError, open_ledger
+from tuition.ledger.keys import Request
 from tuition.ledger.merge import merge
 from tuition.ledger.schema import calls as table
 from tuition.ledger.schema import parts, runs, spending, teachers
@@ -17,6 +18,7 @@ from tuition.ledger.spending import Bound, CapReached, Caps
 pytestmark = pytest.mark.usefixtures("new_place")  # on SQLite and on PostgreSQL
 
 IDS = [f"{i:064x}" for i in range(40)]
+REQUESTS = [Request(id) for id in IDS]
 FIRST, SECOND = "ab" * 32, "cd" * 32
 
 
@@ -33,18 +35,31 @@ def value(sample: str, seed: int = 0) -> np.ndarray:
     return np.random.default_rng([int(sample, 16), seed]).normal(size=10).astype(np.float32)
 
 
-def buy(ledger, samples, *, fate="done", cost=0.5, view="clean", signals=("logits",), mark=FIRST, seed=0, caps=None):
+def buy(
+    ledger,
+    samples,
+    *,
+    fate="done",
+    cost=0.5,
+    view="clean",
+    further=(),
+    signals=("logits",),
+    mark=FIRST,
+    seed=0,
+    caps=None,
+):
     """Calls for `samples` that end so, at `cost` and 3 tokens each; returns the teacher's id."""
     id = accounts.open_account(ledger, mark, f"teacher {mark[:2]}", {"kind": "test"}, caps)
     run = calls.start_run(ledger, id, 1000)
-    made = calls.reserve(ledger, run, samples, view=view, tokens=5, cost=900_000)
+    requests = [Request(sample, view, signals=further) for sample in samples]
+    made = calls.reserve(ledger, run, requests, tokens=5, cost=900_000)
     if fate != "reserved":
         calls.mark_sent(ledger, run, made)
     micros = int(cost * 1e6)
     answers = [
         Answer({}, "NaN", b"raw", tokens=3, cost=micros)
         if fate == "malformed"
-        else Answer({name: value(call.sample, seed) for name in signals}, tokens=3, cost=micros)
+        else Answer({name: value(call.request.sample, seed) for name in signals}, tokens=3, cost=micros)
         for call in made
     ]
     ends = {"unknown": calls.abandon, "refunded": calls.refund, "done": calls.finish, "malformed": calls.finish}
@@ -80,7 +95,7 @@ def test_disjoint_ledgers_add_up(both):
     assert found(mine) == {"calls": {"done": 25}, "samples": 25, "cost": 8.75, "spent": (25, 75, 8_750_000)}
     assert found(mine, SECOND) == {"calls": {"done": 5}, "samples": 5, "cost": 2.5, "spent": (5, 15, 2_500_000)}
     assert accounts.status(mine)[1]["cap"] == 7
-    _, signals, costs = owned.read(mine, id, IDS)
+    _, signals, costs = owned.read(mine, id, REQUESTS)
     np.testing.assert_array_equal(signals["logits"], [value(one) for one in IDS[:25]])
     assert costs.tolist() == [500_000] * 10 + [250_000] * 15
     before = content(mine)
@@ -95,10 +110,10 @@ def test_what_both_own_counts_once_and_stays_as_it_is_here(both):
     assert merge(mine, theirs) == {"taken": 10, "held": 5, "spent": 0, "damaged": 0}
     assert found(mine) == {"calls": {"done": 20}, "samples": 20, "cost": 6.0, "spent": (20, 60, 6_000_000)}
     expected = [value(one, 0 if i < 10 else 1) for i, one in enumerate(IDS[:20])]
-    np.testing.assert_array_equal(owned.read(mine, id, IDS)[1]["logits"], expected)
+    np.testing.assert_array_equal(owned.read(mine, id, REQUESTS)[1]["logits"], expected)
     assert accounts.status(mine)[0]["cap"] == 40  # and so does its bound
     with pytest.raises(CapReached, match="20 calls spent of 40"):
-        calls.reserve(mine, calls.start_run(mine, id, 100), [f"{i:064x}" for i in range(100, 121)])
+        calls.reserve(mine, calls.start_run(mine, id, 100), [Request(f"{i:064x}") for i in range(100, 121)])
 
 
 def test_each_way_round_owns_the_same(both):
@@ -112,7 +127,7 @@ def test_each_way_round_owns_the_same(both):
     for one in both:
         assert found(one)["samples"] == 20
         assert found(one)["spent"] == (22, 66, 11_000_000)
-        assert len(owned.read(one, id, IDS)[0]) == 20
+        assert len(owned.read(one, id, REQUESTS)[0]) == 20
 
 
 def test_unknown_here_and_owned_there_is_owned(both):
@@ -138,7 +153,7 @@ def test_charged_for_nothing_here_and_owned_there_is_owned_and_what_was_charged_
     accounts.resolve(mine, buy(mine, IDS[2:3], fate="unknown"), True, 0.5)
     buy(theirs, IDS[:3], cost=cost)
     assert merge(mine, theirs)["taken"] == 3
-    assert owned.states(mine, id, IDS[:3]) == dict.fromkeys(IDS[:3], "owned")
+    assert owned.standing(mine, id, REQUESTS).states(REQUESTS[:3]) == dict.fromkeys(REQUESTS[:3], "owned")
     assert found(mine)["spent"][2] == 3 * max(500_000, int(cost * 1e6))
     assert merge(mine, theirs)["taken"] == 0
 
@@ -155,9 +170,9 @@ def test_what_was_charged_for_nothing_there_counts_and_is_never_bought_again(bot
     kept = accounts.listed(mine, id, usable=False)
     assert {accounts.rejected_answer(mine, one["id"]) for one in kept} == {("NaN", b"raw")}
     run = calls.start_run(mine, id, 100)
-    assert [call.sample for call in calls.reserve(mine, run, IDS[:8])] == IDS[6:8]
+    assert [call.request.sample for call in calls.reserve(mine, run, REQUESTS[:8])] == IDS[6:8]
     calls.refund(
-        mine, run, calls.reserve(mine, run, IDS[4:6], resend=True), "429"
+        mine, run, calls.reserve(mine, run, REQUESTS[4:6], resend=True), "429"
     )  # of its first sending nothing is known
     assert found(mine)["calls"]["unknown"] == 2
     assert merge(mine, theirs)["spent"] == 0
@@ -170,9 +185,9 @@ def test_an_unknown_call_of_another_ledger_is_sent_again_and_counted_here(both):
     with mine.read() as db:
         assert db.scalar(sa.select(sa.func.count()).select_from(spending)) == 0  # it was not spent here
     run = calls.start_run(mine, id, 10)
-    made = calls.reserve(mine, run, IDS[:3], resend=True, tokens=5, cost=900_000)
+    made = calls.reserve(mine, run, REQUESTS[:3], resend=True, tokens=5, cost=900_000)
     calls.mark_sent(mine, run, made)
-    calls.finish(mine, run, made, [Answer({"logits": value(call.sample)}, tokens=3, cost=100) for call in made])
+    calls.finish(mine, run, made, [Answer({"logits": value(call.request.sample)}, tokens=3, cost=100) for call in made])
     assert found(mine)["spent"] == (3, 9, 300)
     with mine.read() as db:
         assert db.execute(sa.select(spending.c.calls, spending.c.tokens, spending.c.cost)).one() == (3, 9, 300)
@@ -182,13 +197,15 @@ def test_further_signals_join_what_is_owned(both):
     mine, theirs = both
     id = buy(mine, IDS[:6])
     buy(theirs, IDS[3:8], cost=0.2)
-    buy(theirs, IDS[3:7], view=owned.further("clean", ["energy1"]), signals=("energy1",), cost=0.0)
+    buy(theirs, IDS[3:7], further=("energy1",), signals=("energy1",), cost=0.0)
     assert merge(mine, theirs) == {"taken": 5, "held": 0, "spent": 0, "damaged": 0}
-    have = owned.signals(mine, id, IDS[:8])
-    assert [sorted(have[one]) for one in IDS[:8]] == [["logits"]] * 3 + [["energy1", "logits"]] * 4 + [["logits"]]
+    have = owned.standing(mine, id, REQUESTS)
+    assert [sorted(have.signals(one)) for one in REQUESTS[:8]] == [["logits"]] * 3 + [["energy1", "logits"]] * 4 + [
+        ["logits"]
+    ]
     assert found(mine)["samples"] == 8
     assert found(mine)["cost"] == 6 * 0.5 + 2 * 0.2
-    assert owned.further_calls(mine, id, IDS) == 3  # the fourth sample came whole, as one call
+    assert have.further_calls(REQUESTS) == 3  # the fourth sample came whole, as one call
     assert merge(mine, theirs)["taken"] == 0
 
 
@@ -197,8 +214,8 @@ def test_views_are_samples_of_their_own(both):
     id = buy(mine, IDS[:2])
     buy(theirs, IDS[:4], view="crop=0,0,8,8;flip=1", seed=1)
     assert merge(mine, theirs)["taken"] == 4
-    flipped = [f"{one} crop=0,0,8,8;flip=1" for one in IDS[:4]]
-    places, signals, _ = owned.read(mine, id, [*IDS[:4], *flipped])
+    flipped = [Request(one, "crop=0,0,8,8;flip=1") for one in IDS[:4]]
+    places, signals, _ = owned.read(mine, id, [*REQUESTS[:4], *flipped])
     assert places.tolist() == [0, 1, 4, 5, 6, 7]
     np.testing.assert_array_equal(signals["logits"][2:], [value(one, 1) for one in IDS[:4]])
 
@@ -217,14 +234,16 @@ def test_what_is_damaged_there_is_left_out_but_counts(both):
     break_parts(theirs, keep=1)
     assert merge(mine, theirs) == {"taken": 1, "held": 0, "spent": 3, "damaged": 3}
     assert found(mine) == {"calls": {"done": 4}, "samples": 1, "cost": 1.2, "spent": (4, 12, 1_200_000)}
-    assert owned.states(mine, id, IDS[:4]) == {IDS[0]: "owned"} | dict.fromkeys(IDS[1:4], "unusable")
-    assert calls.reserve(mine, calls.start_run(mine, id, 10), IDS[:4]) == []
+    assert owned.standing(mine, id, REQUESTS).states(REQUESTS[:4]) == {REQUESTS[0]: "owned"} | dict.fromkeys(
+        REQUESTS[1:4], "unusable"
+    )
+    assert calls.reserve(mine, calls.start_run(mine, id, 10), REQUESTS[:4]) == []
     assert merge(mine, theirs) == {"taken": 0, "held": 1, "spent": 0, "damaged": 3}
     with theirs.write() as db:  # mended there, and merged once more
         db.execute(parts.update().values(payload=b"".join(value(one).tobytes() for one in IDS[:4])))
     assert merge(mine, theirs) == {"taken": 3, "held": 1, "spent": 0, "damaged": 0}
     np.testing.assert_array_equal(
-        owned.read(mine, id, IDS[:4], signals=["logits"])[1]["logits"], [value(o) for o in IDS[:4]]
+        owned.read(mine, id, REQUESTS[:4], signals=["logits"])[1]["logits"], [value(o) for o in IDS[:4]]
     )
     assert found(mine)["spent"] == (4, 12, 1_200_000)
 
@@ -235,7 +254,7 @@ def test_what_is_damaged_here_and_whole_there_is_mended(both):
     buy(theirs, IDS[:4], signals=("logits", "embedding"))
     break_parts(mine, keep=2)
     assert merge(mine, theirs) == {"taken": 2, "held": 2, "spent": 0, "damaged": 0}
-    np.testing.assert_array_equal(owned.read(mine, id, IDS[:4])[1]["logits"], [value(one) for one in IDS[:4]])
+    np.testing.assert_array_equal(owned.read(mine, id, REQUESTS[:4])[1]["logits"], [value(one) for one in IDS[:4]])
     assert found(mine)["spent"] == (4, 12, 2_000_000)
 
 
@@ -261,11 +280,11 @@ def test_calls_under_way_here_are_left_alone(both):
     assert found(mine)["calls"] == {"done": 2, "reserved": 3}
     with mine.read() as db:
         sent = [
-            calls.Call(row.id, row.sample.hex(), "")
+            calls.Call(row.id, Request(row.sample.hex()), "")
             for row in db.execute(sa.select(table).where(table.c.state == "sent"))
         ]
-    calls.finish(mine, 1, sent, [Answer({"logits": value(call.sample)}, tokens=3, cost=5) for call in sent])
-    assert len(owned.read(mine, id, IDS)[0]) == 5
+    calls.finish(mine, 1, sent, [Answer({"logits": value(call.request.sample)}, tokens=3, cost=5) for call in sent])
+    assert len(owned.read(mine, id, REQUESTS)[0]) == 5
 
 
 def test_a_ledger_and_itself(new_place, tmp_path):
@@ -294,7 +313,7 @@ def test_from_one_engine_to_the_other(new_place, tmp_path):
     id = buy(theirs, IDS[:20])
     buy(theirs, IDS[20:22], fate="malformed")
     assert merge(mine, theirs) == {"taken": 20, "held": 0, "spent": 2, "damaged": 0}
-    np.testing.assert_array_equal(owned.read(mine, id, IDS[:20])[1]["logits"], [value(one) for one in IDS[:20]])
+    np.testing.assert_array_equal(owned.read(mine, id, REQUESTS[:20])[1]["logits"], [value(one) for one in IDS[:20]])
     assert accounts.verify(mine) == []
     for one in (mine, theirs):
         one.close()

@@ -9,9 +9,11 @@ import sqlalchemy as sa
 
 from tuition.ledger import accounts, calls, migrations, owned, schema
 from tuition.ledger.database import open_ledger
+from tuition.ledger.keys import Request
 from tuition.ledger.spending import Bound, CapReached
 
 IDS = [f"{i:064x}" for i in range(10)]
+REQUESTS = [Request(id) for id in IDS]
 STATES = ["done"] * 5 + ["refunded", "unknown", "unknown", "sent"]  # of the calls for the first nine
 
 
@@ -139,7 +141,7 @@ def test_an_old_ledger_opens_with_all_that_it_held(old):
     found = accounts.status(ledger)[0]
     assert found["calls"] == {"done": 5, "refunded": 1, "unknown": 2, "reserved": 1}
     assert (found["samples"], found["cost"], found["cap"]) == (4, 1.25, 9)
-    _, signals, costs = owned.read(ledger, 1, IDS)
+    _, signals, costs = owned.read(ledger, 1, REQUESTS)
     assert signals["logits"][:, 0].tolist() == signals["embedding"][:, 0].tolist() == [0, 1, 2, 3]
     assert costs.tolist() == [250_000] * 4
     assert accounts.rejected_answer(ledger, 5) == ("NaN", b"\0raw")
@@ -156,9 +158,9 @@ def test_an_old_ledger_goes_on(old):
     assert accounts.status(ledger)[0]["calls"]["unknown"] == 3
     run = calls.start_run(ledger, 1, 20, Bound())
     with pytest.raises(CapReached, match="8 calls spent of 9"):
-        calls.reserve(ledger, run, IDS)
+        calls.reserve(ledger, run, REQUESTS)
     assert accounts.resolve(ledger, 1, False, 0.0) == 3
-    made = calls.reserve(ledger, run, IDS[5:9])
+    made = calls.reserve(ledger, run, REQUESTS[5:9])
     assert len(made) == 4
     calls.mark_sent(ledger, run, made)
     calls.finish(ledger, run, made, [calls.Answer({"logits": np.ones(10, np.float32)})] * 4, 0.25)
@@ -167,16 +169,24 @@ def test_an_old_ledger_goes_on(old):
     ledger.close()
 
 
+def without_columns_for_states(db: sa.Connection) -> None:
+    """As version 3 had it."""
+    for name in ("usable", "resent"):
+        db.exec_driver_sql(f"ALTER TABLE calls DROP COLUMN {name}")
+
+
 def test_a_ledger_of_version_2_opens_smaller_and_still_pays_once(new_place):
     place = new_place()
     ledger = open_ledger(place)
     teacher = accounts.open_account(ledger, "ab" * 32, "t", {}, None)
     run = calls.start_run(ledger, teacher, 100)
-    for view, ids in (("clean", IDS[:4]), ("crop=1,1,26,26;flip=0", IDS[:2]), ("clean+embedding", IDS[:1])):
-        made = calls.reserve(ledger, run, ids, view=view)
+    views = [Request(id, "crop=1,1,26,26;flip=0") for id in IDS[:2]]
+    for ids in (REQUESTS[:4], views, [REQUESTS[0].further(["embedding"])]):
+        made = calls.reserve(ledger, run, ids)
         calls.mark_sent(ledger, run, made)
         calls.finish(ledger, run, made, [calls.Answer({"logits": np.full(3, len(ids), np.float32)})] * len(made))
     with ledger.write() as db:  # as version 2 had it
+        without_columns_for_states(db)
         db.exec_driver_sql("DROP INDEX one_live_call")
         db.exec_driver_sql("UPDATE calls SET view = 'clean' WHERE view = ''")
         db.exec_driver_sql(
@@ -193,10 +203,61 @@ def test_a_ledger_of_version_2_opens_smaller_and_still_pays_once(new_place):
         assert [tuple(row) for row in stored] == [("", 4), ("clean+embedding", 1), ("crop=1,1,26,26;flip=0", 2)]
         views = db.scalars(sa.select(schema.calls.c.view).distinct()).all()
         assert sorted(views) == ["clean", "clean+embedding", "crop=1,1,26,26;flip=0"]
-    assert list(owned.states(ledger, teacher, IDS)) == IDS[:4]
-    assert calls.reserve(ledger, calls.start_run(ledger, teacher, 100), IDS[:4]) == []
+    assert list(owned.standing(ledger, teacher, REQUESTS).states(REQUESTS)) == REQUESTS[:4]
+    assert calls.reserve(ledger, calls.start_run(ledger, teacher, 100), REQUESTS[:4]) == []
     row = {"teacher_id": teacher, "sample": bytes.fromhex(IDS[0]), "view": "clean", "state": "reserved"}
     with pytest.raises(sa.exc.IntegrityError), ledger.write() as db:  # whatever the code above it does
         db.execute(schema.calls.insert().values(row))
     assert accounts.verify(ledger) == []
     ledger.close()
+
+
+def test_a_ledger_of_version_3_told_states_by_text_and_they_are_columns_now(new_place):
+    place = new_place()
+    ledger = open_ledger(place)
+    teacher = accounts.open_account(ledger, "ab" * 32, "t", {}, None)
+    run = calls.start_run(ledger, teacher, 100)
+    made = calls.reserve(ledger, run, REQUESTS[:7])
+    calls.mark_sent(ledger, run, made)
+    good, bad = calls.Answer({"logits": np.ones(3, np.float32)}), calls.Answer({}, "NaN", b"raw")
+    calls.finish(ledger, run, made[:2], [good, bad])
+    calls.abandon(ledger, run, made[2:], "lost")
+    accounts.resolve(ledger, teacher, True, ids=[made[2].id])
+    again = calls.reserve(ledger, run, REQUESTS[3:6], resend=True)  # the last stays as it is: unknown, sent once
+    calls.mark_sent(ledger, run, again)
+    calls.finish(ledger, run, again[:1], [good])
+    calls.refund(ledger, run, again[1:2], "429")
+    before = calls_as_they_are(ledger)
+    with ledger.write() as db:
+        without_columns_for_states(db)
+        db.execute(schema.version.update().values(version=3))
+    ledger.close()
+
+    ledger = open_ledger(place)
+    after = calls_as_they_are(ledger)
+    answered_after_all = again[0].id  # version 3 did not keep that it had been sent again
+    assert after.pop(answered_after_all) == ("done", True, False, None)
+    assert before.pop(answered_after_all) == ("done", True, True, None)
+    assert after == before
+    assert [after[call.id][1] for call in made[:3]] == [True, False, False]
+    assert [after[call.id][:3] for call in again[1:]] == [("unknown", None, True), ("sent", None, True)]
+    states = owned.standing(ledger, teacher, REQUESTS).states(REQUESTS)
+    assert list(states.values()) == ["owned", "unusable", "unusable", "owned", "unknown", "sent", "unknown"]
+    calls.refund(ledger, run, again[2:], "503")  # of its first sending nothing is known still
+    assert accounts.status(ledger)[0]["calls"]["unknown"] == 3
+    assert [one["sample"] for one in accounts.listed(ledger, teacher, usable=False)] == IDS[2:0:-1]
+    assert accounts.verify(ledger) == []
+    ledger.close()
+
+
+def calls_as_they_are(ledger) -> dict[int, tuple]:
+    """(state, usable, resent, detail) by number."""
+    columns = (
+        schema.calls.c.id,
+        schema.calls.c.state,
+        schema.calls.c.usable,
+        schema.calls.c.resent,
+        schema.calls.c.detail,
+    )
+    with ledger.read() as db:
+        return {row[0]: tuple(row[1:]) for row in db.execute(sa.select(*columns))}

@@ -5,12 +5,15 @@ from hashlib import sha256
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from support.statements import statements
 
 from tuition.ledger import accounts, calls, owned
 from tuition.ledger.calls import Answer
 from tuition.ledger.database import open_ledger
+from tuition.ledger.keys import Request
 
 IDS = [sha256(str(i).encode()).hexdigest() for i in range(400)]
+REQUESTS = [Request(id) for id in IDS]
 
 
 @pytest.fixture
@@ -19,16 +22,16 @@ def bought(tmp_path):
     ledger = open_ledger(str(tmp_path / "ledger.db"))
     teacher = accounts.open_account(ledger, "ab" * 32, "t", {}, None)
     run = calls.start_run(ledger, teacher, 1000)
-    buy(ledger, run, IDS[:300])
-    lost = calls.reserve(ledger, run, IDS[300:303])
+    buy(ledger, run, REQUESTS[:300])
+    lost = calls.reserve(ledger, run, REQUESTS[300:303])
     calls.mark_sent(ledger, run, lost)
     calls.abandon(ledger, run, lost, "lost")
     yield ledger, teacher
     ledger.close()
 
 
-def buy(ledger, run, ids, **more):
-    made = calls.reserve(ledger, run, ids, **more)
+def buy(ledger, run, requests, **more):
+    made = calls.reserve(ledger, run, requests, **more)
     calls.mark_sent(ledger, run, made)
     calls.finish(ledger, run, made, [Answer({"logits": np.zeros(3, np.float32)})] * len(made))
     return made
@@ -58,8 +61,8 @@ def test_a_purchase_finds_its_calls_by_an_index(bought):
 
     def purchase():
         run = calls.start_run(ledger, teacher, 1000)
-        assert len(buy(ledger, run, IDS[290:320], resend=True)) == 20
-        calls.refund(ledger, run, calls.reserve(ledger, run, IDS[330:340]), "429")
+        assert len(buy(ledger, run, REQUESTS[290:320], resend=True)) == 20
+        calls.refund(ledger, run, calls.reserve(ledger, run, REQUESTS[330:340]), "429")
         calls.settle(ledger, teacher)
         calls.holders(ledger, teacher)
 
@@ -70,15 +73,23 @@ def test_what_is_owned_and_what_is_open_is_found_by_an_index(bought):
     ledger, teacher = bought
 
     def ask():
-        assert len(owned.states(ledger, teacher, IDS)) == 303
-        assert len(owned.signals(ledger, teacher, IDS)) == 300
-        assert len(owned.read(ledger, teacher, IDS)[0]) == 300
-        owned.cost(ledger, teacher, IDS)
-        owned.further_calls(ledger, teacher, IDS)
+        standing = owned.standing(ledger, teacher, REQUESTS)
+        assert len(standing.states(REQUESTS)) == 303
+        assert sum(bool(standing.signals(one)) for one in REQUESTS) == 300
+        assert len(owned.read(ledger, teacher, REQUESTS)[0]) == 300
         assert len(accounts.listed(ledger, teacher, ["unknown"])) == 3
         assert accounts.resolve(ledger, teacher, charged=False) == 3
 
     assert scans(ledger, ask) == []
+
+
+def test_how_any_number_of_requests_stand_is_two_questions(bought):
+    ledger, teacher = bought
+    several = [*REQUESTS, *(one.again(2) for one in REQUESTS[:20]), *(one.further(["embedding"]) for one in REQUESTS)]
+    for requests in (REQUESTS, several):
+        with statements(ledger) as sent:
+            assert len(owned.standing(ledger, teacher, requests).states(requests)) == 303
+        assert len(sent) == 2
 
 
 def test_a_scan_would_be_seen(bought):

@@ -15,10 +15,12 @@ from support import bill, write_params
 from tuition.ledger import accounts, calls, database, owned, postgres, schema
 from tuition.ledger.calls import Answer
 from tuition.ledger.database import LedgerError, LedgerWaits, open_ledger
+from tuition.ledger.keys import Request
 
 pytestmark = pytest.mark.postgres
 
 IDS = [f"{i:064x}" for i in range(50)]
+REQUESTS = [Request(id) for id in IDS]
 SECRET = "s3cr:t/@%"
 
 
@@ -42,7 +44,7 @@ def account(ledger):
 
 
 def answers(made):
-    return [Answer({"logits": np.full(10, int(call.sample, 16), np.float32)}) for call in made]
+    return [Answer({"logits": np.full(10, int(call.request.sample, 16), np.float32)}) for call in made]
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql+psycopg", "postgresql+psycopg2", "postgresql+asyncpg"])
@@ -210,7 +212,7 @@ def test_answers_survive_a_restart_of_the_server(ledger, postgresql, how):
     """Shut down, or crashed, between asking and owning: what was committed is there, and what waited is committed later."""
     id = account(ledger)
     run = calls.start_run(ledger, id, 50)
-    made = calls.reserve(ledger, run, IDS)
+    made = calls.reserve(ledger, run, REQUESTS)
     calls.mark_sent(ledger, run, made)
     calls.finish(ledger, run, made[:10], answers(made[:10]), 1)
     with pytest.raises(LedgerWaits):
@@ -224,7 +226,7 @@ def test_answers_survive_a_restart_of_the_server(ledger, postgresql, how):
     calls.finish(ledger, run, made[10:], answers(made[10:]), 1)  # whose commit was never heard of: once more is once
     found = accounts.status(ledger)[0]
     assert (found["name"], found["calls"]["done"], found["cost"]) == ("t", 50, 50.0)
-    assert owned.read(ledger, id, IDS)[1]["logits"][:, 0].tolist() == list(range(50))
+    assert owned.read(ledger, id, REQUESTS)[1]["logits"][:, 0].tolist() == list(range(50))
     assert accounts.verify(ledger) == []
 
 

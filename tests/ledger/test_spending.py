@@ -13,11 +13,13 @@ from tuition.errors import UserError
 from tuition.ledger import accounts, calls, schema, spending
 from tuition.ledger.calls import Answer
 from tuition.ledger.database import open_ledger
+from tuition.ledger.keys import Request
 from tuition.ledger.spending import DAY, Amount, Bound, CapReached, Caps
 
 pytestmark = pytest.mark.usefixtures("new_place")  # on SQLite and on PostgreSQL
 
 IDS = [f"{i:064x}" for i in range(12)]
+REQUESTS = [Request(id) for id in IDS]
 NOON = 20_000 * DAY + DAY // 2
 UNITS = ("calls", "tokens", "cost")
 
@@ -38,7 +40,7 @@ class Books:
     def reserve(self, run, number, tokens, cost, resend, partial):
         more = {"tokens": tokens, "cost": cost, "resend": resend, "partial": partial}
         try:
-            made = calls.reserve(self.ledger, run, IDS[number : number + 5], **more)
+            made = calls.reserve(self.ledger, run, REQUESTS[number : number + 5], **more)
         except CapReached:
             return
         self.made[run] += made
@@ -222,15 +224,15 @@ def test_a_clock_behind_the_last_booking_is_told(new_place, monkeypatch, behind,
     caps = Caps(period=Bound(calls=6))
     id = accounts.open_account(ledger, "ab" * 32, "t", {}, caps)
     run = calls.start_run(ledger, id, 100)
-    calls.reserve(ledger, run, IDS[:4])
+    calls.reserve(ledger, run, REQUESTS[:4])
     monkeypatch.setattr(time, "time", lambda: float(midnight - behind))
     if told:
         with pytest.raises(UserError, match="the clock says"):
-            calls.reserve(ledger, run, IDS[4:6])
+            calls.reserve(ledger, run, REQUESTS[4:6])
     else:
-        assert len(calls.reserve(ledger, run, IDS[4:6])) == 2
+        assert len(calls.reserve(ledger, run, REQUESTS[4:6])) == 2
         with pytest.raises(CapReached, match="6 calls spent of 6 this day"):  # what the fastest clock booked counts
-            calls.reserve(ledger, run, IDS[6:7])
+            calls.reserve(ledger, run, REQUESTS[6:7])
     ledger.close()
 
 
@@ -254,12 +256,12 @@ def test_of_two_processes_that_resend_the_same_calls_one_has_them(new_place):
     ledger = open_ledger()
     id = accounts.open_account(ledger, "ab" * 32, "t", {}, None)
     first, second = calls.start_run(ledger, id, 10), calls.start_run(ledger, id, 10)
-    made = calls.reserve(ledger, first, IDS[:3], cost=5)
+    made = calls.reserve(ledger, first, REQUESTS[:3], cost=5)
     calls.mark_sent(ledger, first, made)
     calls.abandon(ledger, first, made, "lost")
-    again = calls.reserve(ledger, second, IDS[:3], cost=5, resend=True)
+    again = calls.reserve(ledger, second, REQUESTS[:3], cost=5, resend=True)
     assert [call.key for call in again] == [call.key for call in made]
-    assert calls.reserve(ledger, first, IDS[:3], cost=5, resend=True) == []
+    assert calls.reserve(ledger, first, REQUESTS[:3], cost=5, resend=True) == []
     with pytest.raises(UserError, match="no longer this run's"):
         calls.mark_sent(ledger, first, made)
     with ledger.read() as db:

@@ -16,6 +16,7 @@ from tuition.ledger.keys import Request, is_clean, is_further, key_of
 from tuition.ledger.schema import LIVE, OPEN, calls, is_live, is_open, parts, rejected, runs, teachers
 from tuition.ledger.spending import (
     Amount,
+    Bound,
     Caps,
     book,
     day_of,
@@ -68,43 +69,47 @@ def status(ledger: Ledger) -> list[dict[str, Any]]:
     columns = (calls.c.teacher_id, calls.c.state, kind.label("kind"), calls.c.usable)
     with ledger.read() as db:
         rows = db.execute(sa.select(*columns, *sums).group_by(*columns)).all()
-        accounts = []
-        for teacher in db.execute(sa.select(teachers).order_by(teachers.c.id)).all():
-            mine = [row for row in rows if row.teacher_id == teacher.id]
-            number = {state: sum(row.number for row in mine if row.state == state) for state in ("refunded", *LIVE)}
-            samples = sum(row.number for row in mine if row.usable and row.kind == "clean")
-            if any(row.kind == "view" for row in mine):  # several views of a sample
-                chosen = sa.select(sa.func.count(sa.distinct(calls.c.sample)))
-                samples = db.scalar(chosen.where(calls.c.teacher_id == teacher.id, calls.c.usable, ~is_further))
-            done, held = ([row for row in mine if (row.state == "done") is ended] for ended in (True, False))
-            caps = from_json(teacher.caps)
-            seen = spent_since(db, teacher.id, period_start(today(), caps.every))
-            accounts.append(
-                {
-                    "fingerprint": teacher.fingerprint,
-                    "name": teacher.name,
-                    "cap": caps.life.calls,
-                    "caps": _caps(caps),
-                    "calls": {
-                        "done": number["done"],
-                        "refunded": number["refunded"],
-                        "unknown": number["unknown"],
-                        "reserved": number["reserved"] + number["sent"],
-                    },
-                    "tokens": int(sum(row.tokens for row in done)),
-                    "cost": int(sum(row.cost for row in done)) / 1_000_000,
-                    "held": {
-                        "tokens": int(sum(row.tokens for row in held)),
-                        "cost": int(sum(row.cost for row in held)) / 1_000_000,
-                    },
-                    "period": {"every": caps.every, **_amount(seen)},
-                    "samples": samples,
-                }
-            )
-    return accounts
+        known = db.execute(sa.select(teachers).order_by(teachers.c.id)).all()
+        return [_status(db, teacher, [row for row in rows if row.teacher_id == teacher.id]) for teacher in known]
 
 
-def _amount(amount: Any) -> dict[str, Any]:
+def _status(db: sa.Connection, teacher: sa.Row, rows: Sequence[sa.Row]) -> dict[str, Any]:
+    """One teacher's, of the sums of its calls by state, kind and whether they can be used."""
+    number = {state: sum(row.number for row in rows if row.state == state) for state in ("refunded", *LIVE)}
+    samples = sum(row.number for row in rows if row.usable and row.kind == "clean")
+    if any(row.kind == "view" for row in rows):  # several views of a sample
+        chosen = sa.select(sa.func.count(sa.distinct(calls.c.sample)))
+        samples = db.scalar(chosen.where(calls.c.teacher_id == teacher.id, calls.c.usable, ~is_further)) or 0
+    done, held = ([row for row in rows if (row.state == "done") is ended] for ended in (True, False))
+    caps = from_json(teacher.caps)
+    seen = spent_since(db, teacher.id, period_start(today(), caps.every))
+    return {
+        "fingerprint": teacher.fingerprint,
+        "name": teacher.name,
+        "cap": caps.life.calls,
+        "caps": _caps(caps),
+        "calls": {
+            "done": number["done"],
+            "refunded": number["refunded"],
+            "unknown": number["unknown"],
+            "reserved": number["reserved"] + number["sent"],
+        },
+        **_bill(done),
+        "held": _bill(held),
+        "period": {"every": caps.every, **_amount(seen)},
+        "samples": samples,
+    }
+
+
+def _bill(rows: Sequence[sa.Row]) -> dict[str, float]:
+    """What calls come to: tokens, and money."""
+    return {
+        "tokens": int(sum(row.tokens for row in rows)),
+        "cost": int(sum(row.cost for row in rows)) / 1_000_000,
+    }
+
+
+def _amount(amount: Amount | Bound) -> dict[str, float | None]:
     return {
         "calls": amount.calls,
         "tokens": amount.tokens,

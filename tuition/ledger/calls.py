@@ -5,26 +5,21 @@ transaction that calls it done, so a process may die at any line and the books a
 """
 
 import os
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
-import psutil
 import sqlalchemy as sa
 
 from tuition.errors import UserError
-from tuition.ledger import blocks
+from tuition.ledger import blocks, processes
 from tuition.ledger.database import Ledger
 from tuition.ledger.keys import Key, Request, find, key_of, keyed
 from tuition.ledger.schema import calls, is_live, is_open, rejected, runs, teachers
 from tuition.ledger.spending import Amount, Bound, CapReached, Caps, book, day_of, rebook, room, to_micros, unbook
 
-SILENT_SECONDS = 900  # a run on another machine that has not been heard of for so long is taken for dead
 REFUNDED = {"state": "refunded", "tokens": 0, "cost": 0}
 UNDER_WAY = (is_open, calls.c.state.in_(("reserved", "sent")))
 
@@ -65,9 +60,9 @@ def start_run(ledger: Ledger, teacher_id: int, budget: int, bound: Bound | None 
         _settle_dead(db, teacher_id)
         row = {
             "teacher_id": teacher_id,
-            "host": _host(),
+            "host": processes.host(),
             "pid": os.getpid(),
-            "process_started": _started(os.getpid()),
+            "process_started": processes.started(os.getpid()),
             "heartbeat": time.time(),
             "budget": budget if bound.calls is None else min(budget, bound.calls),
             "budget_tokens": bound.tokens,
@@ -103,24 +98,24 @@ def reserve(
         lost = [live[one].id for one in by_key.values() if resend and one in live and live[one].state == "unknown"]
         new = {key: one for key, one in by_key.items() if one not in live}
         db.execute(runs.update().where(runs.c.id == run).values(heartbeat=time.time()))
-        again, most, full = rebook(db, run, lost, caps, each, now) if lost else ([], each, "")
-        fit, words = room(db, run, caps, each, now) if new else (0, full)
+        again, most, words = rebook(db, run, lost, caps, each, now) if lost else ([], each, "")
+        fit, words = room(db, run, caps, each, now) if new else (0, words)
         short = len(lost) - len(again) + max(0, len(new) - fit)
         if short and not (partial and (fit or again)):
-            raise CapReached(
-                f"teacher {teacher.name!r}: {words}; {short} more do not fit. Raise it or lower study.budgets",
-                waits=_under_way(db, teacher.id),
-            )
+            raise _cap_reached(db, teacher, words, short)
         _take_over(db, run, again, most, now)
         new, over = dict(islice(new.items(), fit)), set(again)
-        made = {one: row.id for one, row in live.items() if row.id in over} | _insert(
-            db, teacher.id, run, new, each, now
-        )
-    return [
-        Call(made[one], one, key_of(teacher.fingerprint, one), again=one in live)
-        for one in by_key.values()
-        if one in made
-    ]
+        made = {one: row.id for one, row in live.items() if row.id in over}
+        made |= _insert(db, teacher.id, run, new, each, now)
+    mark = teacher.fingerprint
+    return [Call(made[one], one, key_of(mark, one), again=one in live) for one in by_key.values() if one in made]
+
+
+def _cap_reached(db: sa.Connection, teacher: sa.Row, words: str, short: int) -> CapReached:
+    return CapReached(
+        f"teacher {teacher.name!r}: {words}; {short} more do not fit. Raise it or lower study.budgets",
+        waits=_under_way(db, teacher.id),
+    )
 
 
 def _take_over(db: sa.Connection, run: int, ids: Sequence[int], most: Amount, now: int) -> None:
@@ -237,7 +232,7 @@ def _settle_dead(db: sa.Connection, teacher_id: int) -> None:
     )
     now = time.time()
     for run in db.execute(open_runs).all():
-        if _alive(run, now):
+        if processes.is_alive(run, now):
             continue
         mine = (calls.c.teacher_id == teacher_id, calls.c.run_id == run.id, is_open)
         never = (*mine, calls.c.state == "reserved", calls.c.sent_at.is_(None))
@@ -254,34 +249,6 @@ def _settle_dead(db: sa.Connection, teacher_id: int) -> None:
 def _under_way(db: sa.Connection, teacher_id: int) -> bool:
     """Whether calls are in somebody's hands, whose end may make room."""
     return db.scalar(sa.select(sa.exists().where(calls.c.teacher_id == teacher_id, *UNDER_WAY))) or False
-
-
-def _alive(run: sa.Row, now: float) -> bool:
-    if run.host != _host():
-        return now - run.heartbeat < SILENT_SECONDS
-    started = _started(run.pid)
-    return started is not None and abs(started - run.process_started) < 1.0
-
-
-def _started(pid: int) -> float | None:
-    """When a process started, in a measure that no change of the clock moves; None where it is gone."""
-    stat = Path(f"/proc/{pid}/stat")
-    try:
-        if stat.exists():  # Linux: clock ticks since boot
-            state, *rest = stat.read_text().rpartition(")")[2].split()
-            return None if state == "Z" else float(rest[18])
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
-        return None
-
-
-@cache
-def _host() -> str:
-    """This machine, its boot, and the namespace in which process numbers mean something here."""
-    boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-    parts = [socket.gethostname(), boot.read_text().strip() if boot.exists() else str(int(psutil.boot_time()))]
-    return "/".join([*parts, os.readlink(space)] if space.is_symlink() else parts)
 
 
 def holders(ledger: Ledger, teacher_id: int) -> list[str]:

@@ -1,19 +1,16 @@
 """Where the ledger lives, and how it is opened without ever overwriting a damaged one."""
 
 import os
-import struct
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
 from tuition.errors import LATER, UserError
-from tuition.ledger import migrations, postgres, schema
+from tuition.ledger import migrations, postgres, schema, sqlite
 
 BUSY_SECONDS = postgres.BUSY_SECONDS
 VALID = "valid: a file path, sqlite:///path or postgresql://user:password@host:port/database"
@@ -86,32 +83,11 @@ class Ledger:
                 kind = LedgerWaits if postgres.passes(error) else LedgerError
                 raise kind(f"ledger {self.place}: {postgres.advice(error, self.engine)}") from error
             found = str(error.orig)
-            kind = LedgerWaits if _is_full(found) or _is_locked(found) else LedgerError
-            raise kind(f"ledger {self.place}: {_advice(found)}") from error
+            kind = LedgerWaits if sqlite.passes(found) else LedgerError
+            raise kind(f"ledger {self.place}: {sqlite.advice(found, BUSY_SECONDS)}") from error
 
     def close(self) -> None:
         self.engine.dispose()
-
-
-def _is_full(found: str) -> bool:
-    return "full" in found or "disk I/O" in found
-
-
-def _is_locked(found: str) -> bool:
-    return "locked" in found
-
-
-def _advice(found: str) -> str:
-    if "malformed" in found or "not a database" in found or "corrupt" in found:
-        return (
-            f"the file is damaged ({found}). Nothing was changed. Move it away and give back what is owned with "
-            "`tuition ledger import outputs/<budget>`, or restore a backup"
-        )
-    if _is_full(found):
-        return f"cannot be written ({found}). Free disk space there and run again: what is owned stays owned"
-    if _is_locked(found):
-        return f"another process has held it for {BUSY_SECONDS} s ({found}). End that process or wait, and run again"
-    return found
 
 
 def locate() -> str:
@@ -135,12 +111,12 @@ def open_ledger(place: str | None = None) -> Ledger:
     place = _file_of(place or locate())
     if "://" in place:
         url = _parsed(place)
-        ledger = Ledger(_engine(url), postgres.shown(url))
+        ledger = Ledger(_server(url), postgres.shown(url))
     else:
         path = Path(place).expanduser().absolute()
         _make_file(path)
         _check_file(path)
-        ledger = Ledger(_engine(_url(path)), str(path))
+        ledger = Ledger(sqlite.create_engine(path, BUSY_SECONDS), str(path))
     _migrate(ledger)
     return ledger
 
@@ -151,10 +127,6 @@ def open_existing() -> Ledger:
     if not exists(place):
         raise LedgerError(f"ledger {place}: there is none; a first `dvc repro` makes it, or set TUITION_LEDGER")
     return open_ledger(place)
-
-
-def _url(path: Path) -> sa.URL:
-    return sa.URL.create("sqlite", database=str(path))  # not as text: a path may hold a "?"
 
 
 def _file_of(place: str) -> str:
@@ -181,32 +153,13 @@ def _parsed(place: str) -> sa.URL:
         raise LedgerError(f"TUITION_LEDGER: cannot be read as a URL; {VALID}") from None
 
 
-def _engine(url: sa.URL) -> sa.Engine:
-    if url.get_backend_name() == "postgresql":
-        try:
-            return postgres.create_engine(url)
-        except ImportError as error:
-            raise LedgerError(
-                f"TUITION_LEDGER: PostgreSQL needs a driver ({error}): pip install 'psycopg[binary]'"
-            ) from None
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
-    sa.event.listen(engine, "connect", _on_connect)
-    sa.event.listen(engine, "begin", _on_begin)
-    return engine
-
-
-def _on_connect(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # the driver's own BEGIN comes too late; ours is in _on_begin
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")  # a paid output survives a power cut
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
-
-
-def _on_begin(connection: sa.Connection) -> None:
-    immediate = connection.get_execution_options().get("immediate", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+def _server(url: sa.URL) -> sa.Engine:
+    try:
+        return postgres.create_engine(url)
+    except ImportError as error:
+        raise LedgerError(
+            f"TUITION_LEDGER: PostgreSQL needs a driver ({error}): pip install 'psycopg[binary]'"
+        ) from None
 
 
 def _make_file(path: Path) -> None:
@@ -222,7 +175,7 @@ def _make_file(path: Path) -> None:
             f"ledger {path}: cannot be made there ({error}); set TUITION_LEDGER to another place"
         ) from None
     try:
-        aside = Ledger(_engine(_url(Path(name))), str(path))
+        aside = Ledger(sqlite.create_engine(Path(name), BUSY_SECONDS), str(path))
         _migrate(aside)
         raw = aside.engine.raw_connection()
         raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")  # fold the WAL into the file before it moves
@@ -240,37 +193,12 @@ def _make_file(path: Path) -> None:
 
 
 def _check_file(path: Path) -> None:
-    """Find truncation from the header: SQLite itself opens an emptied file as a new database, and reads a cut one up to the cut."""
     try:
-        found = _fault(path)
-        for _ in range(
-            20
-        ):  # another process may be folding its log into the file this moment: what is damaged stays so
-            if found is None or "bytes where" not in found:
-                break
-            time.sleep(0.02)
-            found = _fault(path)
+        damage = sqlite.damage(path)
     except OSError as error:
         raise LedgerError(f"ledger {path}: cannot be read ({error}); set TUITION_LEDGER to another place") from None
-    if found:
-        raise LedgerError(f"ledger {path}: {_advice(found)}")
-
-
-def _fault(path: Path) -> str | None:
-    with path.open("rb") as file:
-        header = file.read(100)
-        size = os.fstat(file.fileno()).st_size
-    if size == 0:
-        return "the file is empty: corrupt"
-    if len(header) < 100 or header[:16] != b"SQLite format 3\0":
-        return "file is not a database"
-    page = struct.unpack(">H", header[16:18])[0]
-    page = 65536 if page == 1 else page
-    pages = struct.unpack(">I", header[28:32])[0]
-    with suppress(FileNotFoundError):
-        if os.stat(f"{path}-wal").st_size > 0:
-            return None
-    return None if size >= page * pages else f"corrupt: {size} bytes where its header says {page * pages}"
+    if damage:
+        raise LedgerError(f"ledger {path}: {sqlite.advice(damage, BUSY_SECONDS)}")
 
 
 def _migrate(ledger: Ledger) -> None:

@@ -6,9 +6,14 @@ moment of the ledger and wait for nobody.
 
 import os
 import socket
-from typing import Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
+from sqlalchemy.pool import ConnectionPoolEntry
+
+if TYPE_CHECKING:  # it may not be installed
+    from psycopg import Connection
+    from psycopg.abc import Buffer
 
 BUSY_SECONDS = 60  # how long a writer waits for another one
 IDLE_SECONDS = 300  # a writer that says nothing for so long (stopped, or its machine is gone) loses its transaction
@@ -117,12 +122,12 @@ def _holder(engine: sa.Engine) -> str:
     return f" ({name})" if name else ""
 
 
-def _on_connect(connection: Any, _record: Any) -> None:
+def _on_connect(connection: "Connection", _record: ConnectionPoolEntry) -> None:
     """Text of a teacher's answer may hold a NUL, which PostgreSQL's text cannot: the answer is paid and must be stored."""
     from psycopg.types.string import StrDumper
 
     class WithoutNul(StrDumper):
-        def dump(self, obj: str) -> Any:
+        def dump(self, obj: str) -> "Buffer | None":
             return super().dump(obj.replace("\0", "\N{REPLACEMENT CHARACTER}"))
 
     connection.adapters.register_dumper(str, WithoutNul)

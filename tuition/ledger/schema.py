@@ -8,8 +8,8 @@ A call's state is one of
     refunded   never charged; the sample may be bought again
 The partial unique index `one_live_call` is what makes paying twice impossible, whatever the code above it does.
 
-A call's `tokens` and `cost` are the most that it may come to until it is answered, then what it came to; the counters of its teacher,
-its run and its day hold the sums at every commit. Money is in whole millionths, so that sums are exact.
+Each call is reserved at its maximum `tokens` and `cost` and settled at its real ones, so a cap is never exceeded; the counters of its
+teacher, its run and its day hold the sums at every commit. Money is in whole millionths, so that sums are exact.
 
 A million small outputs would take half as much room again, but for three things: outputs of calls that were answered together lie
 together, in a block (a call holds the number of its block and its place in it); the view of nearly all calls, `clean`, is stored as

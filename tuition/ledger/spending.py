@@ -1,7 +1,7 @@
 """Amounts of calls, tokens and money: the bounds on them, and the counters that hold what is spent.
 
-Three bounds hold at once: on a run, on a period of the UTC calendar, and on the teacher's whole life. What counts as spent is every
-live call, at its price where it is answered and at the most it may cost where it is not.
+Three bounds hold at once: on a run, on a period of the UTC calendar, and on the teacher's whole life. Every live call counts as
+spent: at its real cost once it is answered, at its maximum cost until then.
 """
 
 import json
