@@ -14,7 +14,7 @@ from tuition.params import Params
 from tuition.preflight import check_methods, check_shapes, check_student
 from tuition.purchase import further
 from tuition.purchase.own import open_order, own, own_in_rounds
-from tuition.teachers import Teacher
+from tuition.teachers import InProcess, Teacher
 
 
 def main(argv: list[str]) -> None:
@@ -36,8 +36,11 @@ def main(argv: list[str]) -> None:
     new_further = further.each(further_orders, lambda name, one: own_in_rounds(one, plan.images_of, f"{title} {name}"))
 
     usable = export(plan, params.teach, order, further_orders)
-    bought = Bought(order, order.read_standing(), usable[None], new, new_mixed)
-    also = {name: Bought(one, one.read_standing(), usable[name], new_further[name]) for name, one in further_orders.items()}
+    bought = Bought(order, order.read_standing(), usable.main, new, new_mixed)
+    also = {
+        name: Bought(one, one.read_standing(), usable.further[name], new_further[name])
+        for name, one in further_orders.items()
+    }
     write_bill(budget, bought, also)
     print_bill(budget, bought, also)
 
@@ -48,7 +51,7 @@ def _load_teachers(params: Params, pool: Pool) -> tuple[Teacher, dict[str, Teach
     others = further.load_further(params.teachers, pool.facts, teacher)
     check_methods(params, teacher.families, {name: one.families for name, one in others.items()})
     check_student(params, pool.facts)
-    if params.teacher.kind == "checkpoint":
+    if params.teacher.kind == "checkpoint" and isinstance(teacher, InProcess):
         check_shapes(params, pool.facts, teacher)
     return teacher, others
 

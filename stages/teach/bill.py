@@ -3,14 +3,14 @@ bought, and both in words."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tuition.files import write_json
 from tuition.ledger.owned import Standing
 from tuition.purchase.own import OpenOrder
+from tuition.workspace import Workspace
 
-Spend = dict[str, Any]  # as `purchase/spend.py` reads it
+Spend = dict[str, Any]  # as `tuition/spend.py` reads it
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ def write_bill(budget: int, main: Bought, further: Mapping[str, Bought]) -> None
     if mixed:
         spend |= {"mixed_calls": len(main.after.states(mixed)), "mixed_cost": main.after.cost(mixed)}
     of_further = {name: _spend(one) for name, one in further.items()}
-    write_json(Path(f"outputs/{budget}/spend.json"), spend | ({"teachers": of_further} if further else {}))
+    write_json(Workspace().outputs(budget).spend, spend | ({"teachers": of_further} if further else {}))
     # Not among the outputs: it depends on when signals were asked for, which changes nothing of what was answered.
     now = {name: of_further[name] | _now(one) for name, one in further.items()}
     write_json(
-        Path(f"spend/{budget}.json"),
+        Workspace().spend(budget),
         {"budget": budget} | spend | _now(main) | ({"teachers": now} if further else {}),
     )
 

@@ -4,7 +4,7 @@ An export holds only what the purchase decides, so that a run that was killed ex
 """
 
 import shutil
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,35 +19,48 @@ from tuition.purchase.account import Account
 from tuition.purchase.further import each
 from tuition.purchase.own import OpenOrder
 from tuition.signals import ROUNDING, stored_type
+from tuition.workspace import Export, Mixed, Workspace
 
 
-def export(plan: Plan, teach: Teach, main: OpenOrder, further: dict[str, OpenOrder]) -> dict[str | None, int]:
-    """Write the whole of `outputs/<budget>/`; returns how many outputs of each teacher's samples are usable, of `teacher` by None."""
-    folder = Path(f"outputs/{plan.budget}")
-    shutil.rmtree(folder, ignore_errors=True)
+@dataclass(frozen=True)
+class Usable:
+    """How many samples' outputs are usable: of `teacher`, and of further teachers by name. Mixed inputs do not count."""
+
+    main: int
+    further: dict[str, int]
+
+
+def export(plan: Plan, teach: Teach, main: OpenOrder, further: dict[str, OpenOrder]) -> Usable:
+    """Write the whole of `outputs/<budget>/`; returns how many outputs are usable."""
+    folder = Workspace().outputs(plan.budget)
+    shutil.rmtree(folder.path, ignore_errors=True)
     how = {"budget": plan.budget, "strategy": teach.strategy, "seed": teach.seed}
     places = _write(main.account, folder, main.order.requests, plan.drawing, how)
-    write_array(folder / "positions.npy", plan.images.positions[places])
+    write_array(folder.positions, plan.images.positions[places])
     if main.order.mixed:
-        _write_mixtures(plan, main, folder / "mixed", how)
+        _write_mixtures(plan, main, folder.mixed, how)
     usable = each(
         further,
-        lambda name, one: len(_write(one.account, folder / "teachers" / name, one.order.requests, plan.drawing, how)),
+        lambda name, one: len(_write(one.account, folder.teacher(name), one.order.requests, plan.drawing, how)),
     )
-    return {None: len(places), **usable}
+    return Usable(len(places), usable)
 
 
-def _write_mixtures(plan: Plan, main: OpenOrder, folder: Path, how: dict[str, Any]) -> None:
+def _write_mixtures(plan: Plan, main: OpenOrder, folder: Mixed, how: dict[str, Any]) -> None:
     """Mixed inputs: their outputs, and what an export does not hold: the images, what they are mixed of, and the shares."""
     mixtures = plan.mixtures
     rows = np.array(list(mixtures.rows.values()))[_write(main.account, folder, main.order.mixed, None, how)]
-    write_array(folder / "images.npy", mixtures.images[rows])
-    for name, values in (("first", mixtures.first), ("second", mixtures.second), ("lam", mixtures.share)):
-        write_array(folder / f"{name}.npy", values[rows])
+    write_array(folder.images, mixtures.images[rows])
+    for path, values in (
+        (folder.first, mixtures.first),
+        (folder.second, mixtures.second),
+        (folder.lam, mixtures.share),
+    ):
+        write_array(path, values[rows])
 
 
 def _write(
-    account: Account, folder: Path, requests: tuple[Request, ...], drawing: Drawing | None, how: dict[str, Any]
+    account: Account, folder: Export, requests: tuple[Request, ...], drawing: Drawing | None, how: dict[str, Any]
 ) -> np.ndarray:
     """Write the outputs of `requests` that can be used, and return their places in it; `drawing` says how views were drawn."""
     places, signals, costs = owned.read(account.ledger, account.id, requests, signals=account.teacher.signals)
@@ -61,7 +74,9 @@ def _write(
     meta = exports.teacher_meta(accounts.find(account.ledger, account.fingerprint))
     named: dict[str, Any] = {"constants": sorted(constants)} if constants else {}
     views = None if drawing is None else dict(drawing)
-    exports.write(folder, [requests[i] for i in places], signals, costs, meta, views, stored=rounded, **named, **how)
+    exports.write(
+        folder.path, [requests[i] for i in places], signals, costs, meta, views, stored=rounded, **named, **how
+    )
     for name, value in constants.items():
-        write_array(folder / f"{name}.npy", value)
+        write_array(folder.signal(name), value)
     return places

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
@@ -19,6 +18,7 @@ from tuition.purchase.order import Order, make_order
 from tuition.purchase.recheck import samples_for
 from tuition.selection.order import purchase_order
 from tuition.teachers.kinds import Facts
+from tuition.workspace import Workspace
 
 
 class Drawing(TypedDict):
@@ -75,10 +75,9 @@ class Plan:
 
 def read_pool() -> Pool:
     """The pool of `data/`."""
-    folder = Path("data/train")
-    facts = read_json(Path("data/meta.json")) | read_json(folder / "meta.json")
-    images, labels, ids = (read_array(folder / f"{name}.npy") for name in ("images", "labels", "ids"))
-    return Pool(images, labels, ids, facts)
+    data, split = Workspace().data, Workspace().split("train")
+    images, labels, ids = (read_array(path) for path in (split.images, split.labels, split.ids))
+    return Pool(images, labels, ids, read_json(data.meta) | read_json(split.meta))
 
 
 def make_plan(params: Params, pool: Pool, budget: int) -> Plan:

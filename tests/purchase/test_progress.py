@@ -6,7 +6,7 @@ from support.purchases import Shop
 
 from tuition.ledger.spending import Bound
 from tuition.purchase import progress
-from tuition.purchase.buy import Tally
+from tuition.purchase.tally import Tally
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def test_a_terminal_and_names_with_braces_and_brackets(server, monkeypatch, caps
     shop = Shop(server, 5, price=0.5)
     with progress.bar(title, shop.account) as told:
         tally = Tally(shop.settings, 5)
-        tally.sent, tally.cost = 2, 1_000_000
-        told(tally, 3)
+        tally.sent, tally.left, tally.cost = 2, 3, 1_000_000
+        told(tally)
     said = capsys.readouterr().err
     assert title in said
     assert "2/5" in said

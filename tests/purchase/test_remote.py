@@ -12,7 +12,7 @@ from support.purchases import Shop
 
 from tuition.errors import UserError
 from tuition.ledger import accounts, calls, schema
-from tuition.purchase import remote
+from tuition.purchase import others, reserver
 from tuition.teachers.http import client
 
 NAN = b'{"scores": [[NaN, 1, 1, 1, 1, 1, 1, 1, 1, 1]], "tokens": 7}'
@@ -28,7 +28,7 @@ def server():
 def _short_waits(monkeypatch):
     monkeypatch.setattr(client, "FIRST_WAIT", 0.02)
     monkeypatch.setattr(client, "LONGEST_WAIT", 0.1)
-    monkeypatch.setattr(remote, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(others, "POLL_SECONDS", 0.02)
 
 
 @pytest.mark.parametrize(("in_flight", "batch_size"), [(1, 1), (8, 1), (4, 3), (64, 256)])
@@ -36,7 +36,7 @@ def test_everything_is_owned_once(server, in_flight, batch_size):
     server.script.extend([lo.slowly(0.01)] * 1000)
     shop = Shop(server, 100, max_in_flight=in_flight, batch_size=batch_size, price=0.01)
     assert shop.buy() == 100
-    assert shop.owned() == shop.ids
+    assert shop.owned() == shop.requests
     assert shop.status["cost"] == 1.0
     assert server.most_under_way <= in_flight
     shop.check()
@@ -61,7 +61,7 @@ def test_nothing_is_asked_where_nothing_is_to_be_bought():
         url = server.url
     again = Shop(url, 20, format=Plain(("/ready",)))
     assert again.buy() == 0
-    assert again.owned() == again.ids
+    assert again.owned() == again.requests
 
 
 def test_the_first_calls_are_checked_before_the_bulk_is_sent(server):
@@ -104,7 +104,7 @@ def test_uncertain_counts_as_spent_and_the_rest_goes_on(server):
     assert shop.buy() == 0  # never sent again by itself
     assert accounts.resolve(shop.ledger, shop.account.id, False, 0.0) == 2
     assert shop.buy() == 2
-    assert shop.owned() == shop.ids
+    assert shop.owned() == shop.requests
     shop.check()
 
 
@@ -123,7 +123,7 @@ def test_idempotent_is_sent_again_under_the_same_key(server):
     server.script.extend([lo.well] * 10 + [lo.closes_after, lo.fails, lo.half_json, lo.cut_off])
     shop = Shop(server, 60, idempotent=True, price=1.0)
     assert shop.buy() == 60
-    assert shop.owned() == shop.ids
+    assert shop.owned() == shop.requests
     assert shop.spent() == (60, 420, 60_000_000)
     assert len(server.processed) == 64
     assert len(set(server.processed)) == 60
@@ -142,7 +142,7 @@ def test_idempotent_and_uncertain_for_longer_than_patience_is_asked_again_by_the
     server.script.clear()
     again = Shop(server, 40, idempotent=True, price=1.0)
     assert again.buy() == 40 - 12 - lost  # the lost ones are no new calls
-    assert again.owned() == again.ids
+    assert again.owned() == again.requests
     assert again.spent() == (40, 280, 40_000_000)
     assert len(set(server.processed)) == 40
     again.check()
@@ -165,7 +165,7 @@ def test_stop_is_told_at_once_and_nothing_is_charged(server, idempotent, good):
 def test_a_ledger_that_is_locked_for_seconds_while_answers_are_in_hand(server, monkeypatch, capsys):
     """Held in the process until the ledger can be written, and then owned."""
     monkeypatch.setattr("tuition.ledger.database.BUSY_SECONDS", 0.2)
-    monkeypatch.setattr("tuition.purchase.buy.HOLD_PAUSE", 0.2)
+    monkeypatch.setattr("tuition.purchase.writer.HOLD_PAUSE", 0.2)
     answered, locked = threading.Event(), threading.Event()
 
     async def when_locked(server, request, writer):
@@ -192,7 +192,7 @@ def test_a_ledger_that_is_locked_for_seconds_while_answers_are_in_hand(server, m
     assert shop.buy() == 12
     thread.join()
     assert "Holding" in capsys.readouterr().out
-    assert shop.owned() == shop.ids
+    assert shop.owned() == shop.requests
     shop.check()
 
 
@@ -208,7 +208,7 @@ def test_an_error_in_the_middle_waits_for_what_is_under_way(server, monkeypatch)
         if len(asked) > 2:
             raise OSError("gone")
 
-    monkeypatch.setattr(remote, "check_room", fails)
+    monkeypatch.setattr(reserver, "check_room", fails)
     with pytest.raises(OSError, match="gone"):
         shop.buy()
     assert 12 <= len(shop.owned()) == len(server.processed) <= 16
@@ -232,7 +232,7 @@ def test_a_fast_teacher_does_not_wait_for_the_ledger_and_never_has_more_than_it_
     assert shop.buy() == 120
     assert server.most_under_way <= 4
     assert (max(unanswered) > 4) == idempotent
-    assert shop.owned() == shop.ids
+    assert shop.owned() == shop.requests
     shop.check()
 
 
@@ -272,7 +272,7 @@ def test_a_heartbeat_outlives_a_locked_ledger(server, monkeypatch):
 
 @pytest.mark.postgres
 def test_answers_in_hand_outlive_a_restart_of_the_ledgers_server(server, postgresql, monkeypatch):
-    monkeypatch.setattr("tuition.purchase.buy.HOLD_PAUSE", 0.2)
+    monkeypatch.setattr("tuition.purchase.writer.HOLD_PAUSE", 0.2)
     place = postgresql.new_database()
     monkeypatch.setenv("TUITION_LEDGER", place)
     asked, away = threading.Event(), threading.Event()
@@ -294,7 +294,7 @@ def test_answers_in_hand_outlive_a_restart_of_the_ledgers_server(server, postgre
     time.sleep(0.5)
     postgresql.start()
     buyer.join(60)
-    assert shop.owned() == shop.ids
+    assert shop.owned() == shop.requests
     assert len(server.processed) == 13
     shop.check()
     shop.ledger.close()

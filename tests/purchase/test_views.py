@@ -11,8 +11,8 @@ from support.viewing import padded
 from tuition.errors import UserError
 from tuition.files import content_id
 from tuition.inputs.views import Images, replay
-from tuition.ledger.keys import split
-from tuition.purchase.views import draw, plan
+from tuition.params import Teach
+from tuition.purchase.views import draw, plan_views
 from tuition.training.loader import Loader
 from tuition.views import from_text, is_view, possible, to_text
 
@@ -85,7 +85,7 @@ def test_views_are_what_random_augmentation_shows(flip):
         flip=flip,
         seed=0,
     )
-    shown = {loader.batch(step).images[0].round().to(torch.uint8).contiguous().numpy().tobytes() for step in range(300)}
+    shown = {loader.batch(step).inputs[0].round().to(torch.uint8).contiguous().numpy().tobytes() for step in range(300)}
     assert shown == known
 
 
@@ -114,12 +114,13 @@ def test_draws_differ_by_sample_and_seed_and_favour_no_view():
 @given(st.integers(2, 5), st.integers(1, 100), st.integers(1, 100))
 def test_a_smaller_budget_is_part_of_a_larger_one(number, one, other):
     ids, order = np.array(IDS), np.random.default_rng(0).permutation(60)
-    small, large = (plan(order, ids, budget, number, (8, 8), 1, False, 0) for budget in sorted((one, other)))
+    teach = Teach(views=number, crop=1, flip=False, seed=0)
+    small, large = (plan_views(order, ids, budget, teach, (8, 8)) for budget in sorted((one, other)))
     for part, whole in zip(small, large, strict=True):
         assert list(map(str, part)) == list(map(str, whole))[: len(part)]
-    asks, positions, views = large
-    assert len(asks) == len(set(asks)) == max(one, other)
-    assert [split(one) for one in asks] == [
+    requests, positions, views = large
+    assert len(requests) == len(set(requests)) == max(one, other)
+    assert [(one.sample, one.view) for one in requests] == [
         (IDS[i].decode(), to_text(view)) for i, view in zip(positions, views, strict=True)
     ]
-    assert positions.tolist() == np.repeat(order, number)[: len(asks)].tolist()
+    assert positions.tolist() == np.repeat(order, number)[: len(requests)].tolist()

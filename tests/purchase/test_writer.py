@@ -1,4 +1,4 @@
-"""The clerk: what many requests tell it at once is written together, and what cannot be written takes nothing else with it."""
+"""The writer: what many requests tell it at once is written together, and what cannot be written takes nothing else with it."""
 
 import asyncio
 import threading
@@ -11,23 +11,23 @@ from tuition.errors import UserError
 from tuition.ledger import accounts, calls, owned, schema
 from tuition.ledger.calls import Answer
 from tuition.ledger.database import LedgerWaits, open_ledger
-from tuition.purchase import buy
-from tuition.purchase import writer as clerk
-from tuition.purchase.writer import Clerk, to_the_end
+from tuition.ledger.keys import Request
+from tuition.purchase import writer as writing
+from tuition.purchase.writer import Writer, to_the_end
 
-IDS = [f"{i:064x}" for i in range(60)]
+REQUESTS = [Request(f"{i:064x}") for i in range(60)]
 GOOD = Answer({"logits": np.ones(3, np.float32)}, tokens=2, cost=10)
 
 
 class Desk:
-    """A ledger with so many calls reserved, and a clerk for them. `written` counts the transactions of each kind."""
+    """A ledger with so many calls reserved, and a writer for them. `written` counts the transactions of each kind."""
 
     def __init__(self, number: int, monkeypatch):
         self.ledger = open_ledger()
         self.id = accounts.open_account(self.ledger, "ab" * 32, "t", {}, None)
         self.run = calls.start_run(self.ledger, self.id, 100)
-        self.made = calls.reserve(self.ledger, self.run, IDS[:number], tokens=5, cost=20)
-        self.clerk = Clerk(self.ledger, self.run)
+        self.made = calls.reserve(self.ledger, self.run, REQUESTS[:number], tokens=5, cost=20)
+        self.writer = Writer(self.ledger, self.run)
         self.written: dict[str, list[int]] = {}
         self.gate = threading.Event()
         self.gate.set()
@@ -57,19 +57,19 @@ def desk(monkeypatch):
 
 def test_what_comes_meanwhile_is_written_together(desk):
     async def run():
-        async with desk.clerk as clerk:
+        async with desk.writer as writer:
             desk.gate.clear()
-            first = asyncio.create_task(clerk.sent(desk.made[:1]))
+            first = asyncio.create_task(writer.sent(desk.made[:1]))
             await asyncio.sleep(0.05)  # it is at the gate
-            others = [asyncio.create_task(clerk.sent([call])) for call in desk.made[1:]]
+            others = [asyncio.create_task(writer.sent([call])) for call in desk.made[1:]]
             await asyncio.sleep(0)
             desk.gate.set()
             await asyncio.gather(first, *others)
             await asyncio.gather(
-                *(clerk.done([call], [GOOD]) for call in desk.made[:30]),
-                *(clerk.lose([call], "a" if i % 2 else "b") for i, call in enumerate(desk.made[30:36])),
-                clerk.refund(desk.made[36:], "c"),
-                clerk.refund([], "nothing"),
+                *(writer.done([call], [GOOD]) for call in desk.made[:30]),
+                *(writer.lose([call], "a" if i % 2 else "b") for i, call in enumerate(desk.made[30:36])),
+                writer.refund(desk.made[36:], "c"),
+                writer.refund([], "nothing"),
             )
 
     asyncio.run(run())
@@ -81,14 +81,14 @@ def test_an_entry_that_cannot_be_written_fails_alone(desk):
     bad = Answer({}, malformed="why", raw="no bytes", tokens=1, cost=1)
 
     async def run():
-        async with desk.clerk as clerk:
-            await clerk.sent(desk.made)
-            told = [clerk.done([call], [bad if i == 3 else GOOD]) for i, call in enumerate(desk.made[:8])]
+        async with desk.writer as writer:
+            await writer.sent(desk.made)
+            told = [writer.done([call], [bad if i == 3 else GOOD]) for i, call in enumerate(desk.made[:8])]
             return await asyncio.gather(*told, return_exceptions=True)
 
     outcomes = asyncio.run(run())
     assert [type(one) is not type(None) for one in outcomes] == [i == 3 for i in range(8)]
-    assert list(owned.states(desk.ledger, desk.id, IDS[:8]).values()).count("owned") == 7
+    assert list(owned.standing(desk.ledger, desk.id, REQUESTS[:8]).states(REQUESTS[:8]).values()).count("owned") == 7
     assert desk.written["finish"] == [8] + [1] * 8
 
 
@@ -98,8 +98,8 @@ def test_a_lost_lease_stops_its_own_calls_alone(desk):
         db.execute(schema.calls.update().where(mine).values(run_id=None))
 
     async def run():
-        async with desk.clerk as clerk:
-            told = [clerk.sent(desk.made[i : i + 2]) for i in range(0, 8, 2)]
+        async with desk.writer as writer:
+            told = [writer.sent(desk.made[i : i + 2]) for i in range(0, 8, 2)]
             return await asyncio.gather(*told, return_exceptions=True)
 
     outcomes = asyncio.run(run())
@@ -110,8 +110,8 @@ def test_a_lost_lease_stops_its_own_calls_alone(desk):
 
 
 def test_a_ledger_that_stays_locked_is_told_to_all_and_is_not_tried_for_each(desk, monkeypatch):
-    monkeypatch.setattr(buy, "HOLD_SECONDS", 0.3)
-    monkeypatch.setattr(buy, "HOLD_PAUSE", 0.1)
+    monkeypatch.setattr(writing, "HOLD_ANSWERS_SECONDS", 0.3)
+    monkeypatch.setattr(writing, "HOLD_PAUSE", 0.1)
     tries = []
 
     def locked(*args):
@@ -119,10 +119,10 @@ def test_a_ledger_that_stays_locked_is_told_to_all_and_is_not_tried_for_each(des
         raise LedgerWaits("locked")
 
     async def run():
-        async with desk.clerk as clerk:
-            await clerk.sent(desk.made)
+        async with desk.writer as writer:
+            await writer.sent(desk.made)
             monkeypatch.setattr(calls, "finish", locked)
-            told = [clerk.done([call], [GOOD]) for call in desk.made]
+            told = [writer.done([call], [GOOD]) for call in desk.made]
             return await asyncio.gather(*told, return_exceptions=True)
 
     assert all(isinstance(one, LedgerWaits) for one in asyncio.run(run()))
@@ -130,10 +130,10 @@ def test_a_ledger_that_stays_locked_is_told_to_all_and_is_not_tried_for_each(des
 
 
 def test_a_transaction_has_so_many_calls_and_no_more(desk, monkeypatch):
-    monkeypatch.setattr(clerk, "MOST_CALLS", 10)
+    monkeypatch.setattr(writing, "MOST_CALLS", 10)
 
     async def run():
-        async with desk.clerk as one:
+        async with desk.writer as one:
             await asyncio.gather(*(one.sent(desk.made[i : i + 4]) for i in range(0, 40, 4)))
             await one.done(desk.made[:20], [GOOD] * 20)  # a request is not divided
             await one.refund(desk.made[20:], "test")
@@ -145,27 +145,27 @@ def test_a_transaction_has_so_many_calls_and_no_more(desk, monkeypatch):
 
 def test_who_is_cancelled_still_has_it_written(desk):
     async def run():
-        async with desk.clerk as clerk:
-            await clerk.sent(desk.made)
+        async with desk.writer as writer:
+            await writer.sent(desk.made)
             desk.gate.clear()
-            told = [asyncio.create_task(clerk.done([call], [GOOD])) for call in desk.made]
+            told = [asyncio.create_task(writer.done([call], [GOOD])) for call in desk.made]
             await asyncio.sleep(0.05)
             for task in told:
                 task.cancel()
             await asyncio.wait(told)
             asyncio.get_running_loop().call_later(0.1, desk.gate.set)
-        assert desk.states() == {"done": 40}  # at the latest when the clerk leaves
+        assert desk.states() == {"done": 40}  # at the latest when the writer leaves
 
     asyncio.run(run())
 
 
-def test_a_clerk_that_is_cancelled_as_it_leaves_writes_to_the_end(desk):
+def test_a_writer_that_is_cancelled_as_it_leaves_writes_to_the_end(desk):
     async def run():
-        async with desk.clerk as clerk:
-            await clerk.sent(desk.made)
+        async with desk.writer as writer:
+            await writer.sent(desk.made)
             desk.gate.clear()
             for call in desk.made:
-                asyncio.create_task(clerk.done([call], [GOOD]))  # noqa: RUF006
+                asyncio.create_task(writer.done([call], [GOOD]))  # noqa: RUF006
             await asyncio.sleep(0.05)
 
     async def cancelled():
@@ -184,10 +184,10 @@ def test_a_clerk_that_is_cancelled_as_it_leaves_writes_to_the_end(desk):
 
 def test_text_that_no_database_takes(desk):
     async def run():
-        async with desk.clerk as clerk:
-            await clerk.sent(desk.made)
-            await clerk.lose(desk.made[:20], "half a character: \ud800")
-            await clerk.refund(desk.made[20:], "\udfff" * 1000)
+        async with desk.writer as writer:
+            await writer.sent(desk.made)
+            await writer.lose(desk.made[:20], "half a character: \ud800")
+            await writer.refund(desk.made[20:], "\udfff" * 1000)
 
     asyncio.run(run())
     assert desk.states() == {"unknown": 20, "refunded": 20}

@@ -22,9 +22,10 @@ from support.plain import Plain, settings
 from tuition.errors import run
 from tuition.ledger import accounts, owned, schema
 from tuition.ledger.database import open_ledger
-from tuition.ledger.keys import key_of
+from tuition.ledger.keys import Request, key_of
 from tuition.ledger.spending import DAY
-from tuition.purchase import account, purchase, remote
+from tuition.purchase import account, loop
+from tuition.purchase.own import own
 from tuition.teachers import InProcess
 from tuition.teachers.function import FunctionTeacher
 from tuition.teachers.http.teacher import HttpTeacher
@@ -43,8 +44,7 @@ class Shop:
         **more,
     ):
         images = np.random.default_rng(seed).integers(0, 256, (count, 1, 8, 8), dtype=np.uint8)
-        self.image = {hashlib.sha256(one.tobytes()).hexdigest(): one for one in images}
-        self.ids = list(self.image)
+        self.image = {Request(hashlib.sha256(one.tobytes()).hexdigest()): one for one in images}
         self.settings = settings(server, **more)
         self.ledger = open_ledger()
         teacher = HttpTeacher(format or Plain(), self.settings)
@@ -57,12 +57,20 @@ class Shop:
         teacher = InProcess(FunctionTeacher(function, self.settings))
         self.account = replace(self.account, teacher=teacher, settings=self.settings)
 
-    def images_of(self, ids: Sequence[str]) -> np.ndarray:
-        return np.stack([self.image[one] for one in ids])
+    @property
+    def requests(self) -> list[Request]:
+        """What is bought, in the order of purchase."""
+        return list(self.image)
 
-    def buy(self, ids: Sequence[str] | None = None) -> int:
+    def images_of(self, requests: Sequence[Request]) -> np.ndarray:
+        return np.stack([self.image[one] for one in requests])
+
+    def standing(self) -> owned.Standing:
+        return owned.standing(self.ledger, self.account.id, self.requests)
+
+    def buy(self) -> int:
         """Buy as the stage does; returns how many new calls that took."""
-        return purchase.own(self.account, self.ids if ids is None else ids, self.images_of, "test")
+        return own(self.account, self.requests, self.standing(), self.images_of, "test")
 
     @property
     def calls(self) -> dict[str, int]:
@@ -73,16 +81,16 @@ class Shop:
     def status(self) -> dict:
         return accounts.status(self.ledger)[0]
 
-    def states(self) -> dict[str, str]:
-        return owned.states(self.ledger, self.account.id, self.ids)
+    def states(self) -> dict[Request, str]:
+        return self.standing().states(self.requests)
 
-    def key(self, sample: str) -> str:
-        return key_of(self.account.fingerprint, sample, "clean")
+    def key(self, request: Request) -> str:
+        return key_of(self.account.fingerprint, request)
 
-    def owned(self) -> list[str]:
-        """The samples that are owned; fails where one has another answer than its own."""
-        places, signals, _ = owned.read(self.ledger, self.account.id, self.ids)
-        mine = [self.ids[i] for i in places]
+    def owned(self) -> list[Request]:
+        """The requests that are owned; fails where one has another answer than its own."""
+        places, signals, _ = owned.read(self.ledger, self.account.id, self.requests)
+        mine = [self.requests[i] for i in places]
         if mine:
             right = [[self.image[one].sum(), *(int(d, 16) for d in self.key(one)[:9])] for one in mine]
             np.testing.assert_array_equal(signals["logits"], np.array(right, dtype=np.float32))
@@ -118,7 +126,7 @@ def process(server: Server, grace: float = 10.0, **more) -> subprocess.Popen:
 
 
 def main(argv: list[str]) -> None:
-    remote.GRACE_SECONDS = float(argv[1])  # type: ignore[assignment]
+    loop.GRACE_SECONDS = float(argv[1])
     shop = Shop(argv[0], **json.loads(argv[2]))
     print(shop.buy(), "new calls")
 

@@ -84,9 +84,10 @@ def _amount(price: Price, into: int, out: int) -> Amount:
 
 
 def _whole(number: int | None) -> int | None:
-    """What a server says of tokens, where it is a number of them."""
-    whole = isinstance(number, Integral) and not isinstance(number, bool) and 0 <= int(number) <= MOST_TOKENS
-    return int(number) if whole else None
+    """What a server says of tokens, where it is a number of them: a format of the user's may give anything."""
+    if not isinstance(number, Integral) or isinstance(number, bool) or not 0 <= int(number) <= MOST_TOKENS:
+        return None
+    return int(number)
 
 
 def _share(total: int, count: int, i: int) -> int:

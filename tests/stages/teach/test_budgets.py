@@ -10,7 +10,7 @@ from support.purchases import Shop, process
 from tuition.errors import UserError
 from tuition.ledger import accounts, calls, schema
 from tuition.ledger.spending import DAY, CapReached
-from tuition.purchase import remote
+from tuition.purchase import others
 from tuition.teachers.http import client
 
 NOON = 20_000 * DAY + DAY // 2  # 2024-10-04, a Friday
@@ -26,7 +26,7 @@ def server():
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch):
     monkeypatch.setattr(client, "FIRST_WAIT", 0.02)
-    monkeypatch.setattr(remote, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(others, "POLL_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_a_clock_that_ticks_between_counting_and_writing(server, monkeypatch):
     ticks = iter(range(10_000))
     monkeypatch.setattr(time, "time", lambda: NOON + 0.37 * DAY * next(ticks))
     shop = Shop(server, 12, max_in_flight=4, **TOKENS)
-    made = calls.reserve(shop.ledger, shop.account.run, shop.ids, tokens=5, cost=10)
+    made = calls.reserve(shop.ledger, shop.account.run, shop.requests, tokens=5, cost=10)
     calls.mark_sent(shop.ledger, shop.account.run, made)
     calls.refund(shop.ledger, shop.account.run, made, "test")
     assert [one for one in shop.by_day().values() if one != (0, 0, 0)] == []

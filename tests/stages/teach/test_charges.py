@@ -8,8 +8,8 @@ from support.purchases import Shop
 
 from tuition.errors import UserError
 from tuition.ledger.spending import CapReached
-from tuition.purchase import purchase
 from tuition.purchase.account import real, worst
+from tuition.purchase.order import Order, check
 from tuition.teachers import Reply
 
 
@@ -49,8 +49,8 @@ def test_a_bound_on_what_is_not_known_is_refused(server, cap, more, words):
 def test_what_cannot_fit_is_refused_before_anything_is_sent(server, more, words):
     shop = Shop(server, 40, **more)
     with pytest.raises(UserError, match=words):
-        purchase.check(shop.account, shop.ids)
-    purchase.check(shop.account, shop.ids[:39])
+        check(shop.account, Order(tuple(shop.requests), ()), shop.standing())
+    check(shop.account, Order(tuple(shop.requests[:39]), ()), shop.standing())
 
 
 def test_a_cap_is_rounded_down_where_a_price_is_rounded_up(server):

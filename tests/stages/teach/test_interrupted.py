@@ -12,9 +12,9 @@ from support.plain import Plain
 from support.purchases import Shop, process
 
 from tuition.errors import UserError
-from tuition.ledger import calls
+from tuition.ledger import calls, owned
 from tuition.ledger.database import LedgerWaits
-from tuition.purchase import buy, remote
+from tuition.purchase import loop, others, writer
 from tuition.teachers.http import client
 
 LEFT = {
@@ -33,7 +33,7 @@ def server():
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch):
     monkeypatch.setattr(client, "FIRST_WAIT", 0.02)
-    monkeypatch.setattr(remote, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(others, "POLL_SECONDS", 0.02)
 
 
 def until(condition) -> None:
@@ -83,7 +83,7 @@ def test_a_second_ctrl_c_waits_no_more(server):
     shop.check()
     server.script.clear()
     shop.buy()
-    assert shop.owned() == shop.ids
+    assert shop.owned() == shop.requests
     shop.check()
 
 
@@ -102,7 +102,7 @@ def test_kill_9_and_a_new_process(server, idempotent):
     assert len(set(server.processed)) == 40
     if idempotent:
         assert len(server.processed) == 44  # the same four keys once more
-        assert shop.owned() == shop.ids
+        assert shop.owned() == shop.requests
     else:
         assert len(server.processed) == 40
         assert shop.calls == {"done": 36, "unknown": 4, "refunded": 12}
@@ -126,7 +126,7 @@ def test_broken_off_at_random_again_and_again(server, how):
         assert status in (-9, 130, 143, 0)
         assert said == ""
     shop.buy()
-    assert shop.owned() == shop.ids
+    assert shop.owned() == shop.requests
     assert len(set(server.processed)) == 400
     assert shop.spent() == (400, 2800, 200_000_000)
     shop.check()
@@ -141,7 +141,7 @@ def test_two_processes_divide_the_work_and_pay_once(server):
     assert sum(int(out.split(" new calls")[0].splitlines()[-1]) for out, _ in said) == 120
     assert len(server.processed) == len(set(server.processed)) == 120
     shop = Shop(server, 120)
-    assert shop.owned() == shop.ids
+    assert shop.owned() == shop.requests
     shop.check()
 
 
@@ -176,7 +176,7 @@ def again_and_again(shop: Shop) -> None:
         shop.buy()
 
 
-STEPS = ["outstanding", "reserve", "mark_sent", "finish", "refund", "abandon"]
+STEPS = ["standing", "reserve", "mark_sent", "finish", "refund", "abandon"]
 
 
 @pytest.mark.parametrize("times", [1, 3])
@@ -184,8 +184,8 @@ STEPS = ["outstanding", "reserve", "mark_sent", "finish", "refund", "abandon"]
 @pytest.mark.parametrize("step", STEPS)
 def test_ctrl_c_in_the_middle_of_every_step(server, monkeypatch, step, turn, times):
     """Comes once or more while the ledger is asked or written: never swallowed, and no call stays held by this process, which lives on."""
-    monkeypatch.setattr(remote, "GRACE_SECONDS", 0.5)
-    place = remote if step == "outstanding" else calls
+    monkeypatch.setattr(loop, "GRACE_SECONDS", 0.5)
+    place = owned if step == "standing" else calls
     real, came = getattr(place, step), []
 
     def interrupted(*args, **options):
@@ -220,13 +220,13 @@ def test_a_purchase_outside_of_the_main_thread(server):
     thread = threading.Thread(target=shop.buy)
     thread.start()
     thread.join(60)
-    assert shop.owned() == shop.ids
+    assert shop.owned() == shop.requests
 
 
 def test_an_answer_in_hand_outlives_ctrl_c_while_the_ledger_is_locked(server, monkeypatch):
     """It is held, whatever the user does, until it is written."""
-    monkeypatch.setattr(buy, "HOLD_PAUSE", 0.1)
-    monkeypatch.setattr(remote, "GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(writer, "HOLD_PAUSE", 0.1)
+    monkeypatch.setattr(loop, "GRACE_SECONDS", 0.2)
     finish, tries = calls.finish, []
 
     def locked(*args):

@@ -14,7 +14,7 @@ from tuition.files import read_array, read_json
 from tuition.inputs.views import replay
 from tuition.ledger import accounts, owned
 from tuition.ledger.database import open_ledger
-from tuition.ledger.keys import ask, key_of, split
+from tuition.ledger.keys import Request, key_of
 from tuition.purchase.views import draw
 from tuition.views import from_text, to_text
 
@@ -49,7 +49,7 @@ def test_a_budget_buys_views_keyed_by_what_they_are_and_a_bigger_one_pays_the_di
     assert [pool[i].decode() for i in positions] == ids
     np.testing.assert_array_equal(read_array(paid / "outputs/30/logits.npy"), logits_of(paid, images))
     mark = meta["teacher"]["fingerprint"]
-    assert bill(paid) == [key_of(mark, id, text) for id, text in zip(ids, texts, strict=True)]
+    assert bill(paid) == [key_of(mark, Request(id, text)) for id, text in zip(ids, texts, strict=True)]
 
     small = {
         name: read_array(paid / f"outputs/30/{name}.npy").copy() for name in ("ids", "views", "positions", "logits")
@@ -136,11 +136,11 @@ class Viewed(Shop):
     def __init__(self, server, count, **more):
         super().__init__(server, count, budget=18 * count, **more)
         texts = [to_text(view) for view in draw(b"any", 18, (8, 8), 1, True, 0)]
-        self.image = {ask(id, one): replay(self.image[id], from_text(one)) for id in self.ids for one in texts}
-        self.ids = list(self.image)
-
-    def key(self, sample):
-        return key_of(self.account.fingerprint, *split(sample))
+        self.image = {
+            one._replace(view=text): replay(image, from_text(text))
+            for one, image in self.image.items()
+            for text in texts
+        }
 
 
 def test_all_views_are_bought_over_the_network_with_all_requests_under_way():
@@ -148,9 +148,9 @@ def test_all_views_are_bought_over_the_network_with_all_requests_under_way():
         server.script.extend([slowly(0.03)] * 200)
         shop = Viewed(server, 10, max_in_flight=6)
         assert shop.buy() == 180
-        assert shop.owned() == shop.ids
+        assert shop.owned() == shop.requests
         assert server.most_under_way == 6
-        assert sorted(server.processed) == sorted(shop.key(one) for one in shop.ids)
+        assert sorted(server.processed) == sorted(shop.key(one) for one in shop.requests)
         shop.check()
         assert shop.buy() == 0
         assert len(server.processed) == 180
@@ -202,5 +202,6 @@ def test_views_of_one_ledger_can_be_owned_next_to_clean_samples(paid):
     ids = [id.decode() for id in read_array(paid / "outputs/20/ids.npy")]
     ledger = open_ledger()
     id = accounts.find(ledger, None).id
-    assert owned.read(ledger, id, ids)[0].tolist() == list(range(20))
-    assert owned.cost(ledger, id, ids) == 0.2
+    requests = [Request(one) for one in ids]
+    assert owned.read(ledger, id, requests)[0].tolist() == list(range(20))
+    assert owned.standing(ledger, id, requests).cost(requests) == 0.2
