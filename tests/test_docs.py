@@ -15,6 +15,7 @@ from support import ROOT, write_params
 from tuition import params as parameters
 from tuition.cli.__main__ import app
 from tuition.methods import METHODS
+from tuition.teachers import load_teacher
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/README.md")])
 ROOMS = ("tuition", "stages", "flows", "tests", "benchmarks", "docs", "studies", "deploy")
