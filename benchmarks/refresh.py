@@ -110,7 +110,7 @@ def periods(
     from PIL import Image
 
     from tuition.files import read_json
-    from tuition.intake import plan, take
+    from tuition.workspace import Workspace
 
     champion, rows = None, []
     for period in range(count + 1):
@@ -135,14 +135,14 @@ def periods(
             ("register",),
         ):
             stage(f"stages.{name}", *map(str, arguments))
-        registered, planned = read_json(Path("report/registered.json")), read_json(plan.PLAN) if period else {}
+        registered, planned = read_json(Path("report/registered.json")), read_json(Workspace().refresh.plan) if period else {}
         promoted = "champion" in registered["aliases"]
         champion = registered["test_top1"] if promoted else champion
         rows.append(
             {
                 "period": period,
                 "arrived": len(some),
-                "taken": read_json(take.TAKEN)["new"] if period else 0,
+                "taken": read_json(Workspace().refresh.taken)["new"] if period else 0,
                 "bought": bill() - before,
                 "allowance": allowance if period else FIRST,
                 "waiting": planned.get("later", 0),

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -12,7 +11,8 @@ from tuition.ledger import calls, owned, schema, spending
 from tuition.ledger.database import exists, locate, open_ledger
 from tuition.ledger.keys import Request
 from tuition.params.teacher import Recheck
-from tuition.purchase import recheck as drift
+from tuition.purchase.recheck import rounds
+from tuition.teachers import Teacher
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Standing:
     spent: int
 
 
-def standing(fingerprint: str, ids: Sequence[str], teacher: Any, every: str) -> Standing:
+def standing(fingerprint: str, ids: Sequence[str], teacher: Teacher, every: str) -> Standing:
     """How things stand with the teacher of this fingerprint, as far as the samples `ids` go, in this day, week or month (UTC).
 
     Nothing is made where there is no ledger. Calls of dead processes are settled first, as a purchase would do. Raises UserError where
@@ -74,8 +74,8 @@ def asked_again(fingerprint: str, first: Sequence[str], recheck: Recheck, budget
     ledger = open_ledger()
     with ledger.read() as db:
         id = db.scalar(sa.select(schema.teachers.c.id).where(schema.teachers.c.fingerprint == fingerprint))
-    rounds = [number for number, _ in drift.rounds(budget, recheck) if number > 1]
-    requests = [Request(sample, round=number) for number in rounds for sample in first]
+    numbers = [number for number, _ in rounds(budget, recheck) if number > 1]
+    requests = [Request(sample).again(number) for number in numbers for sample in first]
     return 0 if id is None else len(owned.standing(ledger, id, requests).states(requests))
 
 
@@ -89,7 +89,7 @@ def _check_clock(db: sa.Connection, id: int, now: float) -> None:
         ) from None
 
 
-def _check_signals(have: Sequence[frozenset[str]], teacher: Any) -> None:
+def _check_signals(have: Sequence[frozenset[str]], teacher: Teacher) -> None:
     """Raises UserError where samples are owned with fewer signals (`have`, of each) than the teacher gives."""
     lacking = [missing for names in have if (missing := sorted(set(teacher.signals) - names))]
     if lacking:

@@ -12,8 +12,10 @@ from tuition.tracking import store
 
 BATCH = 500
 
+Champion = tuple[str, Any]  # tracking URI, MLflow's model version
 
-def find(name: str) -> tuple[str, Any] | None:
+
+def find(name: str) -> Champion | None:
     """(tracking URI, model version) of `models:/<name>@champion`; None where there is none. Makes no store."""
     uri = store.tracking_uri()
     if uri == store.DEFAULT and not os.path.exists("mlflow.db"):

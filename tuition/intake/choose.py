@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from tuition.params.teacher import Recheck
-from tuition.purchase import recheck as drift
+from tuition.purchase.recheck import rounds, samples_for
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ def choose(
     for count in range(min(len(candidates), room), -1, -1):
         whole = [*order, *candidates[:count]]
         budget = _budget(len(whole), recheck)
-        rounds = len(list(drift.rounds(budget, recheck))) - 1 if budget else 0
+        later = len(list(rounds(budget, recheck))) - 1 if budget else 0  # rounds that begin with asking again
         first = whole[: recheck.samples]
-        repeats = max(0, recheck.samples * rounds - asked_again(first, budget)) if rounds else 0
+        repeats = max(0, recheck.samples * later - asked_again(first, budget)) if later else 0
         if count + repeats <= room:
             return Choice(whole, whole[len(order) :], budget, len(repeated) + count + repeats)
     return Choice([], [], 0, 0)  # not even what is paid for can be had: asking it again takes more than is left
@@ -49,6 +49,6 @@ def choose(
 def _budget(samples: int, recheck: Recheck) -> int:
     """The least budget that owns so many samples."""
     budget = samples
-    while budget and drift.samples_for(budget, recheck) < samples:
+    while budget and samples_for(budget, recheck) < samples:
         budget += 1
     return budget

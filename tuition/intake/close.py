@@ -1,23 +1,20 @@
 """`close`: what came of a refresh, once the study is through: what was spent of the allowance, and who is champion now."""
 
-from pathlib import Path
 from typing import Any
 
 from tuition.files import read_json, write_json
 from tuition.intake import account
-from tuition.intake.plan import PLAN
-from tuition.intake.take import TAKEN
-
-RESULT, REGISTERED = Path("refresh/result.json"), Path("report/registered.json")
+from tuition.workspace import Workspace
 
 
 def close() -> dict[str, Any]:
     """What `refresh/result.json` holds. Raises UserError where there is no plan."""
-    taken, plan = read_json(TAKEN), read_json(PLAN)
-    registered = read_json(REGISTERED) if plan["run"] and REGISTERED.exists() else None
+    refresh, report = Workspace().refresh, Workspace().report
+    taken, plan = read_json(refresh.taken), read_json(refresh.plan)
+    registered = read_json(report.registered) if plan["run"] and report.registered.exists() else None
     spent = account.spent(plan["fingerprint"], plan["every"])
     promoted = registered is not None and "champion" in registered["aliases"]
-    told = {
+    result = {
         "taken": taken["new"],
         "duplicates": sum(taken["duplicates"].values()),
         "rejected": taken["rejected"],
@@ -34,5 +31,5 @@ def close() -> dict[str, Any]:
         "challenger": registered and {key: registered[key] for key in ("version", "cell", "reason", "test_top1")},
         "verdict": registered["reason"] if registered else "the study was not run",
     }
-    write_json(RESULT, told)
-    return told
+    write_json(refresh.result, result)
+    return result

@@ -6,7 +6,6 @@ Knows nothing of pools and ledgers.
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -85,8 +84,8 @@ class _explained:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind: Any, error: Any, _: Any) -> None:
-        if error is None or isinstance(error, UserError) or not isinstance(error, Exception):
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        if isinstance(error, UserError) or not isinstance(error, Exception):
             return
         said = f"refresh.inbox: {self.place}: {(str(error).splitlines() or [type(error).__name__])[0]}"
         if isinstance(error, PermissionError | FileNotFoundError | NotADirectoryError) or "redential" in str(error):

@@ -9,9 +9,9 @@ which buys nothing, and a study that was broken off goes on. Both files that `pl
 then params.yaml, which until then names a budget that the new order's head has paid for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,29 @@ from tuition.intake import account, champion, fits
 from tuition.intake.choose import Choice, choose
 from tuition.intake.rank import rank
 from tuition.params import Params, edits
+from tuition.workspace import Workspace
 
-ORDER, PLAN = Path("refresh/order.txt"), Path("refresh/plan.json")
+
+@dataclass(frozen=True)
+class Additions:
+    """The samples of the additions that need a call: images (n, C, H, W), labels (n,), content ids (n,) S64, names of the classes.
+
+    `pool`: the content ids of the whole pool.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    ids: np.ndarray
+    classes: list[str]
+    pool: list[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def without(self, paid: Collection[str]) -> "Additions":
+        """Those that are not paid for."""
+        rows = np.array([row for row, one in enumerate(self.ids) if one.decode() not in paid], dtype=np.int64)
+        return replace(self, images=self.images[rows], labels=self.labels[rows], ids=self.ids[rows])
 
 
 def plan(params: Params, allowance: int, strategy: str) -> dict[str, Any]:
@@ -36,43 +57,25 @@ def plan(params: Params, allowance: int, strategy: str) -> dict[str, Any]:
     from tuition.teachers import fingerprint, load_teacher
 
     fits.check(params)
-    pool = Path("data/train")
-    meta, facts = read_json(Path("data/meta.json")), read_json(pool / "meta.json")
-    _check_additions(params, meta)
-    fits.check_data(params, meta)
-    images, labels, ids = (read_array(pool / f"{name}.npy") for name in ("images", "labels", "ids"))
-    names = list(dict.fromkeys(one.decode() for one in ids.tolist()))
-    teacher = load_teacher(params.teacher, meta | facts)
+    facts = _read_facts(params)
+    additions = _read_additions(facts)
+    teacher = load_teacher(params.teacher, facts)
     mark = fingerprint(teacher.description)
-    now = account.standing(mark, names, teacher, params.refresh.every)
+    now = account.standing(mark, additions.pool, teacher, params.refresh.every)
     left = max(0, allowance - now.spent)
-    owned = set(now.paid)
-    rows = np.array([row for row in _added(facts, ids) if ids[row].decode() not in owned], dtype=np.int64)
-    found = champion.find(params.registry.name) if len(rows) else None
-    candidates, ranked_by = (
-        rank(params, strategy, images[rows], labels[rows], ids[rows], facts["classes"], left, found)
-        if len(rows) and left
-        else ([], "none: there is nothing to rank")
-    )
-    again = params.teacher.recheck
-    chosen = choose(
-        _previous(),
-        now.paid,
-        now.again,
-        candidates,
-        left,
-        again,
-        lambda first, budget: account.asked_again(mark, first, again, budget),
-    )
-    ours = params.teach.strategy == "file" and params.teach.order == str(ORDER)
-    run = bool(chosen.order) and (bool(chosen.new) or ours)
+    waiting = additions.without(set(now.paid))
+    present = champion.find(params.registry.name) if len(waiting) else None
+    candidates, ranked_by = _rank(params, strategy, waiting, left, present)
+    chosen = _choose(params, now, candidates, left, mark)
+    is_refresh = params.teach.strategy == "file" and params.teach.order == str(Workspace().refresh.order)
+    run = bool(chosen.order) and (bool(chosen.new) or is_refresh)
     if run:
-        _write(params, chosen, names)
-    told = {
+        _write(params, chosen, additions.pool)
+    planned = {
         "run": run,
         "new": len(chosen.new),
-        "candidates": len(rows),
-        "later": len(rows) - len(chosen.new),
+        "candidates": len(waiting),
+        "later": len(waiting) - len(chosen.new),
         "paid_before": len(now.paid),
         "budget": chosen.budget,
         "calls": chosen.calls if run else 0,
@@ -85,28 +88,61 @@ def plan(params: Params, allowance: int, strategy: str) -> dict[str, Any]:
         "teacher": params.teacher.name,
         "fingerprint": mark,
         "day": datetime.now(UTC).date().isoformat(),
-        "champion": None if found is None else str(found[1].version),
+        "champion": None if present is None else str(present[1].version),
     }
-    write_json(PLAN, told)
-    return told
+    write_json(Workspace().refresh.plan, planned)
+    return planned
 
 
-def words(told: dict[str, Any]) -> str:
+def _read_facts(params: Params) -> dict[str, Any]:
+    """The facts of `data/`. Raises UserError where it was made with other parameters."""
+    data, split = Workspace().data, Workspace().split("train")
+    meta = read_json(data.meta)
+    _check_additions(params, meta)
+    fits.check_data(params, meta)
+    return meta | read_json(split.meta)
+
+
+def _read_additions(facts: dict[str, Any]) -> Additions:
+    """The additions: the last rows of the pool."""
+    split = Workspace().split("train")
+    images, labels, ids = (read_array(path) for path in (split.images, split.labels, split.ids))
+    pool = list(dict.fromkeys(one.decode() for one in ids.tolist()))
+    rows = slice(len(ids) - facts.get("additions", 0), None)
+    return Additions(images[rows], labels[rows], ids[rows], facts["classes"], pool)
+
+
+def _rank(
+    params: Params, strategy: str, waiting: Additions, left: int, present: champion.Champion | None
+) -> tuple[list[str], str]:
+    """The content ids of what waits, best first, and in words by what."""
+    if not (len(waiting) and left):
+        return [], "none: there is nothing to rank"
+    return rank(params, strategy, waiting.images, waiting.labels, waiting.ids, waiting.classes, left, present)
+
+
+def _choose(params: Params, now: account.Standing, candidates: list[str], left: int, fingerprint: str) -> Choice:
+    recheck = params.teacher.recheck
+    return choose(
+        _previous(),
+        now.paid,
+        now.again,
+        candidates,
+        left,
+        recheck,
+        lambda first, budget: account.asked_again(fingerprint, first, recheck, budget),
+    )
+
+
+def words(planned: dict[str, Any]) -> str:
     """A plan in a line or two."""
-    period = f"{told['spent_before']} of {told['allowance']} calls of this {told['every']} are spent"
-    if told["new"]:
-        rest = f"; {told['later']} wait for another {told['every']}" if told["later"] else ""
-        return (
-            f"{told['new']} of {told['candidates']} new samples are to be bought ({told['ranked_by']}){rest}; {period}"
-        )
-    if not told["candidates"]:
+    period = f"{planned['spent_before']} of {planned['allowance']} calls of this {planned['every']} are spent"
+    if planned["new"]:
+        rest = f"; {planned['later']} wait for another {planned['every']}" if planned["later"] else ""
+        return f"{planned['new']} of {planned['candidates']} new samples are to be bought ({planned['ranked_by']}){rest}; {period}"
+    if not planned["candidates"]:
         return f"nothing new: all additions are bought already. Nothing is spent; {period}"
-    return f"nothing is to be bought: {told['candidates']} samples wait, but {period}"
-
-
-def _added(facts: dict[str, Any], ids: np.ndarray) -> range:
-    """The rows of the additions: the last ones."""
-    return range(len(ids) - facts.get("additions", 0), len(ids))
+    return f"nothing is to be bought: {planned['candidates']} samples wait, but {period}"
 
 
 def _check_additions(params: Params, meta: dict[str, Any]) -> None:
@@ -120,7 +156,8 @@ def _check_additions(params: Params, meta: dict[str, Any]) -> None:
 
 def _previous() -> Sequence[str]:
     """The order of the last refresh; none where there was none. What it says is only about places, never about what is paid for."""
-    return ORDER.read_text().split() if ORDER.is_file() else []
+    order = Workspace().refresh.order
+    return order.read_text().split() if order.is_file() else []
 
 
 def _write(params: Params, chosen: Choice, names: list[str]) -> None:
@@ -128,17 +165,18 @@ def _write(params: Params, chosen: Choice, names: list[str]) -> None:
     listed = set(chosen.order)
     more = [one for one in names if one not in listed][: chosen.budget - len(chosen.order)]
     text = "".join(f"{one}\n" for one in [*chosen.order, *more]).encode()
-    if not ORDER.is_file() or ORDER.read_bytes() != text:
-        with atomic(ORDER) as file:
+    path = Workspace().refresh.order
+    if not path.is_file() or path.read_bytes() != text:
+        with atomic(path) as file:
             file.write(text)
-    order = str(ORDER)
-    wanted: list[tuple[list[str], Any, Any]] = [
+    order = str(path)
+    values: list[tuple[list[str], object, object]] = [
         (["teach", "strategy"], params.teach.strategy, "file"),
         (["teach", "order"], params.teach.order, order),
         (["teach", "watch"], params.teach.watch, order),
         (["study", "budgets"], params.study.budgets, [chosen.budget]),
     ]
-    changed = [(keys, value) for keys, now, value in wanted if now != value]
+    changed = [(keys, value) for keys, now, value in values if now != value]
     if changed:
         read = edits.parser().load
         edits.apply(

@@ -1,7 +1,5 @@
 """Which new samples first. None of the strategies asks the teacher."""
 
-from typing import Any
-
 import numpy as np
 
 from tuition.intake import champion
@@ -17,9 +15,9 @@ def rank(
     ids: np.ndarray,
     classes: list[str],
     left: int,
-    found: tuple[str, Any] | None,
+    present: champion.Champion | None,
 ) -> tuple[list[str], str]:
-    """The content ids of the candidates, best first, and in words by what; `found` is the champion (`champion.find`).
+    """The content ids of the candidates, best first, and in words by what; `present` is the champion (`champion.find`).
 
     images (n, C, H, W), labels (n,) and ids (n,) S64 of the candidates alone: `balanced` deals their classes evenly, `kcenter` covers
     them. Where all fit into the `left` calls, nothing is ranked. Raises UserError for a champion of other images or classes.
@@ -28,9 +26,9 @@ def rank(
     if len(shuffled) <= left:
         return _named(ids, shuffled), "all: they fit into the allowance"
     if strategy == "uncertain":
-        if found is None:
+        if present is None:
             return _named(ids, shuffled), f"random: models:/{params.registry.name}@champion is not there yet"
-        uri, version = found
+        uri, version = present
         unsure = champion.margins(uri, params.registry.name, images[shuffled], classes)
         order = shuffled[np.argsort(unsure, kind="stable")]
         return _named(ids, order), f"uncertain: the margin of the champion, version {version.version}"

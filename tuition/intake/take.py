@@ -10,7 +10,7 @@ import io
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,11 @@ from PIL import Image
 from tuition.errors import UserError
 from tuition.files import atomic, content_id, read_array, read_json, write_json
 from tuition.intake import fits
-from tuition.intake.inbox import Inbox
+from tuition.intake.inbox import Entry, Inbox
 from tuition.params import Params, edits
 from tuition.sources import additions
+from tuition.workspace import Workspace
 
-FOLDER = "additions"
-ASIDE, TAKING = Path("refresh/aside"), Path("refresh/taking.json")
-TAKEN, REJECTED = Path("refresh/taken.json"), Path("refresh/rejected.csv")
 Held = dict[str, tuple[str, str]]  # content id -> where it is held already (train, val, test, additions), its class
 
 
@@ -76,39 +74,20 @@ def take(params: Params, place: str | None) -> dict[str, Any]:
     fits.check(params)
     if place is None:
         raise UserError("refresh.inbox: null; name a folder or s3://bucket/prefix of class folders with new images")
-    meta = read_json(Path("data/meta.json"))
-    fits.check_data(params, meta)
-    shape = (meta["channels"], meta["height"], meta["width"])
-    if shape[0] not in (1, 3):
-        raise UserError(f"data: images have {shape[0]} channels, additions are kept as PNG files; valid: 1 and 3")
-    folder = Path(params.data.additions.folder if params.data.additions else FOLDER)
-    said = params.data.additions.digest if params.data.additions else additions.digest([])
-    before = _settled(folder, said)
-    inbox = Inbox(place)
-    entries = inbox.entries()
-    _check_classes(entries, meta["classes"], place)
-    inside = [entry for entry in entries if entry[1] is not None]
-    images = iter(inbox.images(inside, shape))
-    shutil.rmtree(ASIDE, ignore_errors=True)
-    done = sort(
-        ((name, of, next(images) if of is not None else "") for name, of, _ in entries),
-        _held(meta["classes"], before),
-        lambda id, name, image: write_png(ASIDE / name / f"{id}.png", image),
-    )
+    meta = _read_meta(params)
+    folder = Path(params.data.additions.folder) if params.data.additions else Workspace().additions
+    recorded = params.data.additions.digest if params.data.additions else additions.digest([])
+    before = _settled(folder, recorded)
+    entries, done = _sort_inbox(place, meta, before)
     after = [*before, *done.new.items()]
-    if done.new:
-        write_json(TAKING, {"samples": sorted(done.new)})
-        for id, name in done.new.items():
-            (folder / name).mkdir(parents=True, exist_ok=True)
-            os.replace(ASIDE / name / f"{id}.png", folder / name / f"{id}.png")
-    shutil.rmtree(ASIDE, ignore_errors=True)
+    _move(done.new, folder)
     digest = additions.digest(after)
-    if digest != said:  # also where a take that was killed had written all of them
+    if digest != recorded:  # also where a take that was killed had written all of them
         value = edits.parser().load(f"{{folder: {folder}, digest: {digest}}}")
         edits.apply([edits.Edit("refresh", ["data", "additions"], value)])
-    TAKING.unlink(missing_ok=True)
+    Workspace().refresh.taking.unlink(missing_ok=True)
     _write_rejected(done.rejected)
-    told = {
+    taken = {
         "inbox": place,
         "files": len(entries),
         "new": len(done.new),
@@ -119,8 +98,46 @@ def take(params: Params, place: str | None) -> dict[str, Any]:
         "rejected": len(done.rejected),
         "classes": dict(sorted(Counter(done.new.values()).items())),
     }
-    write_json(TAKEN, told)
-    return told
+    write_json(Workspace().refresh.taken, taken)
+    return taken
+
+
+def _read_meta(params: Params) -> dict[str, Any]:
+    """What `data/` is. Raises UserError where it was made with other parameters, or takes no PNG files."""
+    meta = read_json(Workspace().data.meta)
+    fits.check_data(params, meta)
+    if meta["channels"] not in (1, 3):
+        raise UserError(
+            f"data: images have {meta['channels']} channels, additions are kept as PNG files; valid: 1 and 3"
+        )
+    return meta
+
+
+def _sort_inbox(place: str, meta: dict[str, Any], before: Sequence[tuple[str, str]]) -> tuple[list[Entry], Sorted]:
+    """The files of the inbox, and what became of them; new samples are written aside."""
+    inbox, aside = Inbox(place), Workspace().refresh.aside
+    entries = inbox.entries()
+    _check_classes(entries, meta["classes"], place)
+    inside = [entry for entry in entries if entry[1] is not None]
+    images = iter(inbox.images(inside, (meta["channels"], meta["height"], meta["width"])))
+    shutil.rmtree(aside, ignore_errors=True)
+    done = sort(
+        ((name, of, next(images) if of is not None else "") for name, of, _ in entries),
+        _held(meta["classes"], before),
+        lambda id, name, image: write_png(aside / name / f"{id}.png", image),
+    )
+    return entries, done
+
+
+def _move(new: dict[str, str], folder: Path) -> None:
+    """Move new samples from aside into the folder of additions; which they are is written first."""
+    refresh = Workspace().refresh
+    if new:
+        write_json(refresh.taking, {"samples": sorted(new)})
+        for id, name in new.items():
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            os.replace(refresh.aside / name / f"{id}.png", folder / name / f"{id}.png")
+    shutil.rmtree(refresh.aside, ignore_errors=True)
 
 
 def write_png(path: Path, image: np.ndarray) -> None:
@@ -131,32 +148,33 @@ def write_png(path: Path, image: np.ndarray) -> None:
         file.write(data.getvalue())
 
 
-def _settled(folder: Path, said: str) -> list[tuple[str, str]]:
+def _settled(folder: Path, recorded: str) -> list[tuple[str, str]]:
     """What the folder holds, once it is sure that it is what params.yaml says, or what a take that was killed has added to it.
 
     Raises UserError where it is neither.
     """
     samples = additions.listed(folder)
-    begun = set(read_json(TAKING)["samples"]) if TAKING.exists() else set()
+    taking = Workspace().refresh.taking
+    begun = set(read_json(taking)["samples"]) if taking.exists() else set()
     found = additions.digest(samples)
-    if said not in (found, additions.digest(one for one in samples if one[0] not in begun)):
+    if recorded not in (found, additions.digest(one for one in samples if one[0] not in begun)):
         raise UserError(
-            f"data.additions: {folder}/ holds {len(samples)} samples with the digest {found[:12]}…, params.yaml says {said[:12]}…; "
+            f"data.additions: {folder}/ holds {len(samples)} samples with the digest {found[:12]}…, params.yaml says {recorded[:12]}…; "
             f"{additions.MEND}, but the folder was changed otherwise. Nothing was taken. If you mean what it holds now, set "
             f"data.additions to {{folder: {folder}, digest: {found}}}"
         )
     return samples
 
 
-def _held(classes: list[str], samples: list[tuple[str, str]]) -> Held:
+def _held(classes: list[str], samples: Sequence[tuple[str, str]]) -> Held:
     held: Held = {}
     for split in ("train", "val", "test"):  # as RANK in tuition/sources/split.py: who comes last keeps it
-        ids, labels = (read_array(Path("data", split, f"{name}.npy")) for name in ("ids", "labels"))
+        ids, labels = (read_array(path) for path in (Workspace().split(split).ids, Workspace().split(split).labels))
         held |= {id.decode(): (split, classes[label]) for id, label in zip(ids.tolist(), labels.tolist(), strict=True)}
     return held | {id: ("additions", name) for id, name in samples}
 
 
-def _check_classes(entries: list[Any], classes: list[str], place: str) -> None:
+def _check_classes(entries: list[Entry], classes: list[str], place: str) -> None:
     strange = sorted({name for _, name, _ in entries if name is not None} - set(classes))
     if strange:
         raise UserError(
@@ -168,5 +186,5 @@ def _check_classes(entries: list[Any], classes: list[str], place: str) -> None:
 def _write_rejected(rejected: list[tuple[str, str]]) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([("file", "reason"), *rejected])
-    with atomic(REJECTED) as file:
+    with atomic(Workspace().refresh.rejected) as file:
         file.write(text.getvalue().encode(errors="surrogateescape"))

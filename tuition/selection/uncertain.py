@@ -71,5 +71,5 @@ def _check_fit(where: str, student: ModelDescription, pool: Pool) -> None:
         )
 
 
-def _some(names: Any) -> str:
+def _some(names: Sequence[str]) -> str:
     return f"{', '.join(map(str, names[:6]))}{', …' if len(names) > 6 else ''}"
