@@ -218,9 +218,9 @@ def replay(
 ) -> None:
     """Make some bought samples and views again from data/train: are they drawn and stored as outputs/ says, and does a local checkpoint
     still answer so? Exit status 2 if not. Nothing is paid."""
-    from tuition.purchase.replay import check
+    from tuition.purchase import replay as replaying
 
-    found = check(number, seed, tolerance)
+    found = replaying.replay(number, seed, tolerance)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         raise typer.Exit(2 if found["wrong"] else 0)

@@ -84,7 +84,7 @@ def _batch_fault(
     return None
 
 
-def _raw(value: Any) -> bytes:
+def _raw(value: object) -> bytes:
     """The answer as it came, for inspection: npz where it is arrays, else its text."""
     if isinstance(value, dict) and all(isinstance(v, np.ndarray) and v.dtype.kind in "fiub" for v in value.values()):
         file = io.BytesIO()

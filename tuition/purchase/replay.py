@@ -2,11 +2,10 @@
 
 Three things are checked of a row: that its sample is in data/train and its view is one that the draw gives; that the ledger, where it
 knows the teacher, owns the very same values under this sample and view; and, for a local checkpoint, which answers again for nothing,
-that it still says the same of the image. No other teacher is asked: that may cost.
+that it still answers the same to the image. No other teacher is asked: that may cost.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +19,10 @@ from tuition.ledger.keys import Request
 from tuition.params import Params
 from tuition.purchase.views import draw
 from tuition.signals import family_of
-from tuition.teachers import fingerprint, load_teacher
-from tuition.views import FILE, to_text
+from tuition.teachers import InProcess, fingerprint, load_teacher
+from tuition.teachers.kinds import Facts
+from tuition.views import to_text
+from tuition.workspace import Export, Workspace
 
 BATCH = 64
 ROUGH = ("sign", "boundary")  # bits, and a path along gradients: a rounding of the arithmetic may turn them
@@ -30,7 +31,7 @@ ROUGH = ("sign", "boundary")  # bits, and a path along gradients: a rounding of 
 class Row(NamedTuple):
     """One bought view: a row of an export, its sample's place in the pool (None: not there), and its view (5,)."""
 
-    folder: Path
+    folder: Export
     row: int
     id: bytes
     place: int | None
@@ -40,24 +41,24 @@ class Row(NamedTuple):
         return f"{self.folder} row {self.row} (sample {self.id.decode()[:16]}, {to_text(self.view)})"
 
 
-def check(number: int, seed: int | None = None, tolerance: float = 1e-3) -> dict[str, Any]:
+def replay(number: int, seed: int | None = None, tolerance: float = 1e-3) -> dict[str, Any]:
     """Replay `number` rows at random out of all of outputs/ (all, where there are fewer).
 
     Returns {replayed: rows, in_ledger: of them are owned there with the same values, asked_again: were answered again, not_asked: {why:
     rows}, largest_difference: of an answer, wrong: what does not fit, in words}. Answers may differ by `tolerance`, absolute and
     relative. Raises UserError where there is nothing to replay.
     """
-    params, pool = parameters.load(), Path("data/train")
-    images, ids = read_array(pool / "images.npy"), read_array(pool / "ids.npy")
+    params, data, pool = parameters.load(), Workspace().data, Workspace().split("train")
+    images, ids = read_array(pool.images), read_array(pool.ids)
     rows = _chosen(number, seed, ids)
     wrong = [f"{row}: {why}" for row in rows if (why := _misfit(row, images))]
     rows = [row for row in rows if row.place is not None]
     not_asked: dict[str, int] = {}
     in_ledger, asked_again, most = 0, 0, 0.0
-    local, why_not = _local(params, read_json(Path("data/meta.json")) | read_json(pool / "meta.json"))
+    local, why_not = _local(params, read_json(data.meta) | read_json(pool.meta))
     for folder in dict.fromkeys(row.folder for row in rows):
         some = [row for row in rows if row.folder == folder]
-        about = read_json(folder / "meta.json")["teacher"]
+        about = read_json(folder.meta)["teacher"]
         in_ledger += _in_ledger(some, about["fingerprint"], wrong)
         if about["fingerprint"] in local:
             asked_again += len(some)
@@ -78,11 +79,10 @@ def check(number: int, seed: int | None = None, tolerance: float = 1e-3) -> dict
 
 
 def _chosen(number: int, seed: int | None, ids: np.ndarray) -> list[Row]:
-    top = Path("outputs")
-    folders = sorted(path.parent for depth in ("*", "*/teachers/*") for path in top.glob(f"{depth}/meta.json"))
-    sizes = [len(read_array(folder / "ids.npy")) for folder in folders]
+    folders = Workspace().exports()
+    sizes = [len(read_array(folder.ids)) for folder in folders]
     if not sum(sizes):
-        raise UserError(f"{top}/: no bought outputs to replay; `dvc repro` buys them, `dvc pull` brings them")
+        raise UserError("outputs/: no bought outputs to replay; `dvc repro` buys them, `dvc pull` brings them")
     drawn = np.sort(np.random.default_rng(seed).permutation(sum(sizes))[:number])
     place = {bytes(id): i for i, id in reversed(list(enumerate(ids)))}  # the first of samples with the same content
     ends = np.cumsum(sizes)
@@ -90,8 +90,8 @@ def _chosen(number: int, seed: int | None, ids: np.ndarray) -> list[Row]:
     for at in drawn:
         which = int(np.searchsorted(ends, at, side="right"))
         folder, row = folders[which], int(at - ends[which] + sizes[which])
-        id = bytes(read_array(folder / "ids.npy")[row])
-        view = read_array(folder / FILE)[row] if (folder / FILE).exists() else np.zeros(5, dtype=np.int32)
+        id = bytes(read_array(folder.ids)[row])
+        view = read_array(folder.views)[row] if folder.views.exists() else np.zeros(5, dtype=np.int32)
         rows.append(Row(folder, row, id, place.get(id), np.array(view)))
     return rows
 
@@ -100,7 +100,7 @@ def _misfit(row: Row, images: np.ndarray) -> str:
     """What is wrong with a row's sample or view; empty where nothing is."""
     if row.place is None:
         return "its sample is not in data/train"
-    image, meta = np.array(images[row.place]), read_json(row.folder / "meta.json")
+    image, meta = np.array(images[row.place]), read_json(row.folder.meta)
     if content_id(image) != row.id.decode():
         return "the pixels in data/train are not those of this content id"
     if "views" in meta:
@@ -122,7 +122,7 @@ def _in_ledger(rows: Sequence[Row], fingerprint: str, wrong: list[str]) -> int:
     except UserError:  # of another machine: an export needs no ledger
         return 0
     folder = rows[0].folder
-    exported = {name: read_array(folder / f"{name}.npy") for name in read_json(folder / "meta.json")["signals"]}
+    exported = {name: read_array(folder.signal(name)) for name in read_json(folder.meta)["signals"]}
     by_request = {Request(row.id.decode(), to_text(row.view)): row for row in rows}
     places, held, _ = owned.read(ledger, account.id, list(by_request), signals=list(exported))
     same = 0
@@ -135,9 +135,10 @@ def _in_ledger(rows: Sequence[Row], fingerprint: str, wrong: list[str]) -> int:
     return same
 
 
-def _local(params: Params, facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def _local(params: Params, facts: Facts) -> tuple[dict[str, InProcess], dict[str, str]]:
     """(the checkpoints of params.yaml by fingerprint, why the other teachers are not asked, by name)."""
-    found, why_not = {}, {}
+    checkpoints: dict[str, InProcess] = {}
+    why_not = {}
     for settings in (params.teacher, *params.teachers):
         if settings.kind != "checkpoint":
             why_not[settings.name] = f"teacher {settings.name!r} is of kind {settings.kind}: asking it again may cost"
@@ -147,23 +148,26 @@ def _local(params: Params, facts: dict[str, Any]) -> tuple[dict[str, Any], dict[
         except UserError as error:
             why_not[settings.name] = f"teacher {settings.name!r} cannot be loaded ({error})"
             continue
-        found[fingerprint(teacher.description)] = teacher
-    return found, why_not
+        if isinstance(teacher, InProcess):
+            checkpoints[fingerprint(teacher.description)] = teacher
+    return checkpoints, why_not
 
 
-def _ask_again(rows: Sequence[Row], images: np.ndarray, teacher: Any, tolerance: float, wrong: list[str]) -> float:
-    """The largest difference between what an export holds and what its teacher says now; too large ones are added to `wrong`."""
+def _ask_again(
+    rows: Sequence[Row], images: np.ndarray, teacher: InProcess, tolerance: float, wrong: list[str]
+) -> float:
+    """The largest difference between what an export holds and what its teacher answers now; too large ones are added to `wrong`."""
     folder = rows[0].folder
-    names = [name for name in read_json(folder / "meta.json")["signals"] if family_of(name) not in ROUGH]
-    exported = {name: read_array(folder / f"{name}.npy") for name in names if name in teacher.signals}
+    names = [name for name in read_json(folder.meta)["signals"] if family_of(name) not in ROUGH]
+    exported = {name: read_array(folder.signal(name)) for name in names if name in teacher.signals}
     seen = Images(images, np.array([row.place for row in rows]), np.array([row.view for row in rows]))
     most = 0.0
     for start in range(0, len(rows), BATCH):
         some = rows[start : start + BATCH]
-        said = teacher.answer_now(seen[start : start + BATCH])
+        answered = teacher.answer_now(seen[start : start + BATCH])
         for at, row in enumerate(some):
             for name, values in exported.items():
-                old, new = (np.asarray(one, dtype=np.float64) for one in (values[row.row], said[name][at]))
+                old, new = (np.asarray(one, dtype=np.float64) for one in (values[row.row], answered[name][at]))
                 gap = np.abs(new - old)
                 most = max(most, float(gap.max(initial=0.0)))
                 if (gap > tolerance * (1 + np.abs(old))).any():

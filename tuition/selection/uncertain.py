@@ -5,8 +5,8 @@ when the pool grows. It is computed in float64: between machines and numbers of 
 smaller budget is then a prefix of a larger one that was ordered elsewhere.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
