@@ -13,6 +13,7 @@ Seed = Annotated[int, Field(ge=0)]
 Money = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=0)]
 
+KINDS = ("checkpoint", "python", "experts", "mlflow", "oip", "openai", "http")
 REMOTE = ("mlflow", "oip", "openai", "http")  # kinds that are asked over HTTP
 
 
@@ -73,7 +74,7 @@ class Network(Section):
 
 
 class Teacher(Section):
-    kind: Literal["checkpoint", "python", "experts", "mlflow", "oip", "openai", "http"] = "checkpoint"
+    kind: str = "checkpoint"  # one of KINDS, or a class of the user's own: module:Class
     name: str = "teacher"
     version: str = "1"
     weights: str = "teacher"
@@ -108,6 +109,15 @@ class Teacher(Section):
     recheck: Recheck = Recheck()
     price: Price = Price()
     cap: Cap = Cap()
+
+    @field_validator("kind")
+    @classmethod
+    def _known_or_a_class(cls, kind: str) -> str:
+        if kind not in KINDS and not re.fullmatch(r"[\w.]+:\w+", kind):
+            raise ValueError(
+                f"teacher.kind: found {kind!r}; valid: {', '.join(KINDS)}, or a class of yours: module:Class"
+            )
+        return kind
 
     @field_validator("price", mode="before")
     @classmethod
