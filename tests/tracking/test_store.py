@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from support import templates
 from support.small_study import content, make_study, run_python, write_cell
 
 from tuition.errors import UserError
@@ -15,7 +16,7 @@ def test_importing_tracking_imports_no_mlflow_and_no_torch(tmp_path: Path) -> No
 def test_two_processes_make_one_database_and_one_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_study(tmp_path, methods=("ce",))
     write_cell(tmp_path, 100, "ce", 0, steps=2)
-    code = "from stages import params; from tuition.tracking import reconcile; print(reconcile(params.load()))"
+    code = "from tuition import params; from tuition.tracking import reconcile; print(reconcile(params.load()))"
     both = [run_python("-c", code, cwd=tmp_path, MLFLOW_TRACKING_URI="") for _ in range(2)]
     said = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
@@ -62,14 +63,14 @@ def test_outside_a_repository_there_is_no_commit(tmp_path: Path, monkeypatch: py
     assert lineage.git() == {}
 
 
-def test_looking_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_database: Path) -> None:
+def test_looking_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     monkeypatch.chdir(tmp_path)
     assert store.missing()
     with pytest.raises(UserError, match=r"no MLflow store at sqlite:///mlflow\.db"):
         store.connect("study", create=False)
     assert not list(tmp_path.iterdir())
-    (tmp_path / "mlflow.db").write_bytes(fresh_database.read_bytes())
+    templates.mlflow_database(tmp_path / "mlflow.db")
     assert not store.missing()
     opened = store.connect("study", create=False)
     assert opened.experiment == ""
