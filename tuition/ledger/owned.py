@@ -64,7 +64,10 @@ class Standing:
         return self.position(request).signals
 
     def cost(self, requests: Iterable[Request]) -> float:
-        """What the live calls for `requests` (distinct) cost together, those whose answers cannot be used among them; money."""
+        """What the live calls for `requests` cost together, those whose answers cannot be used among them; money.
+
+        `requests` are distinct, and none is further of another: a request's calls for further signals are counted with it.
+        """
         return sum(self.position(one).cost for one in requests) / 1_000_000
 
     def further_calls(self, requests: Iterable[Request]) -> int:
