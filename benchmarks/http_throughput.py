@@ -25,8 +25,10 @@ import numpy as np
 
 from benchmarks.common import ROOT, save, spread, table
 from tuition.ledger.database import open_ledger
+from tuition.ledger.keys import Request
+from tuition.ledger.owned import Standing
 from tuition.params.teacher import Teacher as Settings
-from tuition.purchase import remote
+from tuition.purchase import loop
 from tuition.purchase.account import open_account
 from tuition.teachers import HttpRequest, Reply
 from tuition.teachers.http.teacher import HttpTeacher
@@ -121,14 +123,16 @@ def buy(
         idempotent=idempotent,
         requests_per_minute=per_window,
     )
-    ids = [sha256(str(i).encode()).hexdigest() for i in range(count)]
+    requests = [Request(sha256(str(i).encode()).hexdigest()) for i in range(count)]
     images = np.frombuffer(PIXELS, dtype=np.uint8).reshape(1, 1, 28, 28)
     with tempfile.TemporaryDirectory(prefix="tuition-benchmark-") as folder:
         ledger = open_ledger(f"{folder}/ledger.db")
         account = open_account(ledger, HttpTeacher(Format(), settings, window), settings, 10, count)
-        new = remote.buy(account, ids, lambda some: np.repeat(images, len(some), 0), lambda tally, left: None)
+        outcome = loop.buy(
+            account, requests, Standing(), lambda some: np.repeat(images, len(some), 0), lambda tally: None
+        )
         ledger.close()
-    assert new == count
+    assert outcome.new == count
 
 
 async def bare(url: str, count: int, concurrency: int) -> None:

@@ -28,7 +28,7 @@ from tuition.ledger.keys import Request
 CLASSES = 100
 PAYLOAD = 4 * CLASSES  # bytes of an output
 PRICE = 0.002
-STEPS = ("reserve_and_mark_sent", "finish")  # as tuition.purchase.buy has them
+STEPS = ("reserve_and_mark_sent", "finish")  # as tuition.purchase.reserver and .writer have them
 TEACHER = {"fingerprint": "f" * 64, "name": "scale", "description": {}}
 
 

@@ -1,12 +1,13 @@
 """Claim: training and teaching go about as fast as bare loops of the same model over the same tensors.
 
 Training (`tuition.training.loop.fit`, with loading and augmentation) against forward, backward, step on batches that are already
-made. Teaching (`tuition.purchase.buy`, with a ledger on disk) against a bare batched loop. Blocks of both alternate in one process;
+made. Teaching (`tuition.purchase.loop`, with a ledger on disk) against a bare batched loop. Blocks of both alternate in one process;
 a ratio is of neighbouring blocks: ours over bare, in images a second.
 """
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,13 +19,15 @@ from benchmarks.common import save, spread, table
 from tuition.comparisons import draw, group_weights
 from tuition.files import content_id
 from tuition.inputs.batches import PlacedImages
-from tuition.ledger import accounts
 from tuition.ledger.database import open_ledger
+from tuition.ledger.keys import Request
+from tuition.ledger.owned import Standing
 from tuition.methods import build as build_method
 from tuition.models import build
 from tuition.params import Teacher, Training
-from tuition.purchase.buy import buy
-from tuition.teachers import fingerprint
+from tuition.purchase.account import open_account
+from tuition.purchase.loop import buy
+from tuition.teachers import InProcess
 from tuition.teachers.checkpoint import CheckpointTeacher
 from tuition.training.loader import Loader
 from tuition.training.loop import Learner, fit, make_fabric
@@ -153,17 +156,17 @@ def teaching(args: argparse.Namespace) -> list[dict]:
 
 def teach(teacher: CheckpointTeacher, images: np.ndarray, ledger_folder: str | None) -> float:
     """Seconds that buying all images takes, with a new ledger on disk."""
-    ids = [content_id(image) for image in images]
-    position = {id: i for i, id in enumerate(ids)}
+    requests = [Request(content_id(image)) for image in images]
+    position = {request: i for i, request in enumerate(requests)}
     with tempfile.TemporaryDirectory(prefix="tuition-benchmark-", dir=ledger_folder) as folder:
         ledger = open_ledger(str(Path(folder) / "ledger.db"))
-        account = accounts.open_account(ledger, fingerprint(teacher.description), "bare", teacher.description, None)
+        account = open_account(ledger, InProcess(teacher), Teacher(batch_size=256), CLASSES, len(images))
 
-        def images_of(some: list[str]) -> np.ndarray:
+        def images_of(some: Sequence[Request]) -> np.ndarray:
             return np.ascontiguousarray(images[[position[one] for one in some]])
 
         begin = bare.wait(teacher.device)
-        sent = buy(ledger, account, teacher, ids, images_of, Teacher(batch_size=256), CLASSES)
+        sent = buy(account, requests, Standing(), images_of, lambda tally: None).new
         seconds = bare.wait(teacher.device) - begin
         ledger.close()
     assert sent == len(images)

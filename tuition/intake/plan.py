@@ -79,10 +79,7 @@ def plan(params: Params, allowance: int, strategy: str) -> dict[str, Any]:
         "paid_before": len(now.paid),
         "budget": chosen.budget,
         "calls": chosen.calls if run else 0,
-        "allowance": allowance,
-        "every": params.refresh.every,
-        "spent_before": now.spent,
-        "left": left,
+        **_period(params, allowance, now, left),
         "strategy": strategy,
         "ranked_by": ranked_by,
         "teacher": params.teacher.name,
@@ -92,6 +89,11 @@ def plan(params: Params, allowance: int, strategy: str) -> dict[str, Any]:
     }
     write_json(Workspace().refresh.plan, planned)
     return planned
+
+
+def _period(params: Params, allowance: int, now: account.Standing, left: int) -> dict[str, Any]:
+    """How the allowance of this day, week or month stands."""
+    return {"allowance": allowance, "every": params.refresh.every, "spent_before": now.spent, "left": left}
 
 
 def _read_facts(params: Params) -> dict[str, Any]:

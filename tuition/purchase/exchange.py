@@ -93,7 +93,7 @@ class Exchange:
     async def _fail(self, made: list[Call], left: bool, error: BaseException) -> None:
         """Enter what a request came to that brought no answer; `left`: it was on its way."""
         if isinstance(error, Refused):
-            self.tally.stop(self._refused(len(made), error))
+            self.tally.stop(_refused(self.account, len(made), error))
             await self.writer.refund(made, f"refused: {error}")
         elif isinstance(error, Stop):
             self.tally.stop(error)
@@ -129,22 +129,17 @@ class Exchange:
             raise
         most, used = worst(self.account.settings).tokens, max(answer.tokens or 0 for answer in answers)
         if used > most and rests_on_tokens(self.account.settings):
-            self.tally.stop(
-                UserError(
-                    f"teacher.max_tokens_per_call: {most}, but a call took {used} tokens: so much was not held back for it, and "
-                    "teacher.cap cannot be kept so. Its answer is in the ledger. Raise teacher.max_tokens_per_call and run again"
-                )
-            )
+            self.tally.stop(_too_long(most, used))
 
     def _answers(self, reply: Reply, count: int) -> list[Answer]:
         """One Answer per call, with its share of what the request came to."""
+        settings = self.account.settings
         if reply.malformed:
-            raw = reply.raw if isinstance(reply.raw, bytes) else str(reply.raw).encode(errors="replace")
-            answers = checks.unusable(str(reply.malformed), raw[:MOST_RAW], count)
+            answers = checks.unusable(str(reply.malformed), _raw(reply), count)
         else:
-            scores = self.account.settings.scores if self.tally.canary else None
+            scores = settings.scores if self.tally.canary else None
             answers = checks.split(reply.signals, count, self.signals, self.account.classes, self.shapes, scores)
-        amounts = real(self.account.settings, count, reply.input_tokens, reply.output_tokens)
+        amounts = real(settings, count, reply.input_tokens, reply.output_tokens)
         return [
             Answer(one.signals, one.malformed and plain(one.malformed), one.raw, tokens=amount.tokens, cost=amount.cost)
             for one, amount in zip(answers, amounts, strict=True)
@@ -154,14 +149,28 @@ class Exchange:
         self.tally.count(made, bad, fault)
         self.progress(self.tally)
 
-    def _refused(self, number: int, error: Refused) -> UserError:
-        settings = self.account.settings
-        if self.account.teacher.in_process:
-            return UserError(
-                f"teacher refused {number} calls ({error}); they are refunded, but for those that were sent before and whose fate "
-                "is unknown. Run again later"
-            )
-        return UserError(f"teacher {settings.name!r} refused for {settings.patience:g} s ({error}). Run again later")
+
+def _raw(reply: Reply) -> bytes:
+    """The beginning of a malformed answer as it came."""
+    raw = reply.raw if isinstance(reply.raw, bytes) else str(reply.raw).encode(errors="replace")
+    return raw[:MOST_RAW]
+
+
+def _refused(account: Account, number: int, error: Refused) -> UserError:
+    if account.teacher.in_process:
+        return UserError(
+            f"teacher refused {number} calls ({error}); they are refunded, but for those that were sent before and whose fate "
+            "is unknown. Run again later"
+        )
+    settings = account.settings
+    return UserError(f"teacher {settings.name!r} refused for {settings.patience:g} s ({error}). Run again later")
+
+
+def _too_long(most: int, used: int) -> UserError:
+    return UserError(
+        f"teacher.max_tokens_per_call: {most}, but a call took {used} tokens: so much was not held back for it, and "
+        "teacher.cap cannot be kept so. Its answer is in the ledger. Raise teacher.max_tokens_per_call and run again"
+    )
 
 
 def _is_cancelled() -> bool:
