@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.common import ROOT, save, spread, table
 from tuition.ledger.database import open_ledger
-from tuition.params.teacher import Teacher as Settings
+from tuition.params.teacher import teacher_settings
 from tuition.purchase import remote
 from tuition.purchase.account import open_account
 from tuition.teachers import HttpRequest, Reply
@@ -112,7 +112,7 @@ def buy(
     url: str, count: int, concurrency: int, idempotent: bool = True, per_window: int | None = None, window: float = 60.0
 ) -> None:
     """Own the outputs of `count` samples, in a new ledger."""
-    settings = Settings(
+    settings = teacher_settings(
         kind="http",
         url=url,
         format="benchmarks.http_throughput:Format",

@@ -135,7 +135,10 @@ def periods(
             ("register",),
         ):
             stage(f"stages.{name}", *map(str, arguments))
-        registered, planned = read_json(Path("report/registered.json")), read_json(Workspace().refresh.plan) if period else {}
+        registered, planned = (
+            read_json(Path("report/registered.json")),
+            read_json(Workspace().refresh.plan) if period else {},
+        )
         promoted = "champion" in registered["aliases"]
         champion = registered["test_top1"] if promoted else champion
         rows.append(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tuition.purchase.buy import buy
 
 from benchmarks import bare
 from benchmarks.common import save, spread, table
@@ -22,7 +23,6 @@ from tuition.ledger.database import open_ledger
 from tuition.methods import build as build_method
 from tuition.models import build
 from tuition.params import Teacher, Training
-from tuition.purchase.buy import buy
 from tuition.teachers import fingerprint
 from tuition.teachers.checkpoint import CheckpointTeacher
 from tuition.training.loader import Loader

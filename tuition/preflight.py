@@ -11,7 +11,6 @@ from tuition.errors import UserError, unknown
 from tuition.methods import METHODS, Card, Context, Method, build, card, check_settings, resolve
 from tuition.params import Params, comparison_set
 from tuition.params.checks import MAIN
-from tuition.params.teacher import REMOTE, Teacher
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,15 +31,6 @@ class Teaches(Protocol):
     def constants(self) -> dict[str, np.ndarray]: ...
 
 
-def offer(teacher: Teacher) -> Offer:
-    """What a teacher's section says of the families of signals that it gives."""
-    if teacher.kind == "checkpoint":
-        return teacher.signals
-    if teacher.kind == "experts":
-        return ("logits", "difficulty", "expert")
-    return ("logits",) if teacher.kind in REMOTE and teacher.kind != "http" else None
-
-
 def check_methods(
     params: Params, offered: Offer, further: Mapping[str, Offer] | None = None, inputs: str = "images"
 ) -> None:
@@ -48,7 +38,7 @@ def check_methods(
     teacher's), looks inside samples of another kind than `inputs`, compares without a comparison set, reads mixed inputs that are not to
     be bought, or several teachers where there is one, or one that does not give what it needs: `further`, those of `teachers` by name
     (None: as their sections say)."""
-    further = {one.name: offer(one) for one in params.teachers} if further is None else further
+    further = {one.name: one.offered for one in params.teachers} if further is None else further
     for name, section in params.methods.items():
         check_settings(name, section)
     for name in params.study.methods:

@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tuition.errors import UserError
-from tuition.params.teacher import Teacher
+from tuition.params.teacher import teacher_settings
 from tuition.teachers import Refused, Reply, fingerprint, load_teacher
 
 DOC = (Path(__file__).parents[2] / "docs" / "your_teacher.md").read_text()
@@ -74,7 +74,7 @@ def mine(tmp_path, monkeypatch):
 
 
 def load(kind: str, **more):
-    return load_teacher(Teacher(**more).model_copy(update={"kind": kind}), FACTS)
+    return load_teacher(teacher_settings(**more).model_copy(update={"kind": kind}), FACTS)
 
 
 def ask(teacher, *batches) -> list[Reply]:

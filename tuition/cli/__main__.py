@@ -36,10 +36,10 @@ def check() -> None:
     from tuition.teachers import KINDS
 
     params = parameters.load()
-    from tuition.preflight import check_methods, offer
+    from tuition.preflight import check_methods
 
     # What a function or a format of one's own gives is known when it is loaded; `teach` checks it before the first call.
-    check_methods(params, offer(params.teacher))
+    check_methods(params, params.teacher.offered)
     for teacher in (params.teacher, *params.teachers):
         check_price(teacher)
     cells = len(params.study.cells())

@@ -142,7 +142,7 @@ class Exchange:
             raw = reply.raw if isinstance(reply.raw, bytes) else str(reply.raw).encode(errors="replace")
             answers = checks.unusable(str(reply.malformed), raw[:MOST_RAW], count)
         else:
-            scores = self.account.settings.scores if self.tally.canary else None
+            scores = self.account.settings.promised_scores if self.tally.canary else None
             answers = checks.split(reply.signals, count, self.signals, self.account.classes, self.shapes, scores)
         amounts = real(self.account.settings, count, reply.input_tokens, reply.output_tokens)
         return [
