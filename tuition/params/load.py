@@ -34,8 +34,8 @@ def load(path: Path = FILE) -> Params:
     try:
         params = Params.model_validate(raw)
     except ValidationError as error:
-        lines = "; ".join(_explain(one, raw) for one in error.errors())
-        raise UserError(f"{path}: {lines}") from None
+        lines = [_explain(one, raw) for one in error.errors()]
+        raise UserError(f"{path}: {'; '.join(dict.fromkeys([*lines, *_valid_for_kinds(error, raw)]))}") from None
     check(params, path)
     return params
 
@@ -78,10 +78,14 @@ def _of_another_kind(where: list[int | str], raw: dict) -> str:
     takers = [name for name, section in KINDS.items() if key in section.model_fields]
     if not takers or kind not in KINDS:
         return ""
-    return (
-        f"{'.'.join(map(str, where))}: kind {kind!r} takes no such key ({', '.join(takers)} do): leave it out. "
-        f"Valid: {', '.join(sorted(KINDS[kind].model_fields))}"
-    )
+    return f"{'.'.join(map(str, where))}: not a key of kind {kind!r}, but of {', '.join(takers)}: leave it out"
+
+
+def _valid_for_kinds(error: ValidationError, raw: dict) -> list[str]:
+    """For each kind of teacher that was given a key of another kind, once: the keys that it takes."""
+    wheres = [_without_tags(one["loc"]) for one in error.errors() if one["type"] == "extra_forbidden"]
+    kinds = {_kind(where, raw) for where in wheres if _of_another_kind(where, raw)}
+    return [f"valid for {kind!r}: {', '.join(sorted(KINDS[kind].model_fields))}" for kind in sorted(kinds)]
 
 
 def _kind(where: list[int | str], raw: dict) -> str:
