@@ -14,6 +14,7 @@ import torch
 from benchmarks.common import save, spread, table
 from benchmarks.methods import SETS, SHIPPED, VARIANTS, chosen
 from tuition.comparisons import group_weights
+from tuition.inputs.batches import PlacedImages
 from tuition.methods import Context, build, card, resolve
 from tuition.methods.objective import Objective
 from tuition.params import Training
@@ -75,14 +76,10 @@ def prepare(name: str, arch: str, batch_size: int) -> Any:
     if chosen_set and chosen_set["strategy"] != "in-batch":
         members = torch.from_numpy(rng.integers(0, n, (20_000, chosen_set["k"])))
     loader = Loader(
-        torch.from_numpy(images),
+        PlacedImages(torch.from_numpy(images), mean=MODEL["mean"], std=MODEL["std"], crop=4, flip=True),
         torch.from_numpy(labels),
         {k: torch.from_numpy(v) for k, v in arrays.items()},
-        mean=MODEL["mean"],
-        std=MODEL["std"],
         batch_size=batch_size,
-        crop=4,
-        flip=True,
         seed=0,
         members=members,
         weights=weights,
@@ -92,7 +89,7 @@ def prepare(name: str, arch: str, batch_size: int) -> Any:
     torch.manual_seed(0)
     student = make(model)
     mixed = {
-        "images": torch.from_numpy(images[:500]),
+        "inputs": torch.from_numpy(images[:500]),
         "logits": torch.randn(500, CLASSES),
         "lam": torch.rand(500),
         "first": torch.arange(500),
@@ -107,8 +104,8 @@ def prepare(name: str, arch: str, batch_size: int) -> Any:
             steps=settings.steps,
             per_epoch=loader.per_epoch,
             seed=0,
-            inputs=torch.from_numpy(images),
-            normalise=lambda pixels: (pixels.float() / 255 - 0.5) / 0.25,
+            inputs=loader.inputs.stored,
+            normalise=loader.inputs.normalise,
             make_student=lambda other=None: make(of(model, other)),
             student_model=student,
             constants=constants,

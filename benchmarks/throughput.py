@@ -18,6 +18,7 @@ from benchmarks import bare
 from benchmarks.common import save, spread, table
 from tuition.comparisons import draw, group_weights
 from tuition.files import content_id
+from tuition.inputs.batches import PlacedImages
 from tuition.ledger import accounts
 from tuition.ledger.database import open_ledger
 from tuition.methods import build as build_method
@@ -60,14 +61,16 @@ class Case:
             torch.from_numpy(draw("random", k, 20_000, 0, logits, labels)[0]).long().to(device) if stored else None
         )
         loader = Loader(
-            torch.from_numpy(images).to(device),
+            PlacedImages(
+                torch.from_numpy(images).to(device),
+                mean=[0.5] * shape[0],
+                std=[0.25] * shape[0],
+                crop=settings.crop,
+                flip=settings.flip,
+            ),
             torch.from_numpy(labels).to(device),
             {"logits": torch.from_numpy(logits).to(device)} if method != "ce" else {},
-            mean=[0.5] * shape[0],
-            std=[0.25] * shape[0],
             batch_size=size,
-            crop=settings.crop,
-            flip=settings.flip,
             seed=0,
             members=members,
             weights=torch.from_numpy(group_weights(k)).float() if k else None,
@@ -77,7 +80,7 @@ class Case:
     def model(self) -> torch.nn.Module:
         torch.manual_seed(0)
         made = build(self.arch, channels=self.shape[0], classes=CLASSES, size=self.shape[1:])
-        return made.to(self.loader.pixels.device).to(memory_format=torch.channels_last)
+        return made.to(self.loader.inputs.device).to(memory_format=torch.channels_last)
 
     def learner(self) -> Learner:
         return Learner(self.model(), build_method(self.method, bare.SETTINGS[self.method]))
@@ -89,7 +92,7 @@ class Case:
 
         def on_step(step: int) -> None:
             if step in (1, steps + 1):
-                stamps[step] = bare.wait(self.loader.pixels.device)
+                stamps[step] = bare.wait(self.loader.inputs.device)
 
         def no_validation(student: torch.nn.Module) -> dict[str, float]:
             return {"val_top1": 0.0, "val_loss": 0.0}
@@ -104,7 +107,7 @@ class Case:
 
     def check(self) -> None:
         """Both loops compute the same loss."""
-        batch, learner = self.loader.batch(0), self.learner().to(self.loader.pixels.device)
+        batch, learner = self.loader.batch(0), self.learner().to(self.loader.inputs.device)
         ours = sum(learner(batch).values())
         theirs = bare.LOSSES[self.method](self.model().train()(batch.inputs), batch)
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)

@@ -12,13 +12,13 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows.local import lock as workspace
 from flows.local.commands import Commands
+from flows.local.lock import workspace_lock
 from flows.run import artifact, runs
-from flows.run.overrides import apply
+from flows.run.overrides import apply_overrides
 from flows.run.study import run_study
-from tuition import params as parameters
 from tuition.errors import UserError, run
+from tuition.params import load
 
 
 @flow(name="distill", persist_result=False)
@@ -50,13 +50,13 @@ def distill(
     commands = Commands()
     runs.end_with_worker()
     try:
-        with workspace.locked(runs.name()):
+        with workspace_lock(runs.flow_run_name()):
             given: dict[str, Any] = {"study.budgets": budgets, "study.methods": methods, "study.seeds": seeds}
             given |= {"flows.runner": runner, "flows.parallel": parallel, "flows.retries": retries}
-            apply(
+            apply_overrides(
                 [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None] + (overrides or [])
             )
-            line, text, complete = run_study(commands, parameters.load(), cells)
+            line, text, complete = run_study(commands, load(), cells)
     except UserError as error:
         return Failed(message=str(error))
     finally:  # on Ctrl-C, SIGTERM and cancellation too
@@ -64,7 +64,7 @@ def distill(
     create_markdown_artifact(
         text, key="study", description="The report's table, the picture and the spend, or what failed."
     )
-    print(f"\n{artifact.shown(text)}", flush=True)
+    print(f"\n{artifact.terminal_text(text)}", flush=True)
     return Completed(message=line) if complete else Failed(message=line)
 
 
@@ -87,11 +87,11 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
     if options.parallel is not None and options.parallel < 1:
         parser.error(f"--parallel {options.parallel}: expected 1 or more")
-    with workspace.locked("distill"):
+    with workspace_lock("distill"):
         if options.set_param:
-            apply(options.set_param)
-        parameters.load()
-        runs.to_the_end(distill, cells=options.cell or None, parallel=options.parallel, runner=options.runner)
+            apply_overrides(options.set_param)
+        load()
+        runs.run_to_the_end(distill, cells=options.cell or None, parallel=options.parallel, runner=options.runner)
 
 
 if __name__ == "__main__":

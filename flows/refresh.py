@@ -20,16 +20,16 @@ from prefect.client.schemas import filters
 from prefect.states import Cancelled, Completed, Failed
 from pydantic import Field
 
-from flows.local import lock as workspace
 from flows.local.commands import Commands
+from flows.local.lock import workspace_lock
 from flows.run import artifact, pipeline, runs
-from flows.run.overrides import apply
+from flows.run.overrides import apply_overrides
 from flows.run.study import reproduce, run_study
-from tuition import params as parameters
 from tuition.errors import UserError, run
+from tuition.params import load
+from tuition.workspace import Workspace
 
 STAGE = [sys.executable, "-m", "tuition.intake"]
-REPORTS = Path("refresh")  # what the commands say
 WAITING = ["Scheduled", "Late", "AwaitingConcurrencySlot"]
 
 
@@ -55,9 +55,9 @@ def refresh(
     """
     commands = Commands()
     runs.end_with_worker()
-    missed = skip_missed()
+    missed = cancel_missed_runs()
     try:
-        with workspace.locked(runs.name()):
+        with workspace_lock(runs.flow_run_name()):
             line, text, complete = _refresh(commands, inbox, allowance, strategy)
     except (UserError, Broken) as error:
         line, text, complete = str(error), f"# The refresh is not complete\n\n```\n{error}\n```\n", False
@@ -66,7 +66,7 @@ def refresh(
     if missed:
         text += f"\n{len(missed)} missed runs of this deployment were skipped: {', '.join(missed)}.\n"
     create_markdown_artifact(text, key="refresh", description="What was taken, bought and spent, and who is champion.")
-    print(f"\n{artifact.shown(text)}", flush=True)
+    print(f"\n{artifact.terminal_text(text)}", flush=True)
     return Completed(message=line) if complete else Failed(message=line)
 
 
@@ -74,7 +74,7 @@ def _refresh(
     commands: Commands, inbox: str | None, allowance: int | None, strategy: str | None
 ) -> tuple[str, str, bool]:
     """(a line on what came of it, the artifact's text, whether it is complete). Raises Broken where a step fails."""
-    retries = parameters.load().flows.retries
+    retries = load().flows.retries
 
     def step(name: str, command: list[str]) -> None:
         failures: dict[str, list[str]] = {}
@@ -83,29 +83,30 @@ def _refresh(
             raise Broken(f"{name} failed: " + "\n".join(failures.get(name, [state.message or ""])))
 
     prepare = [*pipeline.DVC, "repro", "prepare"]
-    if not Path("data/meta.json").exists():
+    here = Workspace()
+    if not here.data.meta.exists():
         step("prepare first", prepare)
     step("take", [*STAGE, "take", *_option("inbox", inbox)])
-    taken = _read("taken.json")
+    taken = _read(here.refresh.taken)
     if taken["additions"]:
         step("add", [*pipeline.DVC, "add", taken["folder"]])  # changes nothing where nothing is new
     step("prepare", prepare)
     step("plan", [*STAGE, "plan", *_option("allowance", allowance), *_option("strategy", strategy)])
-    plan = _read("plan.json")
+    plan = _read(here.refresh.plan)
     # An order that buys nothing is looked at all the same: the last run may have been broken off behind its purchase.
     study = None
-    if plan["new"] or (plan["run"] and pipeline.read(commands)[1]):
-        study = run_study(commands, parameters.load())
+    if plan["new"] or (plan["run"] and pipeline.read_pipeline(commands)[1]):
+        study = run_study(commands, load())
     step("close", [*STAGE, "close"])
-    result = _read("result.json")
-    line, text = told(result, ran=study is not None)
+    result = _read(here.refresh.result)
+    line, text = outcome_text(result, ran=study is not None)
     if study is None:
         return line, text, True
     done, of_study, complete = study
     return (line if complete else done), f"{text}\n{of_study}", complete
 
 
-def told(result: dict[str, Any], ran: bool) -> tuple[str, str]:
+def outcome_text(result: dict[str, Any], ran: bool) -> tuple[str, str]:
     """A refresh in a line, and as Markdown, from `refresh/result.json`."""
     every = result["every"]
     if not ran:
@@ -133,7 +134,7 @@ def told(result: dict[str, Any], ran: bool) -> tuple[str, str]:
     return line, f"# Refresh: {line}\n\n| | |\n|---|---|\n{table}\n"
 
 
-def skip_missed() -> list[str]:
+def cancel_missed_runs() -> list[str]:
     """Cancel this deployment's other scheduled runs whose time has passed, and return their names: this run does what they would.
 
     Runs that someone asked for by hand stay. Does nothing where the flow runs without a deployment.
@@ -163,8 +164,8 @@ def _option(name: str, value: object) -> list[str]:
     return [] if value is None else [f"--{name}", str(value)]
 
 
-def _read(name: str) -> dict[str, Any]:
-    return json.loads((REPORTS / name).read_text())
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
 
 
 def main(argv: list[str]) -> None:
@@ -188,11 +189,11 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
     if options.allowance is not None and options.allowance < 1:
         parser.error(f"--allowance {options.allowance}: expected 1 or more")
-    with workspace.locked("refresh"):
+    with workspace_lock("refresh"):
         if options.set_param:
-            apply(options.set_param)
-        parameters.load()
-        runs.to_the_end(refresh, options.inbox, options.allowance, options.strategy)
+            apply_overrides(options.set_param)
+        load()
+        runs.run_to_the_end(refresh, options.inbox, options.allowance, options.strategy)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from prefect.states import Cancelled, Completed, Failed
 
 from flows.local.commands import Commands
 from flows.run import runs
-from tuition import params as parameters
 from tuition.errors import run
+from tuition.params import load
 
 SHOWN = 50  # rejected files that the artifact names
 
@@ -49,7 +49,7 @@ def score(folder: str, model: str | None = None, out: str = "predictions.csv") -
         model: models:/<name>@champion or models:/<name>/<version>; by default the champion of params.yaml's register.name.
         out: The table to write, a row a file: its class and probability, or why it could not be read.
     """
-    model = model or f"models:/{parameters.load().registry.name}@champion"
+    model = model or f"models:/{load().registry.name}@champion"
     commands = Commands()
     runs.end_with_worker()
     try:
@@ -91,7 +91,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--model", help="models:/<name>@champion; by default of register.name in params.yaml")
     parser.add_argument("--out", default="predictions.csv")
     options = parser.parse_args(argv)
-    runs.to_the_end(score, options.folder, options.model, options.out)
+    runs.run_to_the_end(score, options.folder, options.model, options.out)
 
 
 if __name__ == "__main__":

@@ -17,18 +17,18 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from flows.services import api, deployments, processes, servers
-from tuition import params as parameters
 from tuition.errors import Unreachable, UserError, run
 from tuition.files import read_json, write_json
+from tuition.params import Params, load
+from tuition.workspace import Workspace
 
-HOME = Path(".tuition")
-RECORD = HOME / "serve.json"
+HOME = Workspace().home
 PATIENCE = 300.0  # seconds for a server to answer: the first start makes its database
 ENDING = ("worker", "mlflow", "prefect")  # runs report their end to the server, so it goes last
 State = dict[str, Any]
@@ -36,34 +36,38 @@ State = dict[str, Any]
 
 def start(ports: dict[str, int]) -> None:
     """Start what does not run yet, deploy, print where everything is. Leaves nothing new running where a step fails."""
-    params, plan = parameters.load(), deployments.read()
+    params, plan = load(), deployments.read_deployments()
     with _locked():
         state = _state()
-        ours = {name: record for name, record in state["services"].items() if processes.alive(record)}
-        gone = [record for name, record in state["services"].items() if name not in ours]
-        processes.end(gone)  # children that outlived a service of ours
-        state["services"] = dict(ours)
+        running = {name: record for name, record in state["services"].items() if processes.is_alive(record)}
+        gone = [record for name, record in state["services"].items() if name not in running]
+        processes.end_services(gone)  # children that outlived a service
+        state["services"] = dict(running)
         try:
             _start(state, ports, params, plan)
         except BaseException:
-            with _deaf():
-                new = _new(state, ours)
+            with _signals_blocked():
+                new = _new(state, running)
                 if new:
                     print("ending what was started", file=sys.stderr)
-                processes.end([state["services"].pop(name) for name in new])
+                processes.end_services([state["services"].pop(name) for name in new])
                 _keep(state)
             raise
-    _tell(state, started=_new(state, ours))
+    _print_addresses(state, started=_new(state, running))
 
 
-def _new(state: State, ours: State) -> list[str]:
-    return [name for name, record in state["services"].items() if record is not ours.get(name)]
+def _new(state: State, before: State) -> list[str]:
+    return [name for name, record in state["services"].items() if record is not before.get(name)]
 
 
-def _start(state: State, ports: dict[str, int], params: parameters.Params, plan: list[deployments.Deployment]) -> None:
+def _start(state: State, ports: dict[str, int], params: Params, plan: list[deployments.Deployment]) -> None:
     environment, chosen = servers.environment(), _addresses(state, ports, plan)
     tracking = os.environ.get("MLFLOW_TRACKING_URI") or ""
-    database = tracking if tracking and not tracking.startswith("http") else f"sqlite:///{Path('mlflow.db').absolute()}"
+    database = (
+        tracking
+        if tracking and not tracking.startswith("http")
+        else f"sqlite:///{Workspace().mlflow_database.absolute()}"
+    )
     if "mlflow" in chosen:
         _command([sys.executable, "-m", "tuition.tracking"], {**environment, "MLFLOW_TRACKING_URI": database})
     commands = {"prefect": servers.prefect_server, "mlflow": lambda port: servers.mlflow_server(port, database)}
@@ -72,18 +76,18 @@ def _start(state: State, ports: dict[str, int], params: parameters.Params, plan:
             state, name, commands[name](chosen[name]), environment | {"PREFECT_SERVER_UI_API_URL": state["prefect"]}
         )
     for name in chosen:
-        _wait(name, state, lambda name=name: api.answers(f"{state[name]}/health"))  # type: ignore[misc]
+        _wait(name, state, lambda name=name: api.url_answers(f"{state[name]}/health"))  # type: ignore[misc]
     environment |= {"PREFECT_API_URL": state["prefect"], "MLFLOW_TRACKING_URI": state["mlflow"]}
     deployments.make_pool(state["prefect"])
     state["worker"] = servers.worker_name()
     if "worker" not in state["services"]:
-        for name in deployments.settle(state["prefect"], state["worker"]):
+        for name in deployments.settle_lost_runs(state["prefect"], state["worker"]):
             print(f"the run {name} had ended with its worker; it is marked as crashed")
     state["notes"] = deployments.deploy(state["prefect"], environment, params)
     if "worker" not in state["services"]:
         since = datetime.datetime.now(datetime.UTC)
         _launch(state, "worker", servers.worker(state["worker"]), environment)
-        _wait("worker", state, lambda: deployments.online(state["prefect"], state["worker"], since))
+        _wait("worker", state, lambda: deployments.worker_online(state["prefect"], state["worker"], since))
     _keep(state)
 
 
@@ -100,7 +104,7 @@ def _addresses(state: State, ports: dict[str, int], plan: list[deployments.Deplo
         if name in outside:
             _check_answers(variable, outside[name])
     if "prefect" in outside:
-        deployments.check_free(outside["prefect"], plan, Path.cwd())
+        deployments.check_unclaimed(outside["prefect"], plan, Path.cwd())
     missing = [name for name in servers.PORTS if name not in outside and name not in state["services"]]
     # A server that died comes back where it was: what still runs looks for it there.
     last = {name: urlsplit(own[name]).port for name in missing if name in own and state["services"]}
@@ -109,22 +113,22 @@ def _addresses(state: State, ports: dict[str, int], plan: list[deployments.Deplo
     own |= {name: f"http://{servers.HOST}:{port}{'/api' * (name == 'prefect')}" for name, port in chosen.items()}
     state |= {name: outside.get(name, own.get(name)) for name in servers.PORTS}
     if "worker" in state["services"] and before != {name: state[name] for name in servers.PORTS}:
-        processes.end([state["services"].pop("worker")])  # it knows the servers of before
+        processes.end_services([state["services"].pop("worker")])  # it knows the servers of before
     return chosen
 
 
 def stop() -> None:
     """End the services and everything that they started; harmless where nothing runs."""
-    with _locked(), _deaf():
+    with _locked(), _signals_blocked():
         state = _state()
-        running = {name: processes.find([record]) for name, record in state["services"].items()}
+        running = {name: processes.find_processes([record]) for name, record in state["services"].items()}
         for name in sorted(state["services"], key=ENDING.index):
-            left = processes.end([state["services"][name]])
+            left = processes.end_services([state["services"][name]])
             if left:
                 raise UserError(f"{name}: process {', '.join(str(process.pid) for process in left)} could not be ended")
-            if name == "worker" and api.answers(f"{state['prefect']}/health"):
+            if name == "worker" and api.url_answers(f"{state['prefect']}/health"):
                 with contextlib.suppress(UserError):
-                    deployments.settle(state["prefect"], state["worker"])
+                    deployments.settle_lost_runs(state["prefect"], state["worker"])
             state["services"].pop(name)
             _keep(state)  # the addresses stay: a shell that still exports them means ours
     ended = [name for name, processes in running.items() if processes]
@@ -139,10 +143,10 @@ def status() -> bool:
         return False
     for name in (*servers.PORTS, "worker"):
         record, where = state["services"].get(name), state.get(name, "")
-        answers = name == "worker" or api.answers(f"{where}/health")
+        answers = name == "worker" or api.url_answers(f"{where}/health")
         if record is None and name != "worker":
             text = "not ours, answers" if answers else "not ours, does not answer"
-        elif record is None or not processes.alive(record):
+        elif record is None or not processes.is_alive(record):
             text = "has ended; `make serve` starts it again"
         else:
             text = f"runs as process {record['pid']}{'' if answers else ', does not answer'}"
@@ -153,31 +157,31 @@ def status() -> bool:
 
 def check() -> None:
     """Check params.yaml, prefect.yaml and, where one is named, the server, without changing anything."""
-    parameters.load()
-    plan = deployments.read()
+    load()
+    plan = deployments.read_deployments()
     if url := _named_prefect():
         _check_answers("PREFECT_API_URL", url)
-        deployments.check_free(url, plan, Path.cwd())
-    print(deployments.describe(plan))
+        deployments.check_unclaimed(url, plan, Path.cwd())
+    print(deployments.describe_deployments(plan))
 
 
 def deploy() -> None:
     """Deploy to the server that PREFECT_API_URL names, for workers that are started elsewhere."""
-    params, _ = parameters.load(), deployments.read()
+    params, _ = load(), deployments.read_deployments()
     url = _named_prefect()
     if not url:
         raise UserError("PREFECT_API_URL: not set; it names the server to deploy to (`start` starts one here)")
     _check_answers("PREFECT_API_URL", url)
     for note in deployments.deploy(url, servers.environment(), params):
         print(note)
-    print(deployments.describe(deployments.read()))
+    print(deployments.describe_deployments(deployments.read_deployments()))
 
 
 def work() -> None:
     """Deploy to the server that PREFECT_API_URL names, then be its worker for this workspace. Does not return."""
     deploy()
     url, name = str(_named_prefect()), servers.worker_name()
-    for lost in deployments.settle(url, name):
+    for lost in deployments.settle_lost_runs(url, name):
         print(f"the run {lost} had ended with its worker; it is marked as crashed", flush=True)
     command = [*servers.worker(name), "--with-healthcheck"]
     os.execve(command[0], command, servers.environment())
@@ -194,26 +198,26 @@ def _named_prefect() -> str | None:
 
 
 def _check_answers(variable: str, url: str) -> None:
-    if not api.answers(f"{url.rstrip('/')}/health"):
+    if not api.url_answers(f"{url.rstrip('/')}/health"):
         raise Unreachable(
             f"{variable}: no server answers at {url}; start it, or unset {variable} and one is started here"
         )
 
 
 def _launch(state: State, name: str, command: list[str], environment: dict[str, str]) -> None:
-    record = state["services"][name] = processes.new(state.get(name))
+    record = state["services"][name] = processes.new_record(state.get(name))
     _keep(state)
-    processes.launch(record, command, environment, HOME / f"{name}.log")
+    processes.launch_process(record, command, environment, HOME.log(name))
     _keep(state)
 
 
-def _wait(name: str, state: State, condition: Any) -> None:
+def _wait(name: str, state: State, condition: Callable[[], bool]) -> None:
     record = state["services"][name]
-    came = processes.until(lambda: condition() or not processes.alive(record), PATIENCE)
-    if not processes.alive(record) or not came:
-        log = HOME / f"{name}.log"
+    came = processes.wait_until(lambda: condition() or not processes.is_alive(record), PATIENCE)
+    if not processes.is_alive(record) or not came:
+        log = HOME.log(name)
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-        what = f"does not answer after {PATIENCE:.0f} s" if processes.alive(record) else "has ended"
+        what = f"does not answer after {PATIENCE:.0f} s" if processes.is_alive(record) else "has ended"
         raise UserError(f"{name} {what}; the end of {log}:\n{tail}")
 
 
@@ -225,29 +229,29 @@ def _command(command: list[str], environment: dict[str, str]) -> None:
 
 def _state() -> State:
     try:
-        state = read_json(RECORD) if RECORD.exists() else {}
+        state = read_json(HOME.served) if HOME.served.exists() else {}
     except UserError:
         state = {}
     return {"services": {}, **state}
 
 
 def _keep(state: State) -> None:
-    write_json(RECORD, state)
+    write_json(HOME.served, state)
 
 
 @contextlib.contextmanager
 def _locked() -> Iterator[None]:
-    HOME.mkdir(exist_ok=True)
-    with (HOME / "serve.lock").open("w") as file:  # not inherited: Python opens files so that children do not have them
+    HOME.path.mkdir(exist_ok=True)
+    with HOME.serve_lock.open("w") as file:  # not inherited: Python opens files so that children do not have them
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UserError(f"{HOME}/serve.lock: another start or stop is at work in this workspace") from None
+            raise UserError(f"{HOME.serve_lock}: another start or stop is at work in this workspace") from None
         yield
 
 
 @contextlib.contextmanager
-def _deaf() -> Iterator[None]:
+def _signals_blocked() -> Iterator[None]:
     """Ctrl-C and SIGTERM wait until what is being ended has ended."""
     kinds = {signal.SIGINT, signal.SIGTERM}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, kinds)
@@ -264,11 +268,11 @@ def _shown(name: str, where: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-def _tell(state: State, started: list[str]) -> None:
+def _print_addresses(state: State, started: list[str]) -> None:
     for name in (*servers.PORTS, "worker"):
         how = "started" if name in started else "runs already" if name in state["services"] else "not ours"
         print(f"{name:8} {_shown(name, state[name]):38} {how}")
-    print(deployments.describe(deployments.read()))
+    print(deployments.describe_deployments(deployments.read_deployments()))
     for note in state.get("notes", []):
         print(note)
     print("From another shell: prefect deployment run distill/study, after\n")

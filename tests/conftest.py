@@ -13,7 +13,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # tests at once: a thread each, in the 
 
 import numpy as np
 import pytest
-from support import COUNTING_TEACHER, PAID, digits, postgres, write_params
+from support import COUNTING_TEACHER, PAID, digits, postgres, templates, write_params
 
 # A shell's background jobs ignore Ctrl-C, and so would the processes whose Ctrl-C is tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -31,6 +31,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     slow = {item.path.relative_to(item.config.rootpath).as_posix() for item in items if item.get_closest_marker("slow")}
     items.sort(key=place)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        templates.begin()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        templates.end()
 
 
 @pytest.fixture(autouse=True)

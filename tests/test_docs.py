@@ -1,5 +1,6 @@
 """The documents hold: links lead somewhere, files, modules and commands that they name exist, and the README stays short."""
 
+import pkgutil
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +15,7 @@ from support import ROOT, write_params
 from tuition import params as parameters
 from tuition.cli.__main__ import app
 from tuition.methods import METHODS
+from tuition.teachers import load_teacher
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/README.md")])
 ROOMS = ("tuition", "stages", "flows", "tests", "benchmarks", "docs", "studies", "deploy")
@@ -34,8 +36,14 @@ class TestEveryPage:
 
     def test_the_modules_that_it_names_exist(self, page):
         modules = re.findall(r"(?:python|torchrun[^\n]*) -m ([\w.]+)", page.read_text())
-        modules += re.findall(r"(?:from|import) (tuition[\w.]*)", page.read_text())
         assert not [name for name in modules if find_spec(name) is None]
+
+    def test_the_names_of_the_library_that_it_uses_exist(self, page):
+        text = page.read_text()
+        names = re.findall(r"\btuition(?:\.\w+)+", text)
+        for module, imported in re.findall(r"from (tuition[\w.]*) import ([\w, ]+)", text):
+            names += [f"{module}.{name.strip()}" for name in imported.split(",")]
+        assert not [name for name in names if not resolves(name)]
 
     def test_the_commands_that_it_names_exist(self, page):
         known = commands(typer.main.get_command(app))
@@ -51,6 +59,15 @@ def leads(page: Path, link: str) -> bool:
     place, _, heading = link.partition("#")
     target = page.parent / unquote(place) if place else page
     return target.exists() and (not heading or heading in headings(target))
+
+
+def resolves(name: str) -> bool:
+    """Whether a dotted name is a module or something in one."""
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
 
 
 def headings(page: Path) -> set[str]:
@@ -136,7 +153,8 @@ def test_contributing_shows_every_room(storey):
 
 def test_every_method_and_every_section_has_its_place():
     assert set(METHODS) <= named_in(ROOT / "docs/methods.md")
-    assert set(parameters.Params.model_fields) <= named_in(ROOT / "docs/parameters.md")
+    sections = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
+    assert set(sections) <= named_in(ROOT / "docs/parameters.md")
 
 
 def named_in(page: Path) -> set[str]:

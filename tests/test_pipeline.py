@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support import COUNTING_TEACHER, PAID, ROOT, bill, write_params
+from support import COUNTING_TEACHER, PAID, ROOT, bill, copy_code, templates, write_params
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 STUDY = {**PAID, "data.source": "mnist5k", "study.budgets": [40], "study.methods": ["ce", "kd"], "study.seeds": [0]}
@@ -21,9 +21,8 @@ class Workspace:
 
     def __init__(self, folder: Path, bills: Path):
         self.folder, self.settings = folder, dict(STUDY)
-        ignored = shutil.ignore_patterns("__pycache__")
-        for name in ("tuition", "stages"):
-            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        copy_code(folder, "tuition", "stages")
+        templates.mlflow_database(folder / "mlflow.db")
         (folder / ".dvc").mkdir()
         for name in ("dvc.yaml", ".dvc/config", ".dvcignore", ".gitignore"):
             shutil.copy(ROOT / name, folder / name)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import ROOT, write_params
+from support import ROOT, copy_code, templates, write_params
 from support.loopback import Server, status
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -33,8 +33,9 @@ WRITTEN = ("dvc.lock", "mlflow.db", "ledger.db", ".prefect-home/prefect.db", ".d
 @pytest.fixture
 def study(tmp_path, prepared):
     """A repository of its own with a study whose teacher is a loopback server; (folder, environment, server)."""
-    for name in ("tuition", "stages", "flows"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_code(tmp_path, "tuition", "stages", "flows")
+    templates.mlflow_database(tmp_path / "mlflow.db")
+    templates.prefect_home(tmp_path / ".prefect-home")
     (tmp_path / ".dvc").mkdir()
     for name in ("dvc.yaml", "prefect.toml", ".gitignore", ".dvcignore", ".dvc/config"):
         shutil.copy(ROOT / name, tmp_path / name)

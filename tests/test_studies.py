@@ -169,7 +169,7 @@ def test_every_method_of_a_small_study_trains(study, workspace):
     """The small size with its own methods, sets and networks, on fewer digits and for a few steps, through the stages."""
     source = parameters.load().data.source
     params = study_files.use(ROOT / study, "small", Path("params.yaml"))
-    overrides.apply(
+    overrides.apply_overrides(
         [
             f"data.source={source}",
             f"transfer.source={'null' if params.transfer.source is None else source}",

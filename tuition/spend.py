@@ -5,7 +5,7 @@ from typing import Any
 BESIDE = {"mixed": "mixed inputs", "recheck": "asking again"}  # keys of spend.json, and their words
 
 
-def parts(spend: dict[str, Any]) -> dict[str, tuple[int, float]]:
+def purchases_beside(spend: dict[str, Any]) -> dict[str, tuple[int, float]]:
     """{what: (calls, cost)} bought beside a budget's own calls: mixed inputs, answers asked again, further teachers by name."""
     beside = {
         words: (spend[f"{key}_calls"], spend.get(f"{key}_cost", 0.0))
@@ -18,7 +18,7 @@ def parts(spend: dict[str, Any]) -> dict[str, tuple[int, float]]:
     return beside
 
 
-def total(spend: dict[str, Any]) -> tuple[int, float]:
+def total_spend(spend: dict[str, Any]) -> tuple[int, float]:
     """(calls, cost) of a budget in all."""
-    beside = parts(spend).values()
+    beside = purchases_beside(spend).values()
     return spend["calls"] + sum(calls for calls, _ in beside), spend["cost"] + sum(cost for _, cost in beside)

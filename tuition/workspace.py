@@ -162,6 +162,10 @@ class Home(Folder):
     served = File("serve.json")  # which processes `serve` started
     serve_lock = File("serve.lock")
 
+    def log(self, service: str) -> Path:
+        """What a service printed."""
+        return self.path / f"{service}.log"
+
 
 @dataclass(frozen=True)
 class Workspace(Folder):
@@ -174,12 +178,14 @@ class Workspace(Folder):
     lockfile = File("dvc.lock")  # DVC's record of what each stage was made from
     dvc = File(".dvc")
     lock = File(".dvc/tmp/tuition.lock")  # held by the flow that runs here
+    dvc_locks = File(".dvc/tmp/rwlock")  # which commands of DVC hold which files
     lockfile_copy = File(".dvc/tmp/tuition.dvc.lock")
     deployments = File("prefect.yaml")
     spends = File("spend")  # the folder with what each budget cost
     additions = File("additions")  # samples that `refresh` took, a folder a class
     additions_dvc = File("additions.dvc")  # DVC's record of them
     mlflow_database = File("mlflow.db")
+    mlflow_artifacts = File("mlruns")
 
     @property
     def data(self) -> Splits:

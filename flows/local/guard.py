@@ -21,20 +21,20 @@ POLL = 0.1  # seconds
 
 
 def main(grace: float, command: list[str]) -> int:
-    told: list[int] = []
+    received: list[int] = []
 
-    def tell(number: int, _: FrameType | None) -> None:
-        told.append(number)
+    def receive(number: int, _: FrameType | None) -> None:
+        received.append(number)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, tell)
+        signal.signal(number, receive)
     if sys.platform == "linux":
         # Orphans below become our children, so that none is missed, not one in a session of its own either.
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     watched, gone = select.poll(), False
     watched.register(sys.stdin.fileno(), select.POLLIN | select.POLLHUP)
-    while process.poll() is None and not told and not gone:
+    while process.poll() is None and not received and not gone:
         gone = bool(watched.poll(1000 * POLL)) and not os.read(sys.stdin.fileno(), 1)
     _end(grace)
     status = process.wait()

@@ -1,4 +1,4 @@
-"""`python flows/local/watchdog.py PID`: ends the process PID and its children as soon as whoever started the leash is gone, by kill -9 too.
+"""`python flows/local/watchdog.py PID`: ends the process PID and its children as soon as whoever started this is gone, by kill -9 too.
 
 Standard input is a pipe whose other end the starter holds and never writes to. For a process that somebody else starts, so that no guard
 (`guard.py`) can be put above it.

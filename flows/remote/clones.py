@@ -10,74 +10,76 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.local import lock as workspace
+from flows.local.lock import is_dvc_workspace, mend_lockfiles, sign_lock
 from tuition.errors import UserError
+from tuition.workspace import Workspace
 
 VARIABLE = "TUITION_CLONE"  # of a worker: its clone, or several, with `:` between
 POLL = 0.5  # seconds
 SHOWN = 5  # files that an error names
 
 
-def named() -> list[str]:
+def worker_clones() -> list[str]:
     """The clones of this worker: those that TUITION_CLONE names, or the current directory."""
     return [one for one in os.environ.get(VARIABLE, "").split(os.pathsep) if one] or [str(Path.cwd())]
 
 
 @contextmanager
-def taken(folders: Sequence[str], driver: str) -> Iterator[Path]:
+def free_clone(folders: Sequence[str], driver: str) -> Iterator[Path]:
     """The first of the clones that is free, locked as a flow locks its workspace; waits for one.
 
     `driver` is what the lock of the driver's own workspace says. Raises UserError where one of them is no clone or is that workspace.
     """
-    places = [Path(one) / workspace.LOCK for one in folders]
-    for folder in map(Path, folders):
-        if not (folder / "dvc.yaml").is_file() or not (folder / ".dvc").is_dir():
+    places = [Workspace(Path(folder)) for folder in folders]
+    for place in places:
+        if not is_dvc_workspace(place):
             raise UserError(
-                f"{VARIABLE}: {folder} on {socket.gethostname()} is no clone: found no dvc.yaml and .dvc; "
+                f"{VARIABLE}: {place} on {socket.gethostname()} is no clone: found no dvc.yaml and .dvc; "
                 "start the worker in a clone of its own, or name it there"
             )
     while True:
         for place in places:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with place.open("a+") as file:
+            place.lock.parent.mkdir(parents=True, exist_ok=True)
+            with place.lock.open("a+") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     file.seek(0)
                     if file.read() == driver:
                         raise UserError(
-                            f"{VARIABLE}: {place.parents[2]} is the workspace of the flow itself; a worker needs a clone of its own"
+                            f"{VARIABLE}: {place} is the workspace of the flow itself; a worker needs a clone of its own"
                         ) from None
                     continue
-                workspace.sign(file, "a cell of another machine's flow")
-                workspace.mend(place.parents[2])
-                yield place.parents[2]
+                sign_lock(file, "a cell of another machine's flow")
+                mend_lockfiles(place)
+                yield place.path
                 return
         time.sleep(POLL)
 
 
-def code() -> dict[str, str]:
+def code_digests() -> dict[str, str]:
     """The sha256 of every file of code in the current directory that a stage may run, committed or not."""
     files = sorted(path for folder in ("stages", "tuition") for path in Path(folder).rglob("*.py"))
     return {path.as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def commit() -> str:
+def short_commit() -> str:
     """The current directory's git commit, short."""
     done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     return done.stdout.strip() if done.returncode == 0 else "none"
 
 
-def place() -> str:
+def clone_place() -> str:
     return f"{Path.cwd()} on {socket.gethostname()}"
 
 
-def compare(driver: dict[str, str], its_commit: str) -> None:
+def check_code(driver: dict[str, str], its_commit: str) -> None:
     """Raises UserError where the clone in the current directory has other code than the driver."""
-    ours = code()
-    if differ := sorted(name for name in ours.keys() | driver.keys() if ours.get(name) != driver.get(name)):
+    here = code_digests()
+    if differ := sorted(name for name in here.keys() | driver.keys() if here.get(name) != driver.get(name)):
         more = f" and {len(differ) - SHOWN} more" if len(differ) > SHOWN else ""
         raise UserError(
-            f"{place()}: its code (commit {commit()}) is not the driver's (commit {its_commit}): {', '.join(differ[:SHOWN])}{more}; "
+            f"{clone_place()}: its code (commit {short_commit()}) is not the driver's (commit {its_commit}): "
+            f"{', '.join(differ[:SHOWN])}{more}; "
             "commit there, and `git checkout . && git pull` here"
         )

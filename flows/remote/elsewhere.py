@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -22,11 +22,11 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 import flows
-from flows.local import lock as workspace
 from flows.local.commands import Commands
 from flows.remote import clones
 from flows.remote.exchange import Entry
 from flows.run import pipeline
+from tuition.workspace import Workspace
 
 POLL = 1.0  # seconds
 KEPT = 40  # lines of a stage that failed elsewhere
@@ -46,18 +46,19 @@ class Driver:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-def facts() -> dict[str, Any]:
+def driver_facts() -> dict[str, Any]:
     """What every cell is given: the driver's parameters, pipeline and code, as they are now."""
+    here = Workspace()
     return {
-        "params": Path("params.yaml").read_text(),
-        "pipeline": Path("dvc.yaml").read_text(),
-        "code": clones.code(),
-        "commit": clones.commit(),
-        "driver": workspace.LOCK.read_text(),
+        "params": here.params.read_text(),
+        "pipeline": here.pipeline.read_text(),
+        "code": clones.code_digests(),
+        "commit": clones.short_commit(),
+        "driver": here.lock.read_text(),
     }
 
 
-def reproduce(driver: Driver, stages: dict[str, list[str]], line: Callable[[str], object]) -> int:
+def reproduce_elsewhere(driver: Driver, stages: dict[str, list[str]], line: Callable[[str], object]) -> int:
     """Run stages one after another on other machines, each with those that it needs; an exit status."""
     for name, needs in stages.items():
         if status := _reproduce(driver, name, needs, line):
@@ -69,10 +70,10 @@ def _reproduce(driver: Driver, name: str, needs: list[str], line: Callable[[str]
     """Run the stage `name`, which `needs` other stages, on another machine, and have here what it made; an exit status."""
     with driver.lock:  # what several cells need is pushed once
         if missing := [one for one in needs if one not in driver.entries]:
-            status, told = exchange(driver.commands, "share", {"stages": missing}, line)
+            status, pushed = run_exchange(driver.commands, "share", {"stages": missing}, line)
             if status:
                 return status
-            driver.entries |= told
+            driver.entries |= pushed
     entries = {one: driver.entries[one] for one in needs}
     job = {**driver.given, "name": name, "entries": entries}
     line(f"{name} is sent elsewhere")
@@ -82,14 +83,14 @@ def _reproduce(driver: Driver, name: str, needs: list[str], line: Callable[[str]
             line(text)
         return status
     line(lines[0])  # where it ran
-    status, _ = exchange(driver.commands, "restore", {"name": name, "entry": made[name]}, line)
+    status, _ = run_exchange(driver.commands, "restore", {"name": name, "entry": made[name]}, line)
     if not status:
         driver.entries |= made
     return status
 
 
 @task(task_run_name="{name} elsewhere", cache_policy=NO_CACHE, persist_result=False)
-def work(name: str, job: dict[str, Any]) -> Answer:
+def run_in_clone(name: str, job: dict[str, Any]) -> Answer:
     """On the worker: run the stage in a clone, until it ends or nobody waits for it any more."""
     logger = get_run_logger()
     first: list[str] = []
@@ -105,11 +106,13 @@ def work(name: str, job: dict[str, Any]) -> Answer:
 
     commands = Commands()
     with _watched(commands):
-        status, made = exchange(commands, "work", {**job, "clones": clones.named()}, line)
+        status, made = run_exchange(commands, "work", {**job, "clones": clones.worker_clones()}, line)
     return status, [*first, *last] if not status else list(last), made
 
 
-def exchange(commands: Commands, what: str, given: dict[str, Any], line: Callable[[str], object]) -> tuple[int, Any]:
+def run_exchange(
+    commands: Commands, what: str, given: dict[str, Any], line: Callable[[str], object]
+) -> tuple[int, Any]:
     """Run `flows.remote.exchange`; its exit status, and what it tells where that is 0."""
     with tempfile.TemporaryDirectory(prefix="tuition-") as folder:
         file = Path(folder) / "given.json"
@@ -123,7 +126,7 @@ def _sent(driver: Driver, parameters: dict[str, Any]) -> Answer:
     """What `work` gives. A cluster tries again by itself where a worker dies; what it cannot mend is an exit status of 1."""
     try:
         # As the flow itself: a task's context goes along with what it submits, and this thread's task has locks among its parameters.
-        future = driver.context.copy().run(driver.submit, work, parameters)
+        future = driver.context.copy().run(driver.submit, run_in_clone, parameters)
         while True:
             try:
                 return future.result(timeout=POLL)
@@ -136,13 +139,13 @@ def _sent(driver: Driver, parameters: dict[str, Any]) -> Answer:
 
 
 @contextmanager
-def _watched(commands: Commands) -> Any:
+def _watched(commands: Commands) -> Iterator[None]:
     """Stop the commands as soon as Dask no longer wants what this thread computes; Ray ends the whole process then."""
-    wanted, over = _wanted(), threading.Event()
+    is_awaited, over = _awaited(), threading.Event()
 
     def watch() -> None:
         while not over.wait(POLL):
-            if not wanted():
+            if not is_awaited():
                 commands.stop()
                 return
 
@@ -155,7 +158,7 @@ def _watched(commands: Commands) -> Any:
         commands.stop()
 
 
-def _wanted() -> Callable[[], bool]:
+def _awaited() -> Callable[[], bool]:
     if "distributed" not in sys.modules:
         parent = os.getppid()
         return lambda: os.getppid() == parent
@@ -167,8 +170,8 @@ def _wanted() -> Callable[[], bool]:
         return lambda: True
     key = worker.get_current_task()
 
-    def wanted() -> bool:
+    def is_awaited() -> bool:
         state = worker.state.tasks.get(key)
         return state is not None and state.state in ("executing", "long-running")
 
-    return wanted
+    return is_awaited

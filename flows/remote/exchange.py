@@ -17,19 +17,25 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from flows.remote import clones
 from tuition.errors import UserError, run
+from tuition.workspace import Workspace
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc.stage import Stage
+    from dvc_data.hashfile.hash_info import HashInfo
 
 Entry = dict[str, Any]  # of a stage in dvc.lock
 POLL = 1.0  # seconds
 MADE_OF = ("cmd", "deps", "params")  # what of an entry decides what comes out
 
 
-def check(given: dict[str, Any]) -> None:
+def check_remote(given: dict[str, Any]) -> None:
     """Raises UserError where DVC has no remote, or its remote takes no files."""
     from dvc.config import NoRemoteError
 
@@ -50,7 +56,7 @@ def check(given: dict[str, Any]) -> None:
         raise UserError(f"DVC's remote {name!r} takes no files: {error or type(error).__name__}") from None
 
 
-def share(given: dict[str, Any]) -> dict[str, Entry]:
+def push_stages(given: dict[str, Any]) -> dict[str, Entry]:
     """Push what the `stages` made here, and tell their entries."""
     from dvc.repo import lock_repo
     from dvc.stage.serialize import to_single_stage_lockfile
@@ -65,7 +71,7 @@ def share(given: dict[str, Any]) -> dict[str, Entry]:
     return entries
 
 
-def work(given: dict[str, Any]) -> Entry:
+def run_stage(given: dict[str, Any]) -> Entry:
     """Run the stage `name` in one of the `clones`, from the driver's parameters, pipeline and upstream `entries`.
 
     Raises UserError where the clone's code is not the driver's, and where there is no clone.
@@ -76,16 +82,17 @@ def work(given: dict[str, Any]) -> Entry:
     from dvc.utils.serialize import dump_yaml
 
     name = given["name"]
-    with clones.taken(given["clones"], given["driver"]) as clone:
+    with clones.free_clone(given["clones"], given["driver"]) as clone:
         # The guard ends all processes below it: the clone stays locked until the stage is gone.
         signal.signal(signal.SIGTERM, lambda *_: None)
         _end_with_guard()
         os.chdir(clone)
-        clones.compare(given["code"], given["commit"])
-        Path("params.yaml").write_text(given["params"])
-        Path("dvc.yaml").write_text(given["pipeline"])
-        dump_yaml("dvc.lock", {"schema": "2.0", "stages": given["entries"]})
-        print(f"{name} in {clones.place()}", flush=True)
+        clones.check_code(given["code"], given["commit"])
+        here = Workspace()
+        here.params.write_text(given["params"])
+        here.pipeline.write_text(given["pipeline"])
+        dump_yaml(str(here.lockfile), {"schema": "2.0", "stages": given["entries"]})
+        print(f"{name} in {clones.clone_place()}", flush=True)
         repo = _repo()
         needs = [_stage(repo, one) for one in given["entries"]]
         _pull(repo, {one for stage in needs for one in _objects(stage, metrics=False)})
@@ -101,7 +108,7 @@ def work(given: dict[str, Any]) -> Entry:
         return {name: entry}
 
 
-def restore(given: dict[str, Any]) -> None:
+def restore_stage(given: dict[str, Any]) -> None:
     """Put what the stage `name` made elsewhere, by its `entry`, into the workspace, the run-cache and dvc.lock.
 
     Raises UserError where that was made of other files, parameters or another command than the stage now has here.
@@ -146,18 +153,18 @@ def _end_with_guard() -> None:
     threading.Thread(target=watch, daemon=True, name="end with the guard").start()
 
 
-def _repo() -> Any:
+def _repo() -> "Repo":
     from dvc.repo import Repo
 
     return Repo(_wait_for_lock=True)
 
 
-def _stage(repo: Any, name: str) -> Any:
+def _stage(repo: "Repo", name: str) -> "Stage":
     (stage,) = repo.stage.collect(name)
     return stage
 
 
-def _objects(stage: Any, metrics: bool = True) -> set[Any]:
+def _objects(stage: "Stage", metrics: bool = True) -> set["HashInfo"]:
     """What the stage made, in DVC's cache; with metrics and plots, which DVC keeps there for its run-cache.
 
     These count as cached outs of `stage` from then on.
@@ -167,17 +174,17 @@ def _objects(stage: Any, metrics: bool = True) -> set[Any]:
     return {one for found in stage.get_used_objs().values() for one in found}
 
 
-def _push(repo: Any, objects: Iterable[Any]) -> None:
+def _push(repo: "Repo", objects: Iterable["HashInfo"]) -> None:
     if failed := repo.cloud.push(objects).failed:
         sys.exit(f"error: {len(failed)} files could not be sent to DVC's remote")
 
 
-def _pull(repo: Any, objects: Iterable[Any]) -> None:
+def _pull(repo: "Repo", objects: Iterable["HashInfo"]) -> None:
     if failed := repo.cloud.pull(objects).failed:
         sys.exit(f"error: {len(failed)} files could not be taken from DVC's remote")
 
 
-def _check_out(stage: Any) -> None:
+def _check_out(stage: "Stage") -> None:
     if failed := stage.checkout(force=True).get("failed"):
         sys.exit(f"error: {', '.join(failed)}: not whole in DVC's remote")
 
@@ -191,7 +198,7 @@ def _differences(here: Entry, there: Entry) -> list[str]:
     return found
 
 
-def _flat(part: Any) -> dict[str, Any]:
+def _flat(part: object) -> dict[str, Any]:
     if isinstance(part, list):  # of deps
         return {one["path"]: one.get("md5") for one in part}
     if isinstance(part, dict):  # of params, by file
@@ -199,7 +206,12 @@ def _flat(part: Any) -> dict[str, Any]:
     return {"": part}
 
 
-DOES: dict[str, Callable[[dict[str, Any]], Any]] = {"check": check, "share": share, "work": work, "restore": restore}
+ACTIONS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "check": check_remote,
+    "share": push_stages,
+    "work": run_stage,
+    "restore": restore_stage,
+}
 
 
 def main(argv: list[str]) -> None:
@@ -207,7 +219,7 @@ def main(argv: list[str]) -> None:
 
     what, path = argv[0], Path(argv[1]).absolute()
     try:
-        answer = DOES[what](json.loads(path.read_text()))
+        answer = ACTIONS[what](json.loads(path.read_text()))
     except DvcException as error:  # such as a remote that went away, which the next attempt may find
         sys.exit(f"error: DVC: {error}")
     path.write_text(json.dumps(answer))

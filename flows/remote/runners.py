@@ -11,15 +11,15 @@ from prefect.settings import PREFECT_API_URL
 
 from flows.local.commands import Commands
 from flows.remote import clones, elsewhere
-from tuition import params as parameters
 from tuition.errors import LATER, Unreachable, UserError
+from tuition.params import Flows
 
 PATIENCE = 30  # seconds for a scheduler to answer
 STORE = 100_000_000  # bytes of a local Ray's object store, which holds texts alone
 
 
 @contextmanager
-def opened(settings: parameters.Flows, commands: Commands) -> Iterator[elsewhere.Driver | None]:
+def open_runner(settings: Flows, commands: Commands) -> Iterator[elsewhere.Driver | None]:
     """What sends cells elsewhere; None for threads.
 
     Raises UserError, before a stage has run, where the package, a Prefect server, DVC's remote or the cluster is missing.
@@ -42,16 +42,16 @@ def opened(settings: parameters.Flows, commands: Commands) -> Iterator[elsewhere
             f"set it, as to /work/clone1:/work/clone2, or set flows.address to the {settings.runner} cluster's"
         )
     lines: list[str] = []
-    status, _ = elsewhere.exchange(commands, "check", {}, lines.append)
+    status, _ = elsewhere.run_exchange(commands, "check", {}, lines.append)
     if status:
         text = lines[-1].removeprefix("error: ") if lines else "dvc could not be started"
         raise (Unreachable if status == LATER else UserError)(f"flows.runner: {settings.runner}: {text}")
     with _dask(settings) if settings.runner == "dask" else _ray(settings) as (runner, cancel):
-        yield elsewhere.Driver(commands, runner.submit, cancel, copy_context(), elsewhere.facts())
+        yield elsewhere.Driver(commands, runner.submit, cancel, copy_context(), elsewhere.driver_facts())
 
 
 @contextmanager
-def _dask(settings: parameters.Flows) -> Iterator[Any]:
+def _dask(settings: Flows) -> Iterator[Any]:
     from prefect_dask import DaskTaskRunner
 
     local = {"n_workers": settings.parallel, "threads_per_worker": 1, "dashboard_address": None}
@@ -69,7 +69,7 @@ def _dask(settings: parameters.Flows) -> Iterator[Any]:
 
 
 @contextmanager
-def _ray(settings: parameters.Flows) -> Iterator[Any]:
+def _ray(settings: Flows) -> Iterator[Any]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing here phones home
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # workers have an environment of their own
     import ray

@@ -3,25 +3,26 @@
 import base64
 import json
 import os
-from pathlib import Path
 from typing import Any
 
-FOLDER = Path("report")
+from tuition.workspace import Workspace
+
 SECTIONS = ("Results", "What was spent")  # of report.md
 
 
-def study() -> str:
+def study_artifact() -> str:
     """The study's artifact, from the files in `report/`."""
-    parts = [_sections((FOLDER / "report.md").read_text())]
-    if (picture := FOLDER / "accuracy.png").exists():  # inside the text: an artifact holds no other file
+    report = Workspace().report
+    parts = [_sections(report.text.read_text())]
+    if (picture := report.accuracy_picture).exists():  # inside the text: an artifact holds no other file
         code = base64.b64encode(picture.read_bytes()).decode()
         parts.append(f"![Accuracy against teacher calls](data:image/png;base64,{code})")
-    if (registered := FOLDER / "registered.json").exists():
+    if (registered := report.registered).exists():
         parts.append(_links(json.loads(registered.read_text())))
     return "\n\n".join(parts) + "\n"
 
 
-def failed(failures: dict[str, list[str]], waiting: list[str]) -> str:
+def failure_artifact(failures: dict[str, list[str]], waiting: list[str]) -> str:
     """The artifact of a study that is not complete: each failed stage's last lines, and what waits for them."""
     parts = [f"## {name} failed\n\n```\n" + "\n".join(lines) + "\n```" for name, lines in failures.items()]
     if waiting:
@@ -29,7 +30,7 @@ def failed(failures: dict[str, list[str]], waiting: list[str]) -> str:
     return "\n\n".join(["# The study is not complete", *parts]) + "\n"
 
 
-def shown(text: str) -> str:
+def terminal_text(text: str) -> str:
     """As a terminal shows it: without the picture."""
     return "\n".join(line for line in text.splitlines() if not line.startswith("![")) + "\n"
 
@@ -37,8 +38,8 @@ def shown(text: str) -> str:
 def _sections(report: str) -> str:
     """The report's title and those of its sections that a glance needs; their pictures are files, which are left out."""
     title, *sections = report.split("\n## ")
-    wanted = [f"## {part}" for part in sections if part.startswith(SECTIONS)]
-    lines = [title.splitlines()[0], "", *"\n".join(wanted).splitlines()]
+    kept = [f"## {part}" for part in sections if part.startswith(SECTIONS)]
+    lines = [title.splitlines()[0], "", *"\n".join(kept).splitlines()]
     return "\n".join(line for line in lines if not line.startswith("![")).strip()
 
 
@@ -55,5 +56,7 @@ def _links(registered: dict[str, Any]) -> str:
             lines.append(f"- [the study in MLflow]({run}), a nested run a cell")
     else:
         lines.append(f"- {version}: {registered['reason']}")
-        lines.append("- `mlflow ui --backend-store-uri sqlite:///mlflow.db` shows the study, a nested run a cell")
+        lines.append(
+            f"- `mlflow ui --backend-store-uri sqlite:///{Workspace().mlflow_database}` shows the study, a nested run a cell"
+        )
     return "\n".join([lines[0], "", *lines[1:]])

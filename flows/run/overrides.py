@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from tuition import params as parameters
 from tuition.errors import UserError
-from tuition.params import edits
+from tuition.params import FILE, edits
 
 
-def apply(overrides: list[str], path: Path = parameters.FILE) -> None:
+def apply_overrides(overrides: list[str], path: Path = FILE) -> None:
     """Set each `section.key=value` (a value as in YAML) in `path`, then check the whole file.
 
     Raises UserError for an unknown key or a wrong value, and leaves the file as it was.

@@ -16,7 +16,7 @@ HINTS = re.compile(r"(To track the changes with git|\s*git add |To enable auto s
 Upstream = dict[str, set[str]]  # a stage or task, and those that it needs
 
 
-def ask(commands: Commands, *arguments: str) -> list[str]:
+def dvc_lines(commands: Commands, *arguments: str) -> list[str]:
     """The lines that a DVC command prints. Raises UserError with them where it fails."""
     lines: list[str] = []
     if commands.run([*DVC, *arguments], lines.append):
@@ -24,10 +24,10 @@ def ask(commands: Commands, *arguments: str) -> list[str]:
     return lines
 
 
-def read(commands: Commands) -> tuple[Upstream, set[str]]:
+def read_pipeline(commands: Commands) -> tuple[Upstream, set[str]]:
     """The stages of `dvc.yaml`, in data order, with what they need; and those that must run, those behind them included."""
-    upstream = edges(ask(commands, "dag", "--dot"))
-    changed = json.loads(ask(commands, "status", "--json")[-1])
+    upstream = parse_graph(dvc_lines(commands, "dag", "--dot"))
+    changed = json.loads(dvc_lines(commands, "status", "--json")[-1])
     ordered: Upstream = {}
     due: set[str] = set()
     for name in TopologicalSorter(upstream).static_order():
@@ -37,7 +37,7 @@ def read(commands: Commands) -> tuple[Upstream, set[str]]:
     return ordered, due
 
 
-def edges(dot: Iterable[str]) -> Upstream:
+def parse_graph(dot: Iterable[str]) -> Upstream:
     """Each stage, and the stages it needs, from the lines of `dvc dag --dot`."""
     upstream: Upstream = {}
     for line in dot:
@@ -49,7 +49,7 @@ def edges(dot: Iterable[str]) -> Upstream:
     return upstream
 
 
-def only(upstream: Upstream, cells: Collection[str]) -> Upstream:
+def select_cells(upstream: Upstream, cells: Collection[str]) -> Upstream:
     """These cells, each such as 400-kd-0, with all that they need. Raises UserError for a cell that the study has not."""
     last = OF_CELLS[-1]
     valid = {name.removeprefix(last) for name in upstream if name.startswith(last)}
@@ -70,7 +70,7 @@ def task_of(stage: str) -> str:
     return CELL + stage.partition("@")[2] if stage.startswith(OF_CELLS) else stage
 
 
-def tasks(upstream: Upstream) -> tuple[dict[str, list[str]], Upstream]:
+def group_tasks(upstream: Upstream) -> tuple[dict[str, list[str]], Upstream]:
     """The tasks, each with its stages in data order, and which of them need which."""
     stages: dict[str, list[str]] = {}
     needs: Upstream = {}

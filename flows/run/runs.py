@@ -13,12 +13,12 @@ import psutil
 from prefect import runtime
 from prefect.client.orchestration import get_client
 
-from flows.local import watchdog as leash
+from flows.local import watchdog
 from tuition.errors import Unreachable
 
 POLL = 1.0  # seconds
 SERVER = "prefect.server.api.server:create_app"  # in the command line of Prefect's temporary server
-_leashes: list[subprocess.Popen[bytes]] = []  # each pulls when this process is gone
+_watchdogs: list[subprocess.Popen[bytes]] = []  # each acts when this process is gone
 
 
 def start_server() -> None:
@@ -36,13 +36,13 @@ def start_server() -> None:
                 raise Unreachable(f"PREFECT_API_URL: no Prefect server answers at {client.api_url} ({error})")
         for child in psutil.Process().children():
             if SERVER in child.cmdline():  # Prefect ends it at this process's exit, but not after kill -9
-                command = [sys.executable, leash.__file__, str(child.pid)]
-                _leashes.append(subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True))
+                command = [sys.executable, watchdog.__file__, str(child.pid)]
+                _watchdogs.append(subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True))
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-def to_the_end(flow: Callable[..., Any], *arguments: Any, **more: Any) -> None:
+def run_to_the_end(flow: Callable[..., Any], *arguments: Any, **more: Any) -> None:
     """Run a flow from a shell, with a server of its own where none is named; the process ends with 1 where it failed."""
     start_server()
     state = flow(*arguments, **more, return_state=True)
@@ -51,7 +51,7 @@ def to_the_end(flow: Callable[..., Any], *arguments: Any, **more: Any) -> None:
         sys.exit(1)
 
 
-def name() -> str:
+def flow_run_name() -> str:
     """The flow run's name, as Prefect's pages show it."""
     return runtime.flow_run.name or "unnamed"
 

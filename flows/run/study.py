@@ -19,12 +19,13 @@ from prefect.futures import PrefectFuture
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.local import lock as workspace
 from flows.local.commands import Commands
+from flows.local.lock import keep_lockfile
 from flows.remote import elsewhere, runners
 from flows.run import artifact, pipeline
-from tuition import params as parameters
 from tuition.errors import UserError
+from tuition.params import Flows, Params
+from tuition.workspace import Workspace
 
 KEPT = 15  # lines of a failed task that the end of the flow repeats
 KEEP_SECONDS = 60  # between copies of dvc.lock: with hundreds of cells it takes a second to read
@@ -61,33 +62,33 @@ def reproduce(name: str, step: Step, retries: int, commands: Commands, failures:
     return Failed(message=f"exit status {status}: {last[-1] if last else 'no output'}")
 
 
-def run_study(commands: Commands, params: parameters.Params, cells: list[str] | None = None) -> tuple[str, str, bool]:
+def run_study(commands: Commands, params: Params, cells: list[str] | None = None) -> tuple[str, str, bool]:
     """Bring the study, or some of its cells, up to date; a failed task stops what needs it and nothing else.
 
     Returns (a line on what came of it, the artifact's text, whether all is complete). Raises UserError where DVC cannot read
     the pipeline, and for cells that the study has not.
     """
-    upstream, due = pipeline.read(commands)
+    upstream, due = pipeline.read_pipeline(commands)
     if cells:
-        upstream = pipeline.only(upstream, cells)
+        upstream = pipeline.select_cells(upstream, cells)
         due &= set(upstream)
-    stages, graph = pipeline.tasks({name: upstream[name] & due for name in upstream if name in due})
+    stages, graph = pipeline.group_tasks({name: upstream[name] & due for name in upstream if name in due})
     paying = [name for name in graph if name.startswith("teach@")]
     if paying and not cells:  # what would stop the study's end is found before anything is paid
         graph["check"] = {name for name in ("prepare",) if name in graph}
         for name in paying:
             graph[name] = graph[name] | {"check"}
     failures: Lines = {}
-    with runners.opened(params.flows, commands) if graph else nullcontext() as driver:
+    with runners.open_runner(params.flows, commands) if graph else nullcontext() as driver:
         needs = {task: {name: sorted(upstream[name]) for name in names} for task, names in stages.items()}
         steps = {name: _step(name, needs.get(name, {}), commands, driver) for name in graph}
         done = _in_order(graph, steps, params.flows, commands, failures)
     waiting = [name for name in graph if name not in done and name not in failures]
     if failures or waiting:
         line = f"{len(failures)} of {len(graph)} tasks failed: {', '.join(failures)}"
-        return line, artifact.failed(failures, waiting), False
+        return line, artifact.failure_artifact(failures, waiting), False
     line = f"{len(upstream)} stages are up to date, {len(due)} of them were due"
-    return line, f"# {line}: {', '.join(cells)}\n" if cells else artifact.study(), True
+    return line, f"# {line}: {', '.join(cells)}\n" if cells else artifact.study_artifact(), True
 
 
 def _step(task: str, stages: dict[str, list[str]], commands: Commands, driver: elsewhere.Driver | None) -> Step:
@@ -98,14 +99,14 @@ def _step(task: str, stages: dict[str, list[str]], commands: Commands, driver: e
     if task == "check":
         return partial(commands.run, CHECK)
     if driver is not None and task.startswith(pipeline.CELL):
-        return partial(elsewhere.reproduce, driver, stages)
+        return partial(elsewhere.reproduce_elsewhere, driver, stages)
     return partial(commands.run, [*pipeline.DVC, "repro", "--single-item", *stages])
 
 
 def _in_order(
     graph: pipeline.Upstream,
     steps: dict[str, Step],
-    settings: parameters.Flows,
+    settings: Flows,
     commands: Commands,
     failures: Lines,
 ) -> set[str]:
@@ -138,7 +139,7 @@ def _in_order(
                 if futures[name].state.is_completed():
                     complete.add(name)
                     sorter.done(name)
-                    if time.monotonic() - kept > KEEP_SECONDS and workspace.keep():
+                    if time.monotonic() - kept > KEEP_SECONDS and keep_lockfile(Workspace()):
                         kept = time.monotonic()
                 else:
                     failures.setdefault(name, [futures[name].state.message or "no output"])

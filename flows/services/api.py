@@ -15,7 +15,7 @@ BUSY = (429, 503)  # Prefect's answer while its database is locked; its own clie
 PAUSES = (0.5, 1, 2, 4, 8)  # seconds between attempts
 
 
-def answers(url: str, timeout: float = 5.0) -> bool:
+def url_answers(url: str, timeout: float = 5.0) -> bool:
     """Whether an HTTP GET of `url` succeeds."""
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers=_headers()), timeout=timeout):
@@ -28,7 +28,7 @@ class Busy(Unreachable):
     """The server answers, and says that it cannot just now."""
 
 
-def ask(api: str, method: str, path: str, body: Any = None) -> Any:
+def request_json(api: str, method: str, path: str, body: Any = None) -> Any:
     """The JSON that Prefect's API at `api` answers; None where there is no such thing (404). A busy server is asked again.
 
     Raises Unreachable where no server answers in time, UserError where it refuses.

@@ -15,8 +15,9 @@ from typing import Any
 from flows.services import api
 from tuition.errors import UserError, unknown
 from tuition.params import Params
+from tuition.workspace import Workspace
 
-FILE = Path("prefect.yaml")
+FILE = Workspace().deployments
 POOL = "tuition"
 WORKSPACE_QUEUE = "workspace"  # holds one run at a time
 READERS = {"flows/score.py"}  # flows that write nothing in the workspace, so that any number of them may run
@@ -24,17 +25,17 @@ KINDS = ("cron", "interval", "rrule")
 Deployment = dict[str, Any]
 
 
-def read(path: Path = FILE) -> list[Deployment]:
+def read_deployments(path: Path = FILE) -> list[Deployment]:
     """The deployments of `path`, checked. Raises UserError naming the deployment for what would fail, or never run."""
     content = _content(path)
     found = content.get("deployments") if isinstance(content, dict) else None
     if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
         raise UserError(f"{path}: deployments: expected a list of deployments, found {found!r}")
-    names = [name(one) for one in found]
+    names = [deployment_name(one) for one in found]
     for twice in {one for one in names if names.count(one) > 1}:
         raise UserError(f"{path}: {twice} stands twice; the second would replace the first")
     for one in found:
-        where = f"{path}: {name(one)}"
+        where = f"{path}: {deployment_name(one)}"
         _check_entrypoint(where, str(one.get("entrypoint")), path.parent)
         _check_place(where, one)
         for number, schedule in enumerate(one.get("schedules") or []):
@@ -53,7 +54,7 @@ def _content(path: Path) -> Any:
         raise UserError(f"{path}: not valid YAML: {error}") from None
 
 
-def name(deployment: Deployment) -> str:
+def deployment_name(deployment: Deployment) -> str:
     """`flow/deployment`, as `prefect deployment run` takes it; the flows here are named as their functions."""
     return f"{str(deployment.get('entrypoint')).rpartition(':')[2]}/{deployment.get('name')}"
 
@@ -116,33 +117,34 @@ def _next(kind: str, schedule: Mapping[str, Any]) -> list[Any]:
     return asyncio.run(made.get_dates(n=1, start=datetime.datetime.now(datetime.UTC)))
 
 
-def check_free(url: str, deployments: list[Deployment], workspace: Path) -> None:
+def check_unclaimed(url: str, deployments: list[Deployment], workspace: Path) -> None:
     """Raises UserError where the server at `url` has one of these deployments for another workspace: it would be replaced."""
     for one in deployments:
-        flow, _, last = name(one).partition("/")
-        there = api.ask(url, "GET", f"/deployments/name/{flow}/{last}")
+        flow, _, last = deployment_name(one).partition("/")
+        there = api.request_json(url, "GET", f"/deployments/name/{flow}/{last}")
         steps = (there or {}).get("pull_steps") or []
         places = [value.get("directory") for step in steps for value in step.values() if isinstance(value, dict)]
         for place in places:
             if place and Path(place) != workspace:
                 raise UserError(
-                    f"{name(one)}: the server at {url} has this deployment for the workspace {place}, and a deployment of "
-                    f"{workspace} would replace it. Delete that one (`prefect deployment delete {name(one)}`) or use another server"
+                    f"{deployment_name(one)}: the server at {url} has this deployment for the workspace {place}, and a deployment of "
+                    f"{workspace} would replace it. Delete that one (`prefect deployment delete {deployment_name(one)}`) "
+                    "or use another server"
                 )
 
 
 def make_pool(url: str) -> None:
     """Make the work pool and its queue of one run at a time, where there are none."""
-    if api.ask(url, "GET", f"/work_pools/{POOL}") is None:
+    if api.request_json(url, "GET", f"/work_pools/{POOL}") is None:
         from prefect.workers.process import ProcessWorker
 
         template = ProcessWorker.get_default_base_job_template()
-        api.ask(url, "POST", "/work_pools/", {"name": POOL, "type": "process", "base_job_template": template})
+        api.request_json(url, "POST", "/work_pools/", {"name": POOL, "type": "process", "base_job_template": template})
     queues = f"/work_pools/{POOL}/queues"
-    if api.ask(url, "GET", f"{queues}/{WORKSPACE_QUEUE}") is None:
-        api.ask(url, "POST", queues, {"name": WORKSPACE_QUEUE, "concurrency_limit": 1})
+    if api.request_json(url, "GET", f"{queues}/{WORKSPACE_QUEUE}") is None:
+        api.request_json(url, "POST", queues, {"name": WORKSPACE_QUEUE, "concurrency_limit": 1})
     else:
-        api.ask(url, "PATCH", f"{queues}/{WORKSPACE_QUEUE}", {"concurrency_limit": 1})
+        api.request_json(url, "PATCH", f"{queues}/{WORKSPACE_QUEUE}", {"concurrency_limit": 1})
 
 
 def deploy(url: str, environment: Mapping[str, str], params: Params) -> list[str]:
@@ -150,8 +152,8 @@ def deploy(url: str, environment: Mapping[str, str], params: Params) -> list[str
 
     Raises UserError with what Prefect says where it refuses one.
     """
-    deployments = read()
-    check_free(url, deployments, Path.cwd())
+    deployments = read_deployments()
+    check_unclaimed(url, deployments, Path.cwd())
     make_pool(url)
     paused = _pause_refresh(deployments) if params.refresh.inbox is None else []
     with tempfile.NamedTemporaryFile("w", prefix="prefect-", suffix=".yaml") as file:
@@ -181,10 +183,10 @@ def _pause_refresh(deployments: list[Deployment]) -> list[str]:
     ]
     for one in found:
         one["schedules"] = [{**schedule, "active": False} for schedule in one["schedules"]]
-    return [name(one) for one in found]
+    return [deployment_name(one) for one in found]
 
 
-def settle(url: str, worker: str) -> list[str]:
+def settle_lost_runs(url: str, worker: str) -> list[str]:
     """Mark the runs as crashed that this worker had, where it has ended: nothing else would, and their places stay taken.
 
     Returns their names.
@@ -193,26 +195,26 @@ def settle(url: str, worker: str) -> list[str]:
     state = {"type": "CRASHED", "message": "the worker or the process of this run ended without a word"}
     lost = [
         run
-        for run in api.ask(url, "POST", "/flow_runs/filter", body) or []
+        for run in api.request_json(url, "POST", "/flow_runs/filter", body) or []
         if (run.get("labels") or {}).get("prefect.worker.name") == worker
     ]
     for run in lost:
-        api.ask(url, "POST", f"/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
+        api.request_json(url, "POST", f"/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
     return [run["name"] for run in lost]
 
 
-def online(url: str, worker: str, since: datetime.datetime) -> bool:
+def worker_online(url: str, worker: str, since: datetime.datetime) -> bool:
     """Whether the worker of this name has told the server that it lives, since then."""
-    for one in api.ask(url, "POST", f"/work_pools/{POOL}/workers/filter", {}) or []:
+    for one in api.request_json(url, "POST", f"/work_pools/{POOL}/workers/filter", {}) or []:
         if one["name"] == worker and (seen := one.get("last_heartbeat_time")):
             return datetime.datetime.fromisoformat(seen.replace("Z", "+00:00")) >= since
     return False
 
 
-def describe(deployments: list[Deployment]) -> str:
+def describe_deployments(deployments: list[Deployment]) -> str:
     """A line a deployment, for people."""
     lines = []
     for one in deployments:
         when = [next((str(s[kind]) for kind in KINDS if s.get(kind)), "") for s in one.get("schedules") or []]
-        lines.append(f"  {name(one):16} {'; '.join(when) or 'when asked'}")
+        lines.append(f"  {deployment_name(one):16} {'; '.join(when) or 'when asked'}")
     return "\n".join(lines)

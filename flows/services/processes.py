@@ -21,12 +21,12 @@ GRACE = 20.0  # seconds between SIGTERM and SIGKILL
 Record = dict[str, Any]  # of a service: {"mark": str, "pid": int | None, "created": float | None, "url": str | None, …}
 
 
-def new(url: str | None = None) -> Record:
+def new_record(url: str | None = None) -> Record:
     """The record of a service that has not started yet: written down first, so that no start goes unrecorded."""
     return {"mark": uuid.uuid4().hex, "pid": None, "created": None, "url": url}
 
 
-def launch(record: Record, command: list[str], environment: Mapping[str, str], log: Path) -> None:
+def launch_process(record: Record, command: list[str], environment: Mapping[str, str], log: Path) -> None:
     """Start `command` in a session of its own, its output in `log` (the last one is kept as `.old`); completes the record."""
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists():
@@ -43,7 +43,7 @@ def launch(record: Record, command: list[str], environment: Mapping[str, str], l
     record["pid"], record["created"] = process.pid, psutil.Process(process.pid).create_time()
 
 
-def alive(record: Record) -> bool:
+def is_alive(record: Record) -> bool:
     """Whether the service's own process runs; its children may run without it."""
     try:
         return record["pid"] is not None and _is(psutil.Process(record["pid"]), record)
@@ -51,7 +51,7 @@ def alive(record: Record) -> bool:
         return False
 
 
-def find(records: list[Record]) -> list[psutil.Process]:
+def find_processes(records: list[Record]) -> list[psutil.Process]:
     """Every process of these services: their own, all that carry a mark of theirs, and all descendants of these."""
     marks, running = {record["mark"] for record in records}, {}
     for process in psutil.process_iter():
@@ -72,27 +72,27 @@ def find(records: list[Record]) -> list[psutil.Process]:
     return list(found.values())
 
 
-def end(records: list[Record], grace: float = GRACE) -> list[psutil.Process]:
+def end_services(records: list[Record], grace: float = GRACE) -> list[psutil.Process]:
     """End these services: SIGTERM, SIGKILL for what is left after `grace` seconds. Returns what could not be ended."""
-    processes = find(records)
+    processes = find_processes(records)
     # A service and what it started first, no deeper: a worker does not end its flow runs, but a flow run its commands.
     pids = {process.pid for process in processes}
     tops = {process.pid for process in processes if _parent(process) not in pids}
     for process in processes:
         if process.pid in tops or _parent(process) in tops:
             _send(process, signal.SIGTERM)
-    until(lambda: not find(records), grace)
+    wait_until(lambda: not find_processes(records), grace)
     for _ in range(20):  # again for what is started while the others are being ended
-        left = find(records)
+        left = find_processes(records)
         if not left:
             return []
         for process in left:
             _send(process, signal.SIGKILL)
         time.sleep(0.2)
-    return find(records)
+    return find_processes(records)
 
 
-def until(condition: Callable[[], bool], seconds: float, every: float = 0.2) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float, every: float = 0.2) -> bool:
     """Wait until the condition holds; False where it does not within so many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():

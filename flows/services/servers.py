@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flows.services.deployments import POOL
 from tuition.errors import UserError
+from tuition.workspace import Workspace
 
 HOST = "127.0.0.1"
 PORTS = {"prefect": ("TUITION_PREFECT_PORT", 4200), "mlflow": ("TUITION_MLFLOW_PORT", 5000)}
@@ -37,7 +38,7 @@ def mlflow_server(port: int, database: str) -> list[str]:
         database,
         "--no-serve-artifacts",
         "--default-artifact-root",
-        str(Path("mlruns").absolute()),
+        str(Workspace().mlflow_artifacts.absolute()),
         "--host",
         HOST,
         "--port",
@@ -72,7 +73,7 @@ def worker_name() -> str:
 
 
 def environment() -> dict[str, str]:
-    home = os.environ.get("PREFECT_HOME") or str(Path(".tuition/prefect").absolute())
+    home = os.environ.get("PREFECT_HOME") or str(Workspace().home.prefect.absolute())
     query = os.environ.get("PREFECT_WORKER_QUERY_SECONDS", "3")  # seconds until a run is noticed
     return {**os.environ, **QUIET, "PREFECT_HOME": home, "PREFECT_WORKER_QUERY_SECONDS": query}
 

@@ -8,6 +8,7 @@ from tuition.errors import run
 from tuition.files import write_json
 from tuition.methods import build
 from tuition.training import processes
+from tuition.training.data import TrainingSet
 from tuition.training.run import describe, read_split, train
 from tuition.training.student import write_student
 
@@ -32,9 +33,7 @@ def main(argv: list[str]) -> None:
         build("ce"),
         params.pretrain,
         params.pretrain.seed,
-        images=images,
-        labels=labels,
-        teacher={},
+        TrainingSet(images, labels),
     )
     if processes.rank():
         return

@@ -3,20 +3,28 @@
 `python -m stages.register check` only looks whether it could be: whether the name is ours and the champion fits the data.
 """
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stages.register import choose
+from stages.register.choose import Cell, best_cell
 from tuition import params as parameters
 from tuition.errors import UserError, run
 from tuition.files import read_json, write_json
 from tuition.params import Params
-from tuition.registry import evidence, history, origin, registry
-from tuition.registry.check import check, check_name, claim
-from tuition.registry.decide import decide
-from tuition.tracking import reconcile, record, store
+from tuition.registry import registry
+from tuition.registry.check import check_name, check_registered_name, claim_name
+from tuition.registry.decide import decide_promotion
+from tuition.registry.evidence import keep_evidence
+from tuition.registry.history import acting_user, promote_version
+from tuition.registry.provenance import purchase_of_budget, version_tags
+from tuition.registry.verdict import Verdict
+from tuition.tracking import reconcile
+from tuition.tracking.record import file_digest, pool_digest
+from tuition.tracking.store import Store, connect_store
+from tuition.tracking.sync import Reconciled
+from tuition.workspace import Workspace
 
-TARGET = Path("report/registered.json")
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 
 def main(argv: list[str]) -> None:
@@ -29,62 +37,68 @@ def main(argv: list[str]) -> None:
         raise UserError(f"found {' '.join(argv)!r}; `python -m stages.register` takes no arguments, or `check`")
     params = parameters.load()
     if argv:
-        print(check(params.registry.name))
+        print(check_registered_name(params.registry.name))
         return
-    winner = choose.best(params)
-    opened = store.connect(params.registry.name)
-    student = read_json(Path("students", winner["cell"], "student.json"))
+    winner = best_cell(params)
+    opened = connect_store(params.registry.name)
+    student = read_json(Workspace().student(winner["cell"]).description)
     shape = (student["channels"], student["height"], student["width"])
-    check_name(opened, params.registry.name, shape, student["class_names"], f"students/{winner['cell']}")
+    check_name(opened, params.registry.name, shape, student["class_names"], str(Workspace().student(winner["cell"])))
     done = reconcile(params, opened)
     registered = register(params, opened, winner, done)
-    write_json(TARGET, registered)
+    write_json(Workspace().report.registered, registered)
     print(f"mlflow: {len(done['written'])} of {len(done['cells'])} cells written, {len(done['superseded'])} superseded")
     print(f"{registered['name']} version {registered['version']} ({registered['cell']}): {registered['reason']}")
 
 
-def register(params: Params, opened: store.Store, winner: dict[str, Any], done: dict[str, Any]) -> dict[str, Any]:
+def register(params: Params, opened: Store, winner: Cell, done: Reconciled) -> dict[str, Any]:
     """Make the winner a version, unless it is one, and give it its aliases; returns what `registered.json` holds."""
     name, cell = params.registry.name, winner["cell"]
-    weights = record.file_digest(Path("students", cell, "weights.safetensors"))
+    path = Workspace().student(cell).weights
+    weights, test_digest = file_digest(path), pool_digest("test")
     if weights is None:
-        raise UserError(f"students/{cell}/weights.safetensors: no such file; `dvc repro` makes it")
-    test_digest = record.pool_digest("test")
-    claim(opened, name)
+        raise UserError(f"{path}: no such file; `dvc repro` makes it")
+    claim_name(opened, name)
     found = registry.find_version(opened, name, weights, test_digest)
-    run_id = found.run_id if found else done["cells"][cell]
+    run_id = (found and found.run_id) or done["cells"][cell]
     made = opened.client.get_run(done["cells"][cell]).data.tags
-    bought = origin.bought(winner, made.get("digest.outputs"))
-    evidence.keep(opened, run_id, cell, bought)
-    tags = origin.tags(winner, bought, done["study"], weights, test_digest)
+    purchase = purchase_of_budget(winner, made.get("digest.outputs"))
+    keep_evidence(opened, run_id, cell, purchase)
+    tags = version_tags(winner, purchase, done["study"], weights, test_digest)
     version = found or registry.add_version(opened, name, run_id, cell, tags)
     champion = registry.champion_of(opened, name)
-    verdict = decide(opened, champion, version, params.registry)
+    verdict = decide_promotion(opened, champion, version, params.registry)
     opened.client.set_registered_model_alias(name, registry.CHALLENGER, version.version)
     is_champion = champion is not None and str(champion.version) == str(version.version)
     if verdict["promoted"] and not is_champion:
-        history.promote(opened, name, version, verdict, by=history.somebody("register"), reason=verdict["reason"])
-    aliases = [registry.CHALLENGER]
-    if verdict["promoted"] or is_champion:
-        aliases = [registry.CHAMPION, registry.CHALLENGER]
+        promote_version(opened, name, version, verdict, by=acting_user("register"), reason=verdict["reason"])
     known = f"the same student is version {version.version} already, not registered again; " if found else ""
-    metrics = winner["metrics"]
     return {
+        **_registered(winner, version, verdict, verdict["promoted"] or is_champion, known),
         "name": name,
+        "weights_sha256": weights,
+        "study_run_id": done["parent"],
+        "experiment_id": opened.experiment,
+    }
+
+
+def _registered(
+    winner: Cell, version: "ModelVersion", verdict: Verdict, is_champion: bool, known: str
+) -> dict[str, Any]:
+    """What is said of the version itself: its aliases, the more important one first, its figures and what it cost."""
+    aliases = [registry.CHAMPION, registry.CHALLENGER] if is_champion else [registry.CHALLENGER]
+    return {
         "version": str(version.version),
         "alias": aliases[0],
         "aliases": aliases,
-        "cell": cell,
-        "weights_sha256": weights,
+        "cell": winner["cell"],
         "reason": f"{known}{aliases[0]}: {verdict['reason']}",
         "verdict": verdict,
-        "val_top1": metrics["val_top1"],
-        "test_top1": metrics["top1"],
+        "val_top1": winner["metrics"]["val_top1"],
+        "test_top1": winner["metrics"]["top1"],
         "calls": winner["calls"],
         "cost": winner["cost"],
         "run_id": version.run_id,
-        "study_run_id": done["parent"],
-        "experiment_id": opened.experiment,
     }
 
 

@@ -1,29 +1,37 @@
 """Which student of the study is the best, by validation alone: the test split has no say in it."""
 
-from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from tuition.errors import UserError
 from tuition.files import read_json
 from tuition.params import Params
-from tuition.workspace import cell_name
+from tuition.workspace import Workspace, cell_name
 
 
-def best(params: Params) -> dict[str, Any]:
+class Cell(TypedDict):
+    cell: str
+    budget: int
+    method: str
+    seed: int
+    calls: int
+    cost: float
+    metrics: dict[str, Any]
+
+
+def best_cell(params: Params) -> Cell:
     """The cell with the highest val_top1; of equal ones that with the lowest val_nll, then the fewest calls.
 
-    Returns {"cell", "budget", "method", "seed", "calls", "cost", "metrics"}.
     Raises UserError where a cell of the study has no results.
     """
-    cells = []
+    cells: list[Cell] = []
     missing = []
     for budget, method, seed in params.study.cells():
         name = cell_name(budget, method, seed)
-        path = Path("results", name, "metrics.json")
+        path = Workspace().results(name).metrics
         if not path.is_file():
             missing.append(name)
             continue
-        spend = read_json(Path("outputs", str(budget), "spend.json"))
+        spend = read_json(Workspace().outputs(budget).spend)
         cells.append(
             {
                 "cell": name,

@@ -4,7 +4,6 @@ This module knows which files there are; what they say is made in `study` (numbe
 """
 
 from math import isnan
-from pathlib import Path
 from typing import Any
 
 from stages.report import pictures, study, text
@@ -12,26 +11,25 @@ from tuition.errors import run
 from tuition.files import atomic, write_json
 from tuition.params import load
 from tuition.tables import write_rows
-
-FOLDER = Path("report")
+from tuition.workspace import Workspace
 
 
 def main(argv: list[str]) -> None:
-    params = load()
-    found = study.collect(params)
-    summary, paired = study.summary_rows(found), study.paired_rows(found)
-    needed = study.needed_rows(found, summary)
+    params, report = load(), Workspace().report
+    collected = study.collect_study(params)
+    summary, paired = study.summary_rows(collected), study.paired_rows(collected)
+    needed = study.needed_rows(collected, summary)
 
-    more = study.TRANSFER_COLUMNS if found["transfer"] else []
-    write_rows(FOLDER / "cells.csv", [*study.CELL_COLUMNS, *more], study.cell_rows(found))
-    write_rows(FOLDER / "summary.csv", [*study.SUMMARY_COLUMNS, *more[:1]], summary)
-    write_rows(FOLDER / "paired.csv", study.PAIRED_COLUMNS, paired)
-    write_rows(FOLDER / "curve.csv", study.CURVE_COLUMNS, summary)
-    write_json(FOLDER / "metrics.json", nested(summary, found["spend"]))
-    pictures.write(pictures.accuracy(found, summary), FOLDER / "accuracy")
-    pictures.write(pictures.paired(found, paired), FOLDER / "paired")
-    with atomic(FOLDER / "report.md") as file:
-        file.write(text.report(params, found, summary, paired, needed).encode())
+    more = study.TRANSFER_COLUMNS if collected["transfer"] else []
+    write_rows(report.cells, [*study.CELL_COLUMNS, *more], study.cell_rows(collected))
+    write_rows(report.summary, [*study.SUMMARY_COLUMNS, *more[:1]], summary)
+    write_rows(report.paired, study.PAIRED_COLUMNS, paired)
+    write_rows(report.curve, study.CURVE_COLUMNS, summary)
+    write_json(report.metrics, nested(summary, collected["spend"]))
+    pictures.write_picture(pictures.accuracy_figure(collected, summary), report.accuracy_picture)
+    pictures.write_picture(pictures.paired_figure(collected, paired), report.paired_picture)
+    with atomic(report.text) as file:
+        file.write(text.report_text(params, collected, summary, paired, needed).encode())
 
 
 def nested(summary: list[dict[str, Any]], spend: dict[int, dict[str, Any]]) -> dict[str, Any]:

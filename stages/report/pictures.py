@@ -43,8 +43,8 @@ def _marker(index: int) -> str:
     return MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
 
 
-def write(figure: Figure, path: Path) -> None:
-    """Write `figure` as `path`.svg and `path`.png, without dates or versions."""
+def write_picture(figure: Figure, path: Path) -> None:
+    """Write `figure` as `path`, a .png, and as .svg beside it, without dates or versions."""
     with _style():
         with atomic(path.with_suffix(".svg")) as file:
             figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
@@ -52,7 +52,7 @@ def write(figure: Figure, path: Path) -> None:
             figure.savefig(file, format="png", dpi=160, metadata={"Software": None})
 
 
-def accuracy(study: dict[str, Any], summary: list[Row]) -> Figure:
+def accuracy_figure(study: dict[str, Any], summary: list[Row]) -> Figure:
     """Top-1 against teacher calls: a line with intervals a method, single seeds faint. With one budget: by method."""
     with _style():
         figure = Figure(figsize=(7.2, 4.4), layout="constrained")
@@ -102,18 +102,18 @@ def accuracy(study: dict[str, Any], summary: list[Row]) -> Figure:
     return figure
 
 
-def paired(study: dict[str, Any], rows: list[Row]) -> Figure:
+def paired_figure(study: dict[str, Any], rows: list[Row]) -> Figure:
     """Differences of top-1 in points with intervals, one panel a baseline, one line a budget and method."""
-    told = [r for r in rows if not mirrored(r, study["methods"])]
-    baselines = list(dict.fromkeys(r["baseline"] for r in told))
+    shown = [r for r in rows if not mirrored(r, study["methods"])]
+    baselines = list(dict.fromkeys(r["baseline"] for r in shown))
     with _style():
-        if not told:
+        if not shown:
             figure = Figure(figsize=(7.2, 1.6), layout="constrained")
             axes = figure.subplots()
             axes.set_axis_off()
             axes.text(0.5, 0.5, "No baseline beside another method.", ha="center", va="center", color=GREY)
             return figure
-        panels = {b: [r for r in told if r["baseline"] == b] for b in baselines}
+        panels = {b: [r for r in shown if r["baseline"] == b] for b in baselines}
         heights = [len(panel) + 1.2 for panel in panels.values()]
         figure = Figure(figsize=(7.2, 0.9 + 0.3 * sum(heights)), layout="constrained")
         grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)

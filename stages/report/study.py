@@ -7,7 +7,6 @@ the same (accuracies are counts: two equal ones do not show that there is no spr
 
 from itertools import pairwise
 from math import log2, nan, sqrt
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from tuition.errors import UserError
 from tuition.files import read_array, read_json
 from tuition.params import Params
-from tuition.workspace import cell_name
+from tuition.workspace import Workspace, cell_name
 
 BASELINES = ("ce", "kd")
 LEVEL = 0.95
@@ -49,23 +48,22 @@ PAIRED_COLUMNS = ["budget", "method", "baseline", "n", "difference", "low", "hig
 CURVE_COLUMNS = ["calls", "method", "top1", "low", "high"]
 
 
-def collect(params: Params) -> dict[str, Any]:
+def collect_study(params: Params) -> dict[str, Any]:
     """Everything the report is made of, read from the current directory.
 
     Returns budgets (ascending), methods, seeds, and whether there is `transfer`; per cell its `metrics`, `students` meta
     and `right` (N_test,) bool; per budget `spend` and `outputs` meta; `data` and `teacher` meta.
     Raises UserError naming the cells that have no results yet, or whose files are of different runs.
     """
-    cells = params.study.cells()
-    missing = [cell_name(*c) for c in cells if not (Path("results") / cell_name(*c) / "metrics.json").is_file()]
+    here, cells = Workspace(), params.study.cells()
+    missing = [cell_name(*c) for c in cells if not here.results(cell_name(*c)).metrics.is_file()]
     if missing:
         raise UserError(
             f"results/: nothing for {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''} "
             f"({len(missing)} of the study's {len(cells)} cells); `dvc repro` makes them"
         )
-    labels = read_array(Path("data/test/labels.npy"))
-    pretrained = Path("teacher/meta.json")
-    figures = {c: read_json(Path("results") / cell_name(*c) / "metrics.json") for c in cells}
+    labels, pretrained = read_array(here.split("test").labels), here.teacher.meta
+    figures = {c: read_json(here.results(cell_name(*c)).metrics) for c in cells}
     return {
         "budgets": sorted(params.study.budgets),
         "methods": list(params.study.methods),
@@ -73,10 +71,10 @@ def collect(params: Params) -> dict[str, Any]:
         "transfer": any("transfer_top1" in one for one in figures.values()),
         "metrics": figures,
         "right": {c: _right(c, labels) for c in cells},
-        "students": {c: read_json(Path("students") / cell_name(*c) / "meta.json") for c in cells},
-        "spend": {b: read_json(Path("outputs") / str(b) / "spend.json") for b in params.study.budgets},
-        "outputs": {b: read_json(Path("outputs") / str(b) / "meta.json") for b in params.study.budgets},
-        "data": read_json(Path("data/meta.json")),
+        "students": {c: read_json(here.student(cell_name(*c)).meta) for c in cells},
+        "spend": {b: read_json(here.outputs(b).spend) for b in params.study.budgets},
+        "outputs": {b: read_json(here.outputs(b).meta) for b in params.study.budgets},
+        "data": read_json(here.data.meta),
         "teacher": read_json(pretrained) if pretrained.is_file() else {},
     }
 
@@ -217,14 +215,14 @@ def calls_needed(curve: list[tuple[int, float]], target: float) -> tuple[str, fl
 
 def _right(cell: Key, labels: np.ndarray) -> np.ndarray:
     """Which test answers of a cell are right (N,). Raises UserError where its files do not belong together."""
-    folder = Path("results") / cell_name(*cell)
-    logits, figures = read_array(folder / "logits.npy"), read_json(folder / "metrics.json")
+    results = Workspace().results(cell_name(*cell))
+    logits, figures = read_array(results.logits), read_json(results.metrics)
     if len(logits) != len(labels):
-        raise UserError(f"{folder}/logits.npy: {len(logits)} rows for {len(labels)} test labels; run `dvc repro`")
+        raise UserError(f"{results.logits}: {len(logits)} rows for {len(labels)} test labels; run `dvc repro`")
     right = logits.argmax(axis=1) == labels
     if abs(right.mean() - figures["top1"]) > 1e-9:
         raise UserError(
-            f"{folder}: logits.npy gives top1 {right.mean():.6f}, metrics.json says {figures['top1']:.6f}; "
+            f"{results}: logits.npy gives top1 {right.mean():.6f}, metrics.json says {figures['top1']:.6f}; "
             f"they are of different runs; run `dvc repro`"
         )
     return right

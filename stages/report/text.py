@@ -1,18 +1,20 @@
 """The report in words. Losses are told as plainly as wins, and a wide interval is called one."""
 
+from collections.abc import Callable, Iterable
 from math import isnan
 from typing import Any
 
 from stages.report.study import BASELINES
 from tuition.params import Params
-from tuition.spend import BESIDE, parts, total
+from tuition.spend import BESIDE, purchases_beside, total_spend
+from tuition.workspace import Workspace
 
 Row = dict[str, Any]
 FEW = 5  # seeds below which the interval is mostly the t-distribution's tail
 MANY = 24  # differences that are told in sentences; more make a table
 
 
-def report(params: Params, study: dict[str, Any], summary: list[Row], paired: list[Row], needed: list[Row]) -> str:
+def report_text(params: Params, study: dict[str, Any], summary: list[Row], paired: list[Row], needed: list[Row]) -> str:
     """The whole report.md. `study` is from `study.collect`, the rows from the functions beside it."""
     parts = [
         f"# What {_calls(max(r['calls'] for r in summary))} bought",
@@ -97,17 +99,17 @@ def _table(summary: list[Row]) -> str:
 
 
 def _differences(study: dict[str, Any], paired: list[Row]) -> str:
-    told = [r for r in paired if not mirrored(r, study["methods"])]
-    if len(told) > MANY:
-        return _differences_table(told)
-    lines = [f"- {difference(r)}" for r in told]
+    shown = [r for r in paired if not mirrored(r, study["methods"])]
+    if len(shown) > MANY:
+        return _differences_table(shown)
+    lines = [f"- {difference(r)}" for r in shown]
     return "\n".join(lines) or f"None: the study holds no baseline ({_list(BASELINES)}) beside another method."
 
 
-def _differences_table(told: list[Row]) -> str:
+def _differences_table(shown: list[Row]) -> str:
     """Many paired differences, one a row; the verdict claims no more than the interval."""
     lines = ["| calls | method | against | points | 95 % interval | p | |", "|---:|:---|:---|---:|:---:|---:|:---|"]
-    for r in told:
+    for r in shown:
         span = "–" if isnan(r["low"]) else f"{r['low']:+.2f} … {r['high']:+.2f}".replace("-", "−")
         p = "–" if isnan(r["p"]) else f"{r['p']:.2g}"
         word = "**better**" if r["low"] > 0 else "**worse**" if r["high"] < 0 else "not shown"
@@ -163,12 +165,14 @@ def _needed(study: dict[str, Any], needed: list[Row]) -> str:
 
 def _spent(study: dict[str, Any]) -> str:
     spend = [study["spend"][budget] for budget in study["budgets"]]
-    beside = list(dict.fromkeys(what for s in spend for what in parts(s)))  # in the order in which they were bought
+    beside = list(
+        dict.fromkeys(what for s in spend for what in purchases_beside(s))
+    )  # in the order in which they were bought
     columns = ["budget", "calls", *beside, "cost", "usable answers"]
     lines = [f"| {' | '.join(columns)} |", "|" + "---:|" * len(columns)]
     for budget, s in zip(study["budgets"], spend, strict=True):
-        more = [f" {parts(s).get(what, (0, 0.0))[0]} |" for what in beside]
-        lines.append(f"| {budget} | {s['calls']} |{''.join(more)} {total(s)[1]:.2f} | {s['usable']} |")
+        more = [f" {purchases_beside(s).get(what, (0, 0.0))[0]} |" for what in beside]
+        lines.append(f"| {budget} | {s['calls']} |{''.join(more)} {total_spend(s)[1]:.2f} | {s['usable']} |")
     used = []
     if BESIDE["mixed"] in beside:
         used.append("`mixkd` used half of the clean answers of its budget and as many mixed ones.")
@@ -182,7 +186,7 @@ def _spent(study: dict[str, Any]) -> str:
 
 
 def _reading(study: dict[str, Any], paired: list[Row]) -> str:
-    told = sum(not mirrored(r, study["methods"]) for r in paired)
+    shown = sum(not mirrored(r, study["methods"]) for r in paired)
     lines = [
         "- Top-1 is the share of test samples whose label has the highest logit; NLL (nats) and ECE (expected "
         "calibration error) are better when lower. Agreement is with the teacher, on the samples that were bought.",
@@ -201,9 +205,9 @@ def _reading(study: dict[str, Any], paired: list[Row]) -> str:
             "- Transfer top-1 is that of a linear classifier on the frozen student's embeddings of other data (`transfer.source`), "
             "trained, selected and tested on the splits of those; a mean over seeds."
         )
-    if told > 1:
+    if shown > 1:
         lines.append(
-            f"- {told} differences are told, each at 95 % and without a correction: expect one in twenty to stand out by chance."
+            f"- {shown} differences are told, each at 95 % and without a correction: expect one in twenty to stand out by chance."
         )
     if "ce" in study["methods"]:
         lines.append("- `ce` learns from the labels of the bought samples; it uses none of the teacher's answers.")
@@ -213,7 +217,7 @@ def _reading(study: dict[str, Any], paired: list[Row]) -> str:
 def _further(params: Params) -> str:
     return "\n".join(
         [
-            "- `mlflow ui --backend-store-uri sqlite:///mlflow.db`: every cell's parameters, curves and metrics.",
+            f"- `mlflow ui --backend-store-uri sqlite:///{Workspace().mlflow_database}`: every cell's parameters, curves and metrics.",
             "- `dvc metrics show`, `dvc plots show`: the same figures by file; `dvc metrics diff` against another commit.",
             f"- `models:/{params.registry.name}@challenger`: the student chosen by validation.",
             "- `cells.csv`, `summary.csv`, `paired.csv`, `curve.csv` beside this file: the numbers behind it.",
@@ -229,7 +233,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2f}"
 
 
-def _dash(value: float, form: Any) -> str:
+def _dash(value: float, form: Callable[[float], str]) -> str:
     return "–" if isnan(value) else form(value)
 
 
@@ -241,5 +245,5 @@ def _seeds(n: int) -> str:
     return f"{n} seed" if n == 1 else f"{n} seeds"
 
 
-def _list(values: Any) -> str:
+def _list(values: Iterable[object]) -> str:
     return ", ".join(str(v) for v in values)

@@ -70,7 +70,7 @@ def test_telemetry_is_off_and_the_settings_are_read():
 
 def test_the_order_is_read_from_dvc():
     dot = ["strict digraph {", '"prepare";', '"train@40-ckd-mse-0";', '"prepare" -> "train@40-ckd-mse-0";', "}"]
-    assert pipeline.edges(dot) == {"prepare": set(), "train@40-ckd-mse-0": {"prepare"}}
+    assert pipeline.parse_graph(dot) == {"prepare": set(), "train@40-ckd-mse-0": {"prepare"}}
 
 
 def test_a_cell_is_one_task_and_every_other_stage_its_own():
@@ -81,7 +81,7 @@ def test_a_cell_is_one_task_and_every_other_stage_its_own():
         "evaluate@4-ce-0": set(),
         "report": {"evaluate@4-kd-0", "evaluate@4-ce-0"},
     }
-    stages, needs = pipeline.tasks(upstream)
+    stages, needs = pipeline.group_tasks(upstream)
     assert stages == {
         "teach@4": ["teach@4"],
         "cell 4-kd-0": ["train@4-kd-0", "evaluate@4-kd-0"],
@@ -104,8 +104,8 @@ def test_the_artifact_is_the_table_the_picture_and_the_spend(tmp_path, monkeypat
     (tmp_path / "report/accuracy.png").write_bytes(b"PNG")
     monkeypatch.chdir(tmp_path)
     sections = "# What 4 calls bought\n\n## Results\n\n| a |\n\n\n## What was spent\n\n| b |\n"
-    assert artifact.shown(artifact.study()) == sections + "\n"
-    assert artifact.study() == f"{sections}\n![Accuracy against teacher calls](data:image/png;base64,UE5H)\n"
+    assert artifact.terminal_text(artifact.study_artifact()) == sections + "\n"
+    assert artifact.study_artifact() == f"{sections}\n![Accuracy against teacher calls](data:image/png;base64,UE5H)\n"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_links_lead_to_a_server_and_never_show_a_password(tmp_path, monkeypatch,
     (tmp_path / "report/registered.json").write_text(json.dumps(told))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    text = artifact.study()
+    text = artifact.study_artifact()
     assert "digits version 3" in text
     assert "secret" not in text
     for link in ("http://mlflow:5000/#/models/digits/versions/3", "http://mlflow:5000/#/experiments/1/runs/ab"):
@@ -139,9 +139,9 @@ def test_only_some_cells_and_what_they_need():
         "evaluate@4-ce-0": {"prepare"},
         "report": {"evaluate@4-kd-0"},
     }
-    assert list(pipeline.only(upstream, ["4-kd-0"])) == ["prepare", "train@4-kd-0", "evaluate@4-kd-0"]
+    assert list(pipeline.select_cells(upstream, ["4-kd-0"])) == ["prepare", "train@4-kd-0", "evaluate@4-kd-0"]
     with pytest.raises(UserError, match=r"cells: 4-kd-1: not in the study\. Valid: 4-ce-0, 4-kd-0"):
-        pipeline.only(upstream, ["4-kd-1"])
+        pipeline.select_cells(upstream, ["4-kd-1"])
 
 
 def test_a_bad_override_is_refused_before_anything_runs(tmp_path, prepared):

@@ -10,9 +10,10 @@ import pytest
 from support import bill
 from support.workspaces import DVC, below, distill, make_workspace, start_flow, wait_for
 
-from flows.local import lock as workspace
+from flows.local.lock import keep_lockfile, mend_lockfiles, workspace_lock
 from flows.run import runs
 from tuition.errors import UserError
+from tuition.workspace import Workspace
 
 
 @pytest.mark.slow
@@ -58,7 +59,7 @@ def test_a_stage_that_was_killed_is_tried_again(tmp_path, prepared):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "attempt 2 of 3 in 10 s" in done.stderr
     assert (tmp_path / "report/registered.json").exists()
-    assert workspace.keep(tmp_path)
+    assert keep_lockfile(Workspace(tmp_path))
     whole = (tmp_path / "dvc.lock").read_text()
     (tmp_path / "dvc.lock").write_text("")  # DVC was killed when it had just opened it
     done = distill(tmp_path, environment)
@@ -96,7 +97,7 @@ def test_a_registry_name_of_another_project_stops_the_study_before_a_call(tmp_pa
 def test_one_flow_at_a_time_works_in_a_workspace(tmp_path, prepared):
     """The second one says who holds it, and has no Prefect database made."""
     environment = make_workspace(tmp_path, prepared)
-    lock = tmp_path / workspace.LOCK
+    lock = Workspace(tmp_path).lock
     lock.parent.mkdir(parents=True)
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -115,11 +116,14 @@ def test_a_workspace_is_free_again_when_its_flow_was_killed(tmp_path, monkeypatc
     (tmp_path / ".dvc/tmp").mkdir(parents=True)
     (tmp_path / "dvc.yaml").touch()
     monkeypatch.chdir(tmp_path)
-    code = "import os, signal\nfrom flows import workspace\nwith workspace.locked('one'):\n    os.kill(os.getpid(), signal.SIGKILL)"
+    code = (
+        "import os, signal\nfrom flows.local.lock import workspace_lock\n"
+        "with workspace_lock('one'):\n    os.kill(os.getpid(), signal.SIGKILL)"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
-    (tmp_path / workspace.RWLOCK).write_text('{"read": {"data')  # DVC was killed while it wrote
-    with workspace.locked("two"), workspace.locked("a flow that the first one runs"):
-        assert not (tmp_path / workspace.RWLOCK).exists()
+    Workspace(tmp_path).dvc_locks.write_text('{"read": {"data')  # DVC was killed while it wrote
+    with workspace_lock("two"), workspace_lock("a flow that the first one runs"):
+        assert not Workspace(tmp_path).dvc_locks.exists()
 
 
 LOCKFILE = """schema: '2.0'
@@ -141,23 +145,23 @@ def test_a_lockfile_that_was_cut_is_whole_again_or_can_be_read(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     lockfile = tmp_path / "dvc.lock"
     lockfile.write_text(LOCKFILE)
-    with workspace.locked("one"):
+    with workspace_lock("one"):
         assert capsys.readouterr().err == ""
     lockfile.write_text(LOCKFILE[:left])
-    with workspace.locked("two"):
+    with workspace_lock("two"):
         told = capsys.readouterr().err
     assert (lockfile.read_text() == LOCKFILE) == ("it is again as it was at" in told)
-    assert workspace.keep()
+    assert keep_lockfile(Workspace())
 
 
 def test_a_lockfile_without_a_copy_is_put_aside(tmp_path, capsys):
     (tmp_path / "dvc.lock").write_text("schema: '2.0'\nstages:\n  one:\n")
-    workspace.mend(tmp_path)
+    mend_lockfiles(Workspace(tmp_path))
     assert "there is no copy: all stages are due" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["dvc.lock.damaged"]
 
 
 def test_a_folder_that_is_no_workspace_is_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"no workspace: found no dvc\.yaml and \.dvc"), workspace.locked("one"):
+    with pytest.raises(UserError, match=r"no workspace: found no dvc\.yaml and \.dvc"), workspace_lock("one"):
         pass

@@ -17,7 +17,7 @@ from PIL import Image
 from support import bill, digits
 from support.workspaces import DVC, below, make_workspace, prefect_server, wait_for
 
-from flows.refresh import told
+from flows.refresh import outcome_text
 
 SERVE = "from flows.refresh import refresh; refresh.serve(name='nightly', interval=86400, limit=1)"
 
@@ -233,10 +233,12 @@ def outcome(**changes: Any) -> dict[str, Any]:
 
 
 def test_what_it_says():
-    assert told(outcome(), ran=False)[0] == "nothing new: nothing was spent and nothing was run"
-    assert told(outcome(later=4), ran=False)[0] == "4 wait for another week: nothing was spent and nothing was run"
-    assert told(outcome(), ran=True)[0] == "the last refresh was brought to its end; nothing was spent"
-    line, text = told(outcome(bought=5, taken=7, champion="3"), ran=True)
+    assert outcome_text(outcome(), ran=False)[0] == "nothing new: nothing was spent and nothing was run"
+    assert (
+        outcome_text(outcome(later=4), ran=False)[0] == "4 wait for another week: nothing was spent and nothing was run"
+    )
+    assert outcome_text(outcome(), ran=True)[0] == "the last refresh was brought to its end; nothing was spent"
+    line, text = outcome_text(outcome(bought=5, taken=7, champion="3"), ran=True)
     assert line == "7 new samples taken, 5 calls bought"
     for row in (
         "| spent this week | 5 of 9 calls |",

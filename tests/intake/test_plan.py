@@ -246,7 +246,7 @@ def champion(refreshing, classes: list[str], shape: tuple[int, int, int] = (1, 2
     }
     model = build("resnet8", channels=shape[0], classes=len(classes), size=shape[1:])
     write_student(Path("champ"), dict(model.state_dict()), {}, [{"step": 1, "loss": 0.0}], made)
-    opened = store.connect("tuition-mnist5k")
+    opened = store.connect_store("tuition-mnist5k")
     mlflow.set_tracking_uri(opened.uri)
     with mlflow.start_run(experiment_id=opened.experiment):
         uri = log_student(Path("champ"), np.zeros((2, *shape), np.uint8))

@@ -15,6 +15,7 @@ from tuition.purchase import mixed
 from tuition.signals import FAMILIES, arrays_of
 from tuition.teachers.checkpoint import CheckpointTeacher
 from tuition.training import run
+from tuition.training.data import TrainingSet
 
 pytestmark = pytest.mark.slow
 
@@ -43,17 +44,14 @@ def data():
 
 def train(name, objective, **more):
     images, labels = data()
-    given = {"teacher": {}, **more}
     done, _ = run.train(
         name,
         dict(MODEL),
         objective,
         SETTINGS,
         0,
-        images=images[:N],
-        labels=labels[:N],
+        TrainingSet(images[:N], labels[:N], **more),
         validation=(images[N:], labels[N:]),
-        **given,
     )
     return done
 
@@ -100,10 +98,10 @@ def outcome(name):
         objective,
         teacher={key: said[key] for family in objective.signals for key in arrays_of(family, list(said))},
         weights=group_weights(2).astype("float32") if about.compares else None,
-        constants=constants if "classifier" in objective.signals else None,
-        mixed=of_blends if about.views == "mixed" else None,
-        others={"second": {"logits": said["pruned"]}} if about.several else None,
-        present={"second": np.ones(N, dtype=bool)} if about.several else None,
+        constants=constants if "classifier" in objective.signals else {},
+        mixed=of_blends if about.views == "mixed" else {},
+        others={"second": {"logits": said["pruned"]}} if about.several else {},
+        present={"second": np.ones(N, dtype=bool)} if about.several else {},
     )
     return done.best_score[0], b"".join(value.numpy().tobytes() for _, value in sorted(done.best.items()))
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from tuition.errors import UserError
 from tuition.models import build, load_student, signals
 from tuition.models.projected import Projected, projector, wrap
-from tuition.registry.model import export
+from tuition.registry.model import export_graph
 from tuition.training.student import write_student
 
 WIDTH, CLASSES = 24, 5
@@ -134,7 +134,7 @@ def test_a_description_without_projector_is_a_plain_student(tmp_path):
 def test_it_is_served_for_any_batch_size(tmp_path):
     model = made()
     kept(model, tmp_path / "cell")
-    export(tmp_path / "cell", tmp_path / "student.pt2")
+    export_graph(tmp_path / "cell", tmp_path / "student.pt2")
     served = torch.export.load(tmp_path / "student.pt2").module()
     for n in (1, 7, 60):
         images = torch.randint(0, 256, (n, 1, 28, 28), dtype=torch.uint8)

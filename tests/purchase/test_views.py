@@ -10,6 +10,7 @@ from support.viewing import padded
 
 from tuition.errors import UserError
 from tuition.files import content_id
+from tuition.inputs.batches import PlacedImages
 from tuition.inputs.views import Images, replay
 from tuition.params import Teach
 from tuition.purchase.views import draw, plan_views
@@ -75,14 +76,10 @@ def test_views_are_what_random_augmentation_shows(flip):
     known = {replay(pixels[0], view).tobytes() for view in views}
     assert len(known) == len(views) == (18 if flip else 9)
     loader = Loader(
-        torch.from_numpy(pixels),
+        PlacedImages(torch.from_numpy(pixels), mean=[0.0] * 3, std=[1 / 255] * 3, crop=1, flip=flip),
         torch.zeros(1, dtype=torch.int64),
         {},
-        mean=[0.0] * 3,
-        std=[1 / 255] * 3,
         batch_size=1,
-        crop=1,
-        flip=flip,
         seed=0,
     )
     shown = {loader.batch(step).inputs[0].round().to(torch.uint8).contiguous().numpy().tobytes() for step in range(300)}

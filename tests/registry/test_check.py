@@ -16,7 +16,7 @@ from tuition.tracking import store
 
 def anothers(name: str) -> None:
     """A registered model of somebody else's with one version."""
-    client = store.connect("elsewhere").client
+    client = store.connect_store("elsewhere").client
     client.create_registered_model(name)
     client.create_model_version(name, "file:///tmp/model", tags={"cell": "B4"})
 
@@ -34,11 +34,11 @@ def test_a_name_that_nobody_has_is_free_and_looking_makes_nothing(
 def test_our_own_name_with_a_champion_that_fits_passes(workspace: Path, capsys: pytest.CaptureFixture) -> None:
     main(["check"])
     assert "is ours, and version 1, its champion, fits data/meta.json" in capsys.readouterr().out
-    assert store.connect(NAME).client.get_registered_model(NAME).tags == {OURS: "1"}
+    assert store.connect_store(NAME).client.get_registered_model(NAME).tags == {OURS: "1"}
 
 
 def test_a_model_of_the_first_release_is_ours_without_the_mark(workspace: Path) -> None:
-    client = store.connect(NAME).client
+    client = store.connect_store(NAME).client
     client.delete_registered_model_tag(NAME, OURS)
     main(["check"])
     assert OURS not in client.get_registered_model(NAME).tags
@@ -54,14 +54,14 @@ def test_a_name_that_another_project_has_is_refused(workspace: Path, argv: list[
     told = r"register.name: 'digits' is taken by another project in sqlite:.*: its 1 versions were not made by Tuition; choose another"
     with pytest.raises(UserError, match=told):
         main(argv)
-    client = store.connect("elsewhere").client
+    client = store.connect_store("elsewhere").client
     assert [version.version for version in client.search_model_versions("name = 'digits'")] == [1]
     assert client.get_registered_model("digits").tags == {}
     assert client.get_experiment_by_name("digits") is None or argv == []
 
 
 def test_a_name_without_versions_may_be_taken(workspace: Path) -> None:
-    store.connect("elsewhere").client.create_registered_model("empty")
+    store.connect_store("elsewhere").client.create_registered_model("empty")
     params = (workspace / "params.yaml").read_text()
     (workspace / "params.yaml").write_text(params.replace(f"name: {NAME}", "name: empty"))
     main(["check"])
@@ -70,7 +70,7 @@ def test_a_name_without_versions_may_be_taken(workspace: Path) -> None:
 
 
 def test_a_champion_that_somebody_set_by_hand_must_say_what_it_takes(workspace: Path) -> None:
-    client = store.connect(NAME).client
+    client = store.connect_store(NAME).client
     other = client.create_model_version(NAME, "file:///tmp/model")
     client.set_registered_model_alias(NAME, "champion", other.version)
     with pytest.raises(UserError, match=r"version 2 of .*, the champion in .*, does not say which images"):
@@ -100,7 +100,7 @@ def test_registering_looks_at_the_student_itself(workspace: Path) -> None:
     write_json(path, read_json(path) | {"class_names": [f"digit {name}" for name in NAMES]})
     with pytest.raises(UserError, match=r"knows 10 classes .*but students/100-kd-0 has 10 classes \(digit 0"):
         main([])
-    assert len(store.connect(NAME).client.search_model_versions(f"name = '{NAME}'")) == 1
+    assert len(store.connect_store(NAME).client.search_model_versions(f"name = '{NAME}'")) == 1
 
 
 def test_a_champion_whose_files_are_gone_does_not_stop_the_check(workspace: Path) -> None:

@@ -24,7 +24,9 @@ def limit(**guard: float) -> None:
 
 
 def aliases() -> dict[str, str]:
-    return {key: str(number) for key, number in store.connect(NAME).client.get_registered_model(NAME).aliases.items()}
+    return {
+        key: str(number) for key, number in store.connect_store(NAME).client.get_registered_model(NAME).aliases.items()
+    }
 
 
 def test_a_student_that_breaks_a_limit_is_not_promoted_however_good(workspace: Path) -> None:
@@ -44,7 +46,7 @@ def test_a_student_that_breaks_a_limit_is_not_promoted_however_good(workspace: P
         "max_bytes": True,
     }
     assert checks["max_latency_ms"]["found"] == 1.5
-    kept = store.connect(NAME).client.get_model_version(NAME, "2").tags["verdict"]
+    kept = store.connect_store(NAME).client.get_model_version(NAME, "2").tags["verdict"]
     assert json.loads(kept) == said["verdict"]
 
     ran = tuition("promote", "--json")
@@ -80,7 +82,7 @@ def test_the_first_one_must_keep_them_too(workspace: Path) -> None:
 
 
 def test_a_version_keeps_what_it_was_judged_by_and_made_of(workspace: Path) -> None:
-    opened = store.connect(NAME)
+    opened = store.connect_store(NAME)
     version = opened.client.get_model_version_by_alias(NAME, "champion")
     kept = Path(opened.client.download_artifacts(version.run_id, "", str(workspace / "kept")))
     assert {path.name for path in (kept / "test").iterdir()} == {
@@ -102,7 +104,7 @@ def test_lineage_says_which_calls_at_what_cost(workspace: Path) -> None:
     assert (made["budget"], made["calls"], made["cost"], made["total_calls"]) == (100, 100, 1.0, 100)
     assert made["teacher"] == {"name": "digits-resnet14", "fingerprint": "f" * 64}
     assert made["outputs"]["path"] == "outputs/100"
-    run = store.connect(NAME).client.get_run(told["run_id"])
+    run = store.connect_store(NAME).client.get_run(told["run_id"])
     assert made["outputs"]["digest"] == run.data.tags["digest.outputs"]
     shown = tuition("lineage", f"models:/{NAME}/1").stdout
     assert "calls     100 of budget 100, cost 1\n" in shown
@@ -111,7 +113,7 @@ def test_lineage_says_which_calls_at_what_cost(workspace: Path) -> None:
 
 def test_a_version_of_the_first_release_is_judged_and_gets_what_it_lacks(workspace: Path) -> None:
     """It kept test/logits.npy alone."""
-    opened = store.connect(NAME)
+    opened = store.connect_store(NAME)
     version = opened.client.get_model_version_by_alias(NAME, "champion")
     place = next((workspace / "mlruns").rglob("test/logits.npy")).parent
     for name in ("labels.npy", "metrics.json", "per_class.csv", "latency.json"):

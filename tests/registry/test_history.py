@@ -11,12 +11,12 @@ from support.small_study import write_cell
 
 from stages.register.__main__ import main
 from tuition.files import read_json
-from tuition.registry.history import before
+from tuition.registry.history import champion_before
 from tuition.tracking import store
 
 
 def champion() -> str:
-    return str(store.connect(NAME).client.get_model_version_by_alias(NAME, "champion").version)
+    return str(store.connect_store(NAME).client.get_model_version_by_alias(NAME, "champion").version)
 
 
 def register(workspace: Path, steps: int, of: int = 0) -> str:
@@ -52,7 +52,7 @@ def demoted(version: str, to: str) -> dict:
     ],
 )
 def test_the_champion_before(told: list[dict], now: str, expected: str | None) -> None:
-    assert before(told, now, {str(n) for n in range(1, 9)}) == expected
+    assert champion_before(told, now, {str(n) for n in range(1, 9)}) == expected
 
 
 def test_the_registering_stage_writes_history(workspace: Path) -> None:
@@ -153,7 +153,7 @@ def test_what_is_not_there_is_told_with_what_is(workspace: Path, command: list[s
 
 
 def test_without_a_champion(workspace: Path) -> None:
-    store.connect(NAME).client.delete_registered_model_alias(NAME, "champion")
+    store.connect_store(NAME).client.delete_registered_model_alias(NAME, "champion")
     for command in (["reproduce"], ["lineage"], ["export", "champion", "x.onnx"]):
         ran = tuition(*command)
         assert (ran.exit_code, f"'{NAME}' has no champion; its aliases: challenger" in ran.output) == (2, True)

@@ -51,7 +51,7 @@ def test_missing_packages_are_told_with_the_command(workspace: Path) -> None:
     code = """
 import sys
 sys.modules["onnxruntime"] = None  # as if it were not installed
-from tuition.cli import app
+from tuition.cli.__main__ import app
 app(["export", "champion", "student.onnx"])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

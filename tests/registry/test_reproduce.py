@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import COUNTING_TEACHER, PAID, ROOT, bill, write_params
+from support import COUNTING_TEACHER, PAID, ROOT, bill, copy_code, write_params
 from support.registry import NAME
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -24,8 +24,7 @@ class Study:
         self.folder = folder / "study"
         self.folder.mkdir()
         self.bills = folder
-        for name in ("tuition", "stages"):
-            shutil.copytree(ROOT / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        copy_code(self.folder, "tuition", "stages")
         (self.folder / ".dvc").mkdir()
         for name in ("dvc.yaml", ".dvc/config", ".dvcignore", ".gitignore"):
             shutil.copy(ROOT / name, self.folder / name)

@@ -1,5 +1,6 @@
 """What tests share: real digits, a quick params.yaml, a teacher that keeps its own bill, and running a stage as DVC does."""
 
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -12,6 +13,12 @@ from tuition import params as parameters
 from tuition.params.teacher import KINDS, kind_of
 
 ROOT = Path(__file__).parents[2]
+
+
+def copy_code(folder: Path, *names: str) -> None:
+    """Copy these folders of the repository's code into `folder`, compiled files too: they are valid for a copy of the same age."""
+    for name in names:
+        shutil.copytree(ROOT / name, folder / name)
 
 
 def digits(count: int) -> tuple[np.ndarray, np.ndarray]:

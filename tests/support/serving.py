@@ -24,7 +24,7 @@ class Workspace:
 
     def __init__(self, folder: Path, prepared: Path):
         self.folder = folder
-        self.environment = make_workspace(folder, prepared) | {MARK: uuid.uuid4().hex}
+        self.environment = make_workspace(folder, prepared, databases=False) | {MARK: uuid.uuid4().hex}
         del self.environment["PREFECT_HOME"]
         shutil.copy(ROOT / "prefect.yaml", folder)
 

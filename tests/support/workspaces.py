@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from support import COUNTING_TEACHER, PAID, ROOT, write_params
+from support import COUNTING_TEACHER, PAID, ROOT, copy_code, templates, write_params
 
 DVC = [sys.executable, "-m", "dvc"]
 QUICK = {
@@ -27,10 +27,12 @@ QUICK = {
 }
 
 
-def make_workspace(folder: Path, prepared: Path, changes: dict | None = None) -> dict[str, str]:
-    """A repository of its own with the stages, the flows and a quick study; returns the environment to run in."""
-    for name in ("tuition", "stages", "flows"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+def make_workspace(folder: Path, prepared: Path, changes: dict | None = None, databases: bool = True) -> dict[str, str]:
+    """A repository of its own with the stages, the flows and a quick study; returns the environment to run in.
+
+    With `databases`, MLflow and Prefect find empty databases there instead of making theirs.
+    """
+    copy_code(folder, "tuition", "stages", "flows")
     for name in ("dvc.yaml", "prefect.toml", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, folder)
     (folder / ".dvc").mkdir()
@@ -38,6 +40,9 @@ def make_workspace(folder: Path, prepared: Path, changes: dict | None = None) ->
     shutil.copy(prepared / "digits.npz", folder)
     (folder / "paid.py").write_text(COUNTING_TEACHER)
     write_params(folder, QUICK | (changes or {}))
+    if databases:
+        templates.mlflow_database(folder / "mlflow.db")
+        templates.prefect_home(folder / ".prefect-home")
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLFLOW_"))}
     return {

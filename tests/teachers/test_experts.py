@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from support import stage, write_params
-from support.methods import batch_of, facts_of, made, terms
+from support.methods import batch_of, context_of, made, terms
 
 from tuition import params
 from tuition.files import content_id, read_array, read_json
@@ -116,7 +116,7 @@ def test_the_curriculum_by_hand():
     student = {"logits": np.zeros((2, 2))}
 
     def loss(step, **more):
-        objective = made("ces-kd", {**settings, **more}, facts_of(student, steps=100))
+        objective = made("ces-kd", {**settings, **more}, context_of(student, steps=100))
         return terms(objective, student, batch._replace(step=step))[0]["teacher"]
 
     assert loss(0) == pytest.approx(k / 2)

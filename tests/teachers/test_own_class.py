@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ruamel.yaml import YAML
+from support import stage, write_params
 
 from tuition.errors import UserError
 from tuition.params.teacher import teacher_settings
@@ -74,7 +75,7 @@ def mine(tmp_path, monkeypatch):
 
 
 def load(kind: str, **more):
-    return load_teacher(teacher_settings(**more).model_copy(update={"kind": kind}), FACTS)
+    return load_teacher(teacher_settings(kind=kind, **more), FACTS)
 
 
 def ask(teacher, *batches) -> list[Reply]:
@@ -160,7 +161,6 @@ def test_outside_of_its_session_it_is_not_asked(mine):
 @pytest.mark.parametrize(
     ("named", "words"),
     [
-        ("mine:", "needs 'module:Class'"),
         ("nowhere_to_be_found:Full", "cannot import 'nowhere_to_be_found': ModuleNotFoundError"),
         ("mine:Bar", "'mine' has no class 'Bar'; it has: Bare, Broken, Greedy, NoAnswer, Odd, Stops, Taken"),
         ("mine:NoAnswer", r"mine:NoAnswer has no answer\(\)"),
@@ -174,6 +174,18 @@ def test_classes_that_are_no_teachers(mine, named, words):
     mine(OWN)
     with pytest.raises(UserError, match=f"teacher.kind: .*{words}"):
         load(named)
+
+
+def test_through_the_stage(workspace):
+    (workspace / "mine.py").write_text(OWN.replace("[:, :3]", "[:, 300:310]"))
+    write_params(workspace, {"teacher.kind": "mine:Bare", "study.methods": ["ce", "kd"], "study.budgets": [20]})
+    ran = stage("teach", 20, cwd=workspace)
+    assert ran.returncode == 0, ran.stderr
+    positions, images = np.load(workspace / "outputs/20/positions.npy"), np.load(workspace / "data/train/images.npy")
+    pixels = images[positions].reshape(20, -1)[:, 300:310]
+    np.testing.assert_array_equal(np.load(workspace / "outputs/20/logits.npy"), pixels)
+    assert "20 new calls" in ran.stdout
+    assert "0 new calls" in stage("teach", 20, cwd=workspace).stdout
 
 
 def test_a_class_where_a_function_is_expected(mine):

@@ -15,8 +15,8 @@ def test_reconcile_completes_the_run_that_training_began(workspace: Path) -> Non
     for row in history:
         live.row(row | {"images": 64 * row["step"]})  # training may say more than it stores
     live.close()
-    opened = store.connect(params.registry.name)
-    begun = store.search(opened, "tags.`tuition.cell` = '100-ce-0'")
+    opened = store.connect_store(params.registry.name)
+    begun = store.search_runs(opened, "tags.`tuition.cell` = '100-ce-0'")
     assert len(begun) == 1
     assert begun[0].data.metrics["curve/loss"] == history[-1]["loss"]
     write_cell(workspace, 100, "ce", 0, steps=4)
@@ -29,13 +29,13 @@ def test_reconcile_completes_the_run_that_training_began(workspace: Path) -> Non
 def test_a_killed_training_goes_on_in_the_same_run_and_another_training_does_not(workspace: Path) -> None:
     params = make_study(workspace, methods=("ce",))
     history = student(4, 0)[1]
-    opened = store.connect(params.registry.name)
+    opened = store.connect_store(params.registry.name)
     for rows in (history[:2], history[1:3]):  # the second time it resumes from the checkpoint of step 1, and is cut too
         live = Live(params, 100, "ce", 0, after_seconds=0, every=0.05)
         for row in rows:
             live.row(row)
         live.close()
-    (begun,) = store.search(opened, "tags.`tuition.cell` = '100-ce-0'")
+    (begun,) = store.search_runs(opened, "tags.`tuition.cell` = '100-ce-0'")
     steps = [point.step for point in opened.client.get_metric_history(begun.info.run_id, "curve/loss")]
     assert steps == [1, 2, 3]
     write_cell(workspace, 100, "ce", 0, steps=4, of=1)  # the code was changed since: the curves are others
@@ -53,8 +53,8 @@ def test_a_short_cell_pays_nothing(workspace: Path) -> None:
     live.close()
     assert time.perf_counter() - made < 0.5
     assert made - start < 10
-    opened = store.connect("tuition-mnist5k")
-    assert store.search(opened, "") == []
+    opened = store.connect_store("tuition-mnist5k")
+    assert store.search_runs(opened, "") == []
 
 
 def test_a_server_that_does_not_answer_costs_one_line(workspace: Path, monkeypatch, capsys) -> None:

@@ -30,7 +30,7 @@ def test_a_cell_is_a_nested_run_with_all_that_its_files_say(workspace: Path) -> 
         subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *command], check=True)
     params = study_with_two_cells(workspace)
     done = reconcile(params)
-    client = store.connect(params.registry.name).client
+    client = store.connect_store(params.registry.name).client
     assert set(done["cells"]) == {"100-ce-0", "100-kd-0"}
     assert done["written"] == ["100-ce-0", "100-kd-0"]
     run = client.get_run(done["cells"]["100-kd-0"])
@@ -76,7 +76,7 @@ def test_a_changed_cell_is_a_new_run_and_the_old_one_comes_back_with_its_files(w
     write_cell(workspace, 100, "kd", 0, steps=2)
     second = reconcile(params)
     old, new = first["cells"]["100-kd-0"], second["cells"]["100-kd-0"]
-    client = store.connect(params.registry.name).client
+    client = store.connect_store(params.registry.name).client
     assert second["written"] == ["100-kd-0"]
     assert second["superseded"] == [old]
     assert second["parent"] == first["parent"]
@@ -125,7 +125,7 @@ def test_a_moved_workspace_keeps_its_artifacts(workspace: Path, tmp_path_factory
     moved = tmp_path_factory.mktemp("moved") / "here"
     shutil.move(workspace, moved)
     monkeypatch.chdir(moved)
-    client = store.connect(params.registry.name).client
+    client = store.connect_store(params.registry.name).client
     assert Path(client.download_artifacts(done["parent"], "report/report.md")).read_text() == "# The study\n"
     assert client.get_run(done["parent"]).info.artifact_uri.startswith(str(moved))
     assert reconcile(params)["written"] == []
@@ -141,10 +141,10 @@ def test_a_server_that_does_not_answer_is_said_so_without_its_password(workspace
 
 
 def test_a_deleted_experiment_is_said_so(workspace: Path) -> None:
-    opened = store.connect("gone")
+    opened = store.connect_store("gone")
     opened.client.delete_experiment(opened.experiment)
     with pytest.raises(UserError, match=r"'gone' was deleted; .*mlflow experiments restore -x"):
-        store.connect("gone")
+        store.connect_store("gone")
 
 
 def test_damaged_results_are_said_so(workspace: Path) -> None:

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from support import templates
 from support.small_study import content, make_study, run_python, write_cell
 
 from tuition.errors import UserError
@@ -15,22 +16,22 @@ def test_importing_tracking_imports_no_mlflow_and_no_torch(tmp_path: Path) -> No
 def test_two_processes_make_one_database_and_one_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_study(tmp_path, methods=("ce",))
     write_cell(tmp_path, 100, "ce", 0, steps=2)
-    code = "from stages import params; from tuition.tracking import reconcile; print(reconcile(params.load()))"
+    code = "from tuition import params; from tuition.tracking import reconcile; print(reconcile(params.load()))"
     both = [run_python("-c", code, cwd=tmp_path, MLFLOW_TRACKING_URI="") for _ in range(2)]
     said = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
-    opened = store.connect("tuition-mnist5k")
-    assert len(store.search(opened, "")) == 2  # the study and its cell
+    opened = store.connect_store("tuition-mnist5k")
+    assert len(store.search_runs(opened, "")) == 2  # the study and its cell
     assert not list(tmp_path.glob("mlflow.db.new*"))
 
 
 def test_a_long_curve_is_written_whole(workspace: Path) -> None:
-    opened = store.connect("x")
+    opened = store.connect_store("x")
     run = opened.client.create_run(opened.experiment).info.run_id
     points = {("curve/loss", step): step / 7 for step in range(2100)}
-    store.log(opened.client, run, points, {f"p{n}": str(n) for n in range(150)}, {"done": "yes"})
+    store.log_values(opened.client, run, points, {f"p{n}": str(n) for n in range(150)}, {"done": "yes"})
     history = opened.client.get_metric_history(run, "curve/loss")
     assert {("curve/loss", point.step): point.value for point in history} == points
     assert len(opened.client.get_run(run).data.params) == 150
@@ -41,10 +42,10 @@ def test_a_database_elsewhere_keeps_its_artifacts_beside_it(workspace: Path, tmp
     (workspace / "mlflow.db").rename(elsewhere / "runs.db")
     before = content(elsewhere / "runs.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{elsewhere}/runs.db")
-    opened = store.connect("x y")
+    opened = store.connect_store("x y")
     assert opened.client.get_experiment(opened.experiment).artifact_location == f"{elsewhere}/mlruns/x%20y"
     assert content(elsewhere / "runs.db") != before
-    assert store.connect("x y").experiment == opened.experiment
+    assert store.connect_store("x y").experiment == opened.experiment
 
 
 def test_a_dvc_lock_that_is_half_written_counts_as_none(tmp_path: Path) -> None:
@@ -59,23 +60,23 @@ def test_a_dvc_lock_that_is_half_written_counts_as_none(tmp_path: Path) -> None:
 def test_outside_a_repository_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert lineage.git() == {}
+    assert lineage.git_tags() == {}
 
 
-def test_looking_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_database: Path) -> None:
+def test_looking_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     monkeypatch.chdir(tmp_path)
-    assert store.missing()
+    assert store.store_missing()
     with pytest.raises(UserError, match=r"no MLflow store at sqlite:///mlflow\.db"):
-        store.connect("study", create=False)
+        store.connect_store("study", create=False)
     assert not list(tmp_path.iterdir())
-    (tmp_path / "mlflow.db").write_bytes(fresh_database.read_bytes())
-    assert not store.missing()
-    opened = store.connect("study", create=False)
+    templates.mlflow_database(tmp_path / "mlflow.db")
+    assert not store.store_missing()
+    opened = store.connect_store("study", create=False)
     assert opened.experiment == ""
     assert opened.client.get_experiment_by_name("study") is None
-    made = store.connect("study").experiment
-    assert store.connect("study", create=False).experiment == made
+    made = store.connect_store("study").experiment
+    assert store.connect_store("study", create=False).experiment == made
 
 
 def test_an_address_is_shown_without_its_password() -> None:

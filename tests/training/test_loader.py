@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from tuition.inputs.batches import PlacedImages
 from tuition.training.loader import Loader
 
 N, H = 50, 12
@@ -21,7 +22,8 @@ def loader(**changes):
         "seed": 1,
         **changes,
     }
-    return Loader(IMAGES, LABELS, {"logits": LOGITS}, **settings)
+    of_images = {key: settings.pop(key) for key in ("mean", "std", "crop", "flip")}
+    return Loader(PlacedImages(IMAGES, **of_images), LABELS, {"logits": LOGITS}, **settings)
 
 
 def test_a_batch_depends_on_seed_and_step_alone():

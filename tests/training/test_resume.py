@@ -14,6 +14,7 @@ from tuition.params import Training
 from tuition.signals import FAMILIES, arrays_of
 from tuition.teachers.checkpoint import CheckpointTeacher
 from tuition.training import run
+from tuition.training.data import TrainingSet
 
 N, SIDE = 48, 16
 SETTINGS = Training(
@@ -56,7 +57,7 @@ def data():
     said["difficulty"] = np.linspace(0, 1, N, dtype=np.float32)[:, None]
     rows = np.arange(12)
     mixed = {
-        "images": images[:12],
+        "inputs": images[:12],
         "logits": said["logits"][:12],
         "first": rows,
         "second": rows[::-1].copy(),
@@ -75,13 +76,15 @@ def train(name, on_row=lambda row: None, objective=None):
         objective,
         SETTINGS,
         0,
-        images=images[:N],
-        labels=labels[:N],
-        teacher=teacher,
-        weights=group_weights(2).astype("float32") if about.compares else None,
-        constants=constants if "classifier" in objective.signals else None,
-        mixed=mixed if about.views == "mixed" else None,
-        **(FURTHER if about.several else {}),
+        TrainingSet(
+            images[:N],
+            labels[:N],
+            teacher,
+            weights=group_weights(2).astype("float32") if about.compares else None,
+            constants=constants if "classifier" in objective.signals else {},
+            mixed=mixed if about.views == "mixed" else {},
+            **(FURTHER if about.several else {}),
+        ),
         validation=(images[N:], labels[N:]),
         on_row=on_row,
     )

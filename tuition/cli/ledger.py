@@ -59,10 +59,10 @@ def _caps(caps: dict[str, Any]) -> str:
     def words(bound: dict[str, Any]) -> str:
         return ", ".join(f"{bound[unit]:g} {unit}" for unit in ("calls", "tokens", "money") if bound[unit] is not None)
 
-    said = [f"cap {words(caps)}"] if words(caps) else []
+    bounds = [f"cap {words(caps)}"] if words(caps) else []
     if words(caps["period"]):
-        said.append(f"cap {words(caps['period'])} a {caps['period']['every']}")
-    return "; ".join(said) or "no cap"
+        bounds.append(f"cap {words(caps['period'])} a {caps['period']['every']}")
+    return "; ".join(bounds) or "no cap"
 
 
 @ledger_app.command("calls")
@@ -142,8 +142,8 @@ def resolve(
     calls.settle(ledger, account.id)  # those of a process that was killed, too
     hit = accounts.resolve(ledger, account.id, outcome == "charged", cost, call or None)
     again = "; `dvc repro -f -s teach@<budget>` buys them, then `dvc repro`" if hit and outcome == "refunded" else ""
-    told = {"resolved": hit, "outcome": outcome}
-    _print(as_json, told, [f"{hit} calls of {account.name} resolved as {outcome}{again}"])
+    result = {"resolved": hit, "outcome": outcome}
+    _print(as_json, result, [f"{hit} calls of {account.name} resolved as {outcome}{again}"])
 
 
 @ledger_app.command("export")
@@ -177,19 +177,19 @@ def import_(folders: list[Path], as_json: AsJson = False) -> None:
     from tuition.ledger import database, imports
 
     ledger = database.open_ledger()
-    told: dict[str, dict[str, int]] = {}
+    counts: dict[str, dict[str, int]] = {}
     for folder in (one for given in folders for one in (given, *_within(given))):
         taken, held = imports.import_folder(ledger, folder)
-        told[str(folder)] = {"taken": taken, "held": held}
+        counts[str(folder)] = {"taken": taken, "held": held}
     _print(
         as_json,
-        {"folders": told},
-        [f"{one}: {n['taken']} samples taken, {n['held']} were owned already" for one, n in told.items()],
+        {"folders": counts},
+        [f"{one}: {n['taken']} samples taken, {n['held']} were owned already" for one, n in counts.items()],
     )
 
 
 def _within(folder: Path) -> list[Path]:
-    """The exports that outputs/<budget>/ holds beside its own: mixed inputs, and what further teachers said."""
+    """The exports that outputs/<budget>/ holds beside its own: mixed inputs, and the answers of further teachers."""
     return sorted(path.parent for path in (*folder.glob("mixed/meta.json"), *folder.glob("teachers/*/meta.json")))
 
 

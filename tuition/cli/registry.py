@@ -4,9 +4,9 @@ This module imports little: what a command needs, it imports when it runs.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,8 @@ from tuition.cli.console import AsJson, explained
 from tuition.errors import UserError
 
 if TYPE_CHECKING:
+    from tuition.registry.evidence import Purchase
+    from tuition.registry.history import Event
     from tuition.tracking.store import Store
 
 Which = Annotated[str, typer.Argument(help="A version's number or an alias, or models:/<name>@champion.")]
@@ -33,23 +35,23 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Make a version champion where it beats the champion and keeps register.guard; exit status 1 where it does not."""
-    from tuition import params as parameters
+    from tuition.params import load
     from tuition.registry import decide, history, registry
 
     if force and not reason.strip():
         raise UserError('--force: say why, as in --reason "approved by the clinic"')
-    settings = parameters.load().registry
-    name, which = registry.parse(which, name or settings.name)
+    settings = load().registry
+    name, which = registry.parse_model(which, name or settings.name)
     store = _open(name)
-    version = registry.resolve(store, name, which)
+    version = registry.resolve_version(store, name, which)
     champion = registry.champion_of(store, name)
-    verdict = decide.decide(store, champion, version, settings, by_hand=True)
+    verdict = decide.decide_promotion(store, champion, version, settings, by_hand=True)
     is_champion = champion is not None and str(champion.version) == str(version.version)
     goes = (verdict["promoted"] or force) and not is_champion
     if goes and not dry_run:
         forced = not verdict["promoted"]
-        by, why = history.somebody("tuition promote"), reason or verdict["reason"]
-        history.promote(store, name, version, verdict, by=by, reason=why, forced=forced)
+        by, why = history.acting_user("tuition promote"), reason or verdict["reason"]
+        history.promote_version(store, name, version, verdict, by=by, reason=why, forced=forced)
     outcome = "champion already" if is_champion else "promoted" if goes else "not promoted"
     if dry_run and goes:
         outcome = "would be promoted"
@@ -70,48 +72,49 @@ def demote(reason: Reason = "", name: Name = None, as_json: AsJson = False) -> N
     from tuition.registry import history
 
     name = _name(name)
-    event = history.demote(_open(name), name, by=history.somebody("tuition demote"), reason=reason)
-    _say(as_json, event, f"{name}: version {event['to']} is champion again, version {event['version']} is not")
+    event = history.demote_champion(_open(name), name, by=history.acting_user("tuition demote"), reason=reason)
+    _print(as_json, event, f"{name}: version {event['to']} is champion again, version {event['version']} is not")
 
 
 @explained
 def history(name: Name = None, as_json: AsJson = False) -> None:
     """Every promotion and demotion: when, which version, by whom, over which, why, and what its student's calls came to."""
     from tuition.registry import evidence, registry
-    from tuition.registry.history import events
+    from tuition.registry.history import promotion_events
 
     name = _name(name)
     store = _open(name)
     if registry.model_of(store, name) is None:
-        registry.resolve(store, name, "champion")  # tells what there is
+        registry.resolve_version(store, name, "champion")  # tells what there is
     versions = {str(version.version): version for version in registry.versions_of(store, name)}
-    told = [{**event, "made_of": evidence.of_tags(versions[event["version"]].tags)} for event in events(store, name)]
+    events = promotion_events(store, name)
+    purchases = [evidence.purchase_of_tags(versions[event["version"]].tags) for event in events]
     champion = registry.champion_of(store, name)
     now = None if champion is None else str(champion.version)
     if as_json:
-        typer.echo(json.dumps({"name": name, "champion": now, "events": told}, indent=2))
+        listed = [{**event, "made_of": purchase} for event, purchase in zip(events, purchases, strict=True)]
+        typer.echo(json.dumps({"name": name, "champion": now, "events": listed}, indent=2))
         return
-    rows = []
-    for event in told:
-        other = event.get("over") or event.get("to")
-        word = "over" if event["event"] == "promoted" else "back to"
-        calls, cost = (event["made_of"][key] for key in ("calls", "cost"))
-        what = event["event"] + (" by force" if event.get("forced") else "")
-        rows.append(
-            [
-                event["at"][:19].replace("T", " "),
-                what,
-                event["version"],
-                event["cell"] or "",
-                f"{word} {other}" if other else "",
-                event["by"],
-                "" if calls is None else f"{calls:,}",
-                "" if cost is None else f"{cost:g}",
-                event["reason"],
-            ]
-        )
+    rows = [_event_row(event, purchase) for event, purchase in zip(events, purchases, strict=True)]
     _table(["when (UTC)", "what", "version", "cell", "", "by", "calls", "cost", "why"], rows)
     typer.echo(f"champion of {name} now: {'none' if now is None else f'version {now}'}")
+
+
+def _event_row(event: "Event", purchase: "Purchase") -> list[str]:
+    other = event.get("over") or event.get("to")
+    word = "over" if event["event"] == "promoted" else "back to"
+    calls, cost = purchase["calls"], purchase["cost"]
+    return [
+        event["at"][:19].replace("T", " "),
+        event["event"] + (" by force" if event.get("forced") else ""),
+        event["version"],
+        event["cell"] or "",
+        f"{word} {other}" if other else "",
+        event["by"],
+        "" if calls is None else f"{calls:,}",
+        "" if cost is None else f"{cost:g}",
+        event["reason"],
+    ]
 
 
 @explained
@@ -121,10 +124,16 @@ def lineage(which: Which = "champion", name: Name = None, as_json: AsJson = Fals
 
     name, which = _parsed(which, name)
     store = _open(name)
-    version = registry.resolve(store, name, which)
+    version = registry.resolve_version(store, name, which)
     tags = {key: text for key, text in version.tags.items() if key != "verdict" and not key.startswith("promotion.")}
-    made = evidence.bought(store, version)
-    told = {"name": name, "version": str(version.version), "run_id": version.run_id, "made_of": made, "tags": tags}
+    made = evidence.read_purchase(store, version)
+    lineage_of = {
+        "name": name,
+        "version": str(version.version),
+        "run_id": version.run_id,
+        "made_of": made,
+        "tags": tags,
+    }
     outputs, teacher, calls = made["outputs"], made["teacher"], "not known"
     if made["calls"] is not None:
         calls = f"{made['calls']:,} of budget {made['budget']}, cost {made['cost']:g}"
@@ -139,7 +148,7 @@ def lineage(which: Which = "champion", name: Name = None, as_json: AsJson = Fals
         f"samples   lineage/ids.npy of run {version.run_id}, digest {outputs.get('ids')}",
         f"code      commit {tags.get('git_commit')}{changes}; {tags.get('made_with', '')}",
     ]
-    _say(as_json, told, "\n".join(lines))
+    _print(as_json, lineage_of, "\n".join(lines))
 
 
 @explained
@@ -151,15 +160,15 @@ def reproduce(
 ) -> None:
     """Train a version's student again, from its commit and DVC's files, and compare the weights; exit status 1 where they differ."""
     from tuition.registry import registry
-    from tuition.registry.reproduce import reproduce as again
+    from tuition.registry.reproduce import reproduce_student
 
     name, which = _parsed(model, name)
     store = _open(name)
-    version = registry.resolve(store, name, which)
-    told = again(store, version, folder, lambda line: typer.echo(line, err=as_json))
-    lines = [f"recorded   {told['recorded']}", f"reproduced {told['reproduced']}", told["says"]]
-    _say(as_json, told, "\n".join(lines))
-    if not told["equal"]:
+    version = registry.resolve_version(store, name, which)
+    outcome = reproduce_student(store, version, folder, lambda line: typer.echo(line, err=as_json))
+    lines = [f"recorded   {outcome['recorded']}", f"reproduced {outcome['reproduced']}", outcome["says"]]
+    _print(as_json, outcome, "\n".join(lines))
+    if not outcome["equal"]:
         raise typer.Exit(1)
 
 
@@ -172,36 +181,36 @@ def export(
 ) -> None:
     """Write a version's student as ONNX, any batch size, once ONNX Runtime has given the same answers as torch."""
     from tuition.registry import registry
-    from tuition.registry.onnx_file import write
+    from tuition.registry.onnx_file import write_onnx
 
     name, which = _parsed(model, name)
     store = _open(name)
-    told = write(store, registry.resolve(store, name, which), file)
-    _say(as_json, told, f"{file}: {told['bytes']:,} bytes; {told['says']}")
+    outcome = write_onnx(store, registry.resolve_version(store, name, which), file)
+    _print(as_json, outcome, f"{file}: {outcome['bytes']:,} bytes; {outcome['says']}")
 
 
 COMMANDS: list[Callable[..., None]] = [promote, demote, history, lineage, reproduce, export]
 
 
 def _name(name: str | None) -> str:
-    from tuition import params as parameters
+    from tuition.params import load
 
-    return name or parameters.load().registry.name
+    return name or load().registry.name
 
 
 def _parsed(which: str, name: str | None) -> tuple[str, str]:
-    from tuition.registry.registry import parse
+    from tuition.registry.registry import parse_model
 
-    return parse(which) if which.startswith("models:") else parse(which, _name(name))
+    return parse_model(which) if which.startswith("models:") else parse_model(which, _name(name))
 
 
 def _open(name: str) -> "Store":
-    from tuition.tracking import store
+    from tuition.tracking.store import connect_store
 
-    return store.connect(name, create=False)
+    return connect_store(name, create=False)
 
 
-def _say(as_json: bool, value: dict[str, Any], text: str) -> None:
+def _print(as_json: bool, value: Mapping[str, object], text: str) -> None:
     typer.echo(json.dumps(value, indent=2) if as_json else text)
 
 

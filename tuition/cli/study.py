@@ -10,8 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from tuition.errors import run
-from tuition.spend import parts, total
+from tuition.spend import purchases_beside, total_spend
 from tuition.tables import read_rows
+from tuition.workspace import Workspace, cell_name
 
 
 def print_summary(folder: Path, console: Console | None = None) -> None:
@@ -20,7 +21,8 @@ def print_summary(folder: Path, console: Console | None = None) -> None:
     Raises UserError where there is no report yet.
     """
     console = console or Console()
-    summary, paired = read_rows(folder / "report/summary.csv"), read_rows(folder / "report/paired.csv")
+    here = Workspace(folder)
+    summary, paired = read_rows(here.report.summary), read_rows(here.report.paired)
     probed = any(row.get("transfer_top1", "nan") != "nan" for row in summary)
     to_kd = {(r["budget"], r["method"]): r for r in paired if r["baseline"] == "kd"}
     budgets = list(dict.fromkeys(r["budget"] for r in summary))
@@ -45,36 +47,38 @@ def print_summary(folder: Path, console: Console | None = None) -> None:
                 cells.append(f"{100 * float(row['transfer_top1']):.2f}")
         table.add_row(*cells)
     console.print(table)
-    _print_spend(console, folder)
-    _print_places(console, folder)
+    _print_spend(console, here)
+    _print_places(console, here)
 
 
-def _print_spend(console: Console, folder: Path) -> None:
-    spend = [json.loads(path.read_text()) for path in sorted((folder / "spend").glob("*.json"))]
-    spend = [s for s in spend if str(s["budget"]) in {r["budget"] for r in read_rows(folder / "report/summary.csv")}]
+def _print_spend(console: Console, here: Workspace) -> None:
+    spend = [json.loads(path.read_text()) for path in sorted(here.spends.glob("*.json"))]
+    spend = [s for s in spend if str(s["budget"]) in {r["budget"] for r in read_rows(here.report.summary)}]
     if not spend:
         return
     bill = max(spend, key=lambda s: s["calls"])  # budgets are nested: the largest holds the others
-    calls, cost = total(bill)
+    calls, cost = total_spend(bill)
     new = sum(s["new_calls"] for s in spend)
-    beside = ", ".join(f"{number} for {what}" for what, (number, _) in parts(bill).items())
+    beside = ", ".join(f"{number} for {what}" for what, (number, _) in purchases_beside(bill).items())
     console.print(
         f"Spent: [bold]{calls}[/bold] teacher calls in all{f' ({beside})' if beside else ''}, "
         f"cost {cost:.2f}; [bold]{new}[/bold] new in the last run of teach."
     )
 
 
-def _print_places(console: Console, folder: Path) -> None:
+def _print_places(console: Console, here: Workspace) -> None:
     console.print("Look:  report/report.md (words and pictures), report/accuracy.svg")
     console.print("       mlflow ui --backend-store-uri sqlite:///mlflow.db")
-    path = folder / "report/registered.json"
-    found = json.loads(path.read_text()) if path.is_file() else {}
+    path = here.report.registered
+    registered = json.loads(path.read_text()) if path.is_file() else {}
     # A register that failed leaves what an earlier study registered: that is not this one's.
-    cells = {f"{row['budget']}-{row['method']}-{row['seed']}" for row in read_rows(folder / "report/cells.csv")}
-    if found.get("cell") in cells:
-        place = escape(f"models:/{found['name']}@{found['alias']}")
-        console.print(f"       [bold]{place}[/bold] is version {found['version']}, cell {escape(str(found['cell']))}")
-        console.print(f"       {escape(str(found['reason']))}")
+    cells = {cell_name(row["budget"], row["method"], row["seed"]) for row in read_rows(here.report.cells)}
+    if registered.get("cell") in cells:
+        place = escape(f"models:/{registered['name']}@{registered['alias']}")
+        console.print(
+            f"       [bold]{place}[/bold] is version {registered['version']}, cell {escape(str(registered['cell']))}"
+        )
+        console.print(f"       {escape(str(registered['reason']))}")
 
 
 def _value(mean: float, low: float, high: float) -> str:

@@ -20,7 +20,7 @@ def find(name: str) -> Champion | None:
     uri = store.tracking_uri()
     if uri == store.DEFAULT and not os.path.exists("mlflow.db"):
         return None
-    opened = store.connect(name)
+    opened = store.connect_store(name)
     version = registry.champion_of(opened, name)
     return None if version is None else (opened.uri, version)
 

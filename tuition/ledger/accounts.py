@@ -126,7 +126,8 @@ def listed(
 ) -> list[dict[str, Any]]:
     """A teacher's calls, the latest first: id, sample, view, state, key, tokens, cost, times (seconds since 1970), detail, run.
 
-    Of these `states` alone, where any are given; `usable` False: those that are done without a usable answer.
+    `usable` says whether an answer can be used (None: not answered), `resent` whether it was sent once more; `view` is as it is stored
+    (`keys`). Of these `states` alone, where any are given; `usable` False: those that are done without a usable answer.
     """
     where = [calls.c.teacher_id == teacher_id, *([calls.c.state.in_(states)] if states else [])]
     if states and set(states) <= set(OPEN):

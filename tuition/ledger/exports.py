@@ -8,7 +8,7 @@ folder, so a clone that has pulled it can give its outputs back to a new ledger.
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,9 @@ from tuition.views import CLEAN, COLUMNS, FILE, from_text
 
 
 def export(
-    ledger: Ledger, folder: Path, fingerprint: str | None, wanted: Sequence[str] | None = None
+    ledger: Ledger, folder: Path, fingerprint: str | None, signals: Collection[str] | None = None
 ) -> tuple[int, dict[str, int]]:
-    """Write the teacher's owned outputs to `folder`: the signals `wanted`, or else those that every row has.
+    """Write the teacher's owned outputs to `folder`: `signals`, or else those that every row has.
 
     Returns how many rows (samples, or views of them) are in it, and what it leaves out: {signal: of how many rows}.
     """
@@ -41,11 +41,11 @@ def export(
     standing = owned.standing(ledger, teacher.id, requests)
     held = [names for request in requests if (names := standing.signals(request))]
     count = Counter(signal for names in held for signal in names)
-    taken = set(wanted or [signal for signal, number in count.items() if number == len(held)])
+    taken = set(signals or [signal for signal, number in count.items() if number == len(held)])
     if missing := taken - set(count):
         raise unknown("signals", ", ".join(sorted(missing)), count)
-    places, signals, costs = owned.read(ledger, teacher.id, requests, signals=taken)
-    write(folder, [requests[i] for i in places], signals, costs, teacher_meta(teacher))
+    places, values, costs = owned.read(ledger, teacher.id, requests, signals=taken)
+    write(folder, [requests[i] for i in places], values, costs, teacher_meta(teacher))
     return len(places), {signal: number for signal, number in count.items() if signal not in taken}
 
 

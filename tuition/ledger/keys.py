@@ -47,10 +47,10 @@ class Request(NamedTuple):
     @property
     def stored(self) -> str:
         """The view, the round and the further signals, as the ledger stores them."""
-        text = self.view
-        if self.round:
-            text = f"again {self.round}" if text == CLEAN else f"{text} again {self.round}"
-        return f"{text}+{','.join(sorted(self.signals))}" if self.signals else text
+        _, text, round, signals = self
+        if round:
+            text = f"again {round}" if text == CLEAN else f"{text} again {round}"
+        return f"{text}+{','.join(sorted(signals))}" if signals else text
 
     @property
     def key(self) -> Key:
@@ -113,7 +113,7 @@ def find(
     views = {view for _, view in by_key}
     narrow = [calls.c.view == next(iter(views))] if len(views) == 1 else []
     for row, some in _rows(db, teacher_id, by_key, columns, *narrow, *where):
-        request = some.get((row.sample, row.view))
+        request = some.get((row[0], row[1]))
         if request is not None:
             yield request, row
 
@@ -129,12 +129,11 @@ def find_all(
     views = {view for _, view in by_key}
     narrow = [_with_further(*views)] if len(views) == 1 else []
     for row, some in _rows(db, teacher_id, by_key, columns, *narrow, *where):
-        key = (row.sample, row.view)
+        key = (row[0], row[1])
         request = some.get(key)
         if request is not None:
             yield request, row, False
-        base = base_of(key)
-        if base != key and (request := some.get(base)) is not None:
+        if "+" in key[1] and (request := some.get(base_of(key))) is not None:
             yield request, row, True
 
 

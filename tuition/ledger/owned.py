@@ -64,7 +64,10 @@ class Standing:
         return self.position(request).signals
 
     def cost(self, requests: Iterable[Request]) -> float:
-        """What the live calls for `requests` (distinct) cost together, those whose answers cannot be used among them; money."""
+        """What the live calls for `requests` cost together, those whose answers cannot be used among them; money.
+
+        `requests` are distinct, and none is further of another: a request's calls for further signals are counted with it.
+        """
         return sum(self.position(one).cost for one in requests) / 1_000_000
 
     def further_calls(self, requests: Iterable[Request]) -> int:
@@ -79,25 +82,18 @@ def standing(ledger: Ledger, teacher_id: int, requests: Sequence[Request]) -> St
     with ledger.read() as db:
         rows = list(find_all(db, teacher_id, keyed(requests), columns, is_live))
         signals_of = _signals(db, {row.block_id for _, row, _ in rows if row.state == "done"} - {None})
-    for request, row, is_further in rows:
-        names = signals_of.get(row.block_id, NOTHING) if row.state == "done" else NOTHING
+    for request, (_, _, id, state, usable, reserved_at, cost, block_id), is_further in rows:
+        names = signals_of.get(block_id, NOTHING) if state == "done" else NOTHING
         before = positions.get(request)
-        if before is None:
-            before = ABSENT
-        if before.signals:
-            names |= before.signals
-        cost, further = before.cost + int(row.cost), before.further + is_further
+        further = 0
+        if before is not None:  # calls for further signals, or what they add to
+            names, cost, further = names | before.signals, cost + before.cost, before.further
         if is_further:
-            positions[request] = before._replace(signals=names, cost=cost, further=further)
+            positions[request] = (before or ABSENT)._replace(signals=names, cost=int(cost), further=further + 1)
         else:
-            positions[request] = Position(_state(row), row.id, row.reserved_at, names, cost, further)
+            now: State = state if state != "done" else "owned" if usable else "unusable"
+            positions[request] = Position(now, id, reserved_at, names, int(cost), further)
     return Standing(positions)
-
-
-def _state(row: sa.Row) -> State:
-    if row.state != "done":
-        return row.state
-    return "owned" if row.usable else "unusable"
 
 
 def _signals(db: sa.Connection, block_ids: Collection[int]) -> dict[int, frozenset[str]]:

@@ -1,40 +1,42 @@
 """Whether the registered model's name is this project's to use, told before anything is spent."""
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tuition.errors import UserError
 from tuition.files import read_json
 from tuition.registry.registry import champion_of, model_of, versions_of
-from tuition.tracking import store as stores
-from tuition.tracking.store import Store
+from tuition.tracking.store import Store, connect_store, store_missing
+from tuition.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 OURS = "tuition"  # tag of the registered models that this project made
-OF_VERSIONS = {
-    "weights_sha256",
-    "test_digest",
-    "cell",
-}  # tags of versions; models of the first release have no other mark
+OF_VERSIONS = {"weights_sha256", "test_digest", "cell"}  # tags of versions; older models have no other mark
 OTHER = "choose another register.name in params.yaml"
 
 
-def check(name: str, data: Path = Path("data")) -> str:
+def check_registered_name(name: str) -> str:
     """Check the name against the store and data/meta.json; returns what was found, in words.
 
     Raises UserError as `check_name` does. Makes nothing in the store.
     """
-    if stores.missing():
+    if store_missing():
         return f"register.name: {name!r} is free"
-    store = stores.connect(name, create=False)
-    meta = read_json(data / "meta.json")
+    store = connect_store(name, create=False)
+    path = Workspace().data.meta
+    meta = read_json(path)
     shape = (meta["channels"], meta["height"], meta["width"])
-    champion = check_name(store, name, shape, meta["classes"], str(data / "meta.json"))
+    champion = check_name(store, name, shape, meta["classes"], str(path))
     if champion is not None:
-        return f"register.name: {name!r} is ours, and version {champion.version}, its champion, fits {data}/meta.json"
+        return f"register.name: {name!r} is ours, and version {champion.version}, its champion, fits {path}"
     return f"register.name: {name!r} {'is free' if model_of(store, name) is None else 'is ours, without a champion'}"
 
 
-def check_name(store: Store, name: str, shape: tuple[int, ...], classes: list[Any], where: str) -> Any | None:
+def check_name(
+    store: Store, name: str, shape: tuple[int, ...], classes: Sequence[object], where: str
+) -> "ModelVersion | None":
     """Check that the name is free or ours, and that its champion takes images (C, H, W) and knows classes as `where` has them.
 
     Returns the champion, None where there is none. Raises UserError that names what was found and what to do.
@@ -63,7 +65,7 @@ def check_name(store: Store, name: str, shape: tuple[int, ...], classes: list[An
     return champion
 
 
-def claim(store: Store, name: str) -> None:
+def claim_name(store: Store, name: str) -> None:
     """Make the registered model where there is none, and mark it as ours."""
     from mlflow.exceptions import MlflowException
 
@@ -80,7 +82,7 @@ def claim(store: Store, name: str) -> None:
         store.client.set_registered_model_tag(name, OURS, "1")
 
 
-def _takes(store: Store, version: Any) -> tuple[tuple[int, ...] | None, list[str]]:
+def _takes(store: Store, version: "ModelVersion") -> tuple[tuple[int, ...] | None, list[str]]:
     """The shape (C, H, W) of the images that a registered student takes and its classes; (None, []) where it does not say."""
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -99,6 +101,6 @@ def _x(shape: tuple[int, ...]) -> str:
     return "x".join(str(side) for side in shape)
 
 
-def _few(classes: list[Any]) -> str:
+def _few(classes: Sequence[object]) -> str:
     shown = ", ".join(str(one) for one in classes[:4])
     return f"{len(classes)} classes ({shown}{', …' if len(classes) > 4 else ''})"

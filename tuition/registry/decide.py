@@ -1,64 +1,73 @@
 """A version held against the champion and the limits, from what the registry keeps of both."""
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tuition.files import read_array
 from tuition.params import Register
-from tuition.registry import evidence, history, promote
-from tuition.registry.promote import Check, Verdict
-from tuition.tracking import record
+from tuition.registry.evidence import Evidence, read_evidence
+from tuition.registry.history import last_demotion
+from tuition.registry.verdict import Check, Verdict, guard_checks, paired_test, plain_check, verdict_of
+from tuition.tracking.record import pool_digest
 from tuition.tracking.store import Store
+from tuition.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 VERDICT = "verdict"  # a version's tag: how it was judged last
 
 
-def decide(store: Store, champion: Any | None, version: Any, settings: Register, *, by_hand: bool = False) -> Verdict:
+def decide_promotion(
+    store: Store, champion: "ModelVersion | None", version: "ModelVersion", settings: Register, *, by_hand: bool = False
+) -> Verdict:
     """Whether `version` is to be champion, and why; kept as the version's tag `verdict` unless it is asked `by_hand`.
 
     What a person has demoted is not promoted by itself again.
     """
-    ours = evidence.read(store, version)
-    first = _against(store, champion, version, ours, settings.alpha)
-    checks = [first, *promote.guards(settings.guard.model_dump(), ours["metrics"], ours["recalls"], ours["latency"])]
-    if not by_hand and (was := history.demotion(version)):
+    kept = read_evidence(store, version)
+    first = _against(store, champion, version, kept, settings.alpha)
+    checks = [first, *guard_checks(settings.guard.model_dump(), kept.metrics, kept.recalls, kept.latency)]
+    if not by_hand and (was := last_demotion(version)):
         why = f" ({was['reason']})" if was["reason"] else ""
         says = f"version {version.version} was demoted on {was['at'][:10]} by {was['by']}{why}: `tuition promote` promotes it again"
-        checks.append(promote.beside("not demoted", False, says))
-    verdict = promote.judge(checks)
-    verdict |= {"version": str(version.version), "champion": None if champion is None else str(champion.version)}
+        checks.append(plain_check("not demoted", False, says))
+    verdict = verdict_of(checks)
+    verdict["version"] = str(version.version)
+    verdict["champion"] = None if champion is None else str(champion.version)
     if not by_hand:
         store.client.set_model_version_tag(version.name, version.version, VERDICT, json.dumps(verdict, sort_keys=True))
     return verdict
 
 
-def _against(store: Store, champion: Any | None, version: Any, ours: dict[str, Any], alpha: float) -> Check:
+def _against(
+    store: Store, champion: "ModelVersion | None", version: "ModelVersion", kept: Evidence, alpha: float
+) -> Check:
     if champion is None:
-        return promote.beside("champion", True, "the first: there was no champion")
+        return plain_check("champion", True, "the first: there was no champion")
     if str(champion.version) == str(version.version):
-        return promote.beside("champion", True, "it is the champion already")
+        return plain_check("champion", True, "it is the champion already")
     them = f"version {champion.version}, the champion,"
     by_hand = "`tuition promote --force` decides by hand"
     if champion.tags.get("test_digest") != version.tags.get("test_digest"):
-        return promote.beside("paired test", False, f"{them} was tested on other samples: {by_hand}")
-    theirs = evidence.read(store, champion)["logits"]
-    if theirs is None:
-        return promote.beside("paired test", False, f"{them} has no test logits left: {by_hand}")
-    labels = ours["labels"] if ours["labels"] is not None else _labels(version)
-    if ours["logits"] is None or labels is None:
-        return promote.beside("paired test", False, f"version {version.version} has no test logits left: {by_hand}")
-    if not len(ours["logits"]) == len(theirs) == len(labels) or ours["logits"].shape != theirs.shape:
-        shapes = f"{ours['logits'].shape} and {theirs.shape}"
-        return promote.beside("paired test", False, f"{them} has other logits, {shapes}: {by_hand}")
-    return promote.compare(ours["logits"], theirs, labels, alpha)
+        return plain_check("paired test", False, f"{them} was tested on other samples: {by_hand}")
+    other = read_evidence(store, champion).logits
+    if other is None:
+        return plain_check("paired test", False, f"{them} has no test logits left: {by_hand}")
+    logits, labels = kept.logits, kept.labels if kept.labels is not None else _labels(version)
+    if logits is None or labels is None:
+        return plain_check("paired test", False, f"version {version.version} has no test logits left: {by_hand}")
+    if not len(logits) == len(other) == len(labels) or logits.shape != other.shape:
+        shapes = f"{logits.shape} and {other.shape}"
+        return plain_check("paired test", False, f"{them} has other logits, {shapes}: {by_hand}")
+    return paired_test(logits, other, labels, alpha)
 
 
-def _labels(version: Any) -> np.ndarray | None:
+def _labels(version: "ModelVersion") -> np.ndarray | None:
     """The labels of the workspace's test split, where it is the one that the version was tested on."""
-    folder = Path("data/test")
-    if not (folder / "labels.npy").is_file() or record.pool_digest("test") != version.tags.get("test_digest"):
+    path = Workspace().split("test").labels
+    if not path.is_file() or pool_digest("test") != version.tags.get("test_digest"):
         return None
-    return read_array(folder / "labels.npy")
+    return read_array(path)

@@ -3,9 +3,10 @@
 import math
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 import numpy as np
 
@@ -13,17 +14,61 @@ from tuition.errors import UserError
 from tuition.files import read_array, read_json, write_json
 from tuition.tables import read_rows
 from tuition.tracking.store import Store
+from tuition.workspace import Results, Workspace, budget_of
 
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+T = TypeVar("T")
 CALLS = "calls.json"  # in lineage/: which calls made this student, and at what cost
 
 
-def keep(store: Store, run: str, cell: str, bought: dict[str, Any]) -> None:
-    """Log the folders test/, student/ and lineage/ to the run of `cell`; `bought` becomes lineage/calls.json.
+class TeacherName(TypedDict):
+    name: str | None
+    fingerprint: str | None
+
+
+class OutputsPlace(TypedDict, total=False):
+    """Where a budget's answers are: their folder, DVC's hash of it, and digests of its arrays and of its ids."""
+
+    path: str
+    dvc: str | None
+    digest: str | None
+    ids: str | None
+
+
+class Purchase(TypedDict, total=False):
+    """Which calls made a student, at what cost: lineage/calls.json. `total_…` with all that was bought beside them."""
+
+    teacher: TeacherName
+    budget: int | None
+    calls: int | None
+    cost: float | None
+    usable: int | None
+    total_calls: int | None
+    total_cost: float | None
+    beside: dict[str, Any]
+    outputs: OutputsPlace
+
+
+@dataclass
+class Evidence:
+    """A version's test: logits (N, C) and labels (N,), None where they were not kept, and figures."""
+
+    logits: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    recalls: dict[str, float] = field(default_factory=dict)  # by class
+    latency: dict[str, Any] = field(default_factory=dict)
+
+
+def keep_evidence(store: Store, run: str, cell: str, purchase: Purchase) -> None:
+    """Log the folders test/, student/ and lineage/ to the run of `cell`; `purchase` becomes lineage/calls.json.
 
     What is there already stays: the run belongs to one student, and so do its files.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        for folder, sources in _folders(cell, str(bought["budget"])).items():
+        for folder, sources in _folders(cell, str(purchase["budget"])).items():
             there = {Path(entry.path).name for entry in store.client.list_artifacts(run, folder)}
             place = Path(scratch, folder)
             place.mkdir()
@@ -31,54 +76,60 @@ def keep(store: Store, run: str, cell: str, bought: dict[str, Any]) -> None:
                 if name not in there and source.is_file():
                     shutil.copyfile(source, place / name)
             if folder == "lineage" and CALLS not in there:
-                write_json(place / CALLS, bought)
+                write_json(place / CALLS, purchase)
             if any(place.iterdir()):
                 store.client.log_artifacts(run, str(place), folder)
 
 
 def _folders(cell: str, budget: str) -> dict[str, dict[str, Path]]:
-    results, student, outputs = Path("results", cell), Path("students", cell), Path("outputs", budget)
-    return {
-        "test": {
-            "labels.npy": Path("data/test/labels.npy"),
-            **{name: results / name for name in ("logits.npy", "metrics.json", "per_class.csv", "latency.json")},
-        },
-        "student": {name: student / name for name in ("weights.safetensors", "student.json", "meta.json")},
-        "lineage": {
-            **{name: Path(name) for name in ("params.yaml", "dvc.lock", "dvc.yaml", "additions.dvc")},
-            **{name: outputs / name for name in ("ids.npy", "views.npy", "spend.json")},
-        },
+    """What is kept, by folder and by name within."""
+    here = Workspace()
+    results, student, outputs = here.results(cell), here.student(cell), here.outputs(budget)
+    kept = {
+        "test": [here.split("test").labels, results.logits, results.metrics, results.per_class, results.latency],
+        "student": [student.weights, student.description, student.meta],
+        "lineage": [
+            here.params,
+            here.lockfile,
+            here.pipeline,
+            here.additions_dvc,
+            outputs.ids,
+            outputs.views,
+            outputs.spend,
+        ],
     }
+    return {folder: {path.name: path for path in paths} for folder, paths in kept.items()}
 
 
-def fetch(store: Store, version: Any, folder: str, into: Path) -> Path | None:
+def fetch_artifacts(store: Store, version: "ModelVersion", folder: str, into: Path) -> Path | None:
     """Download one of the folders of a version's run; None where its run or its files were deleted, or never kept."""
     from mlflow.exceptions import MlflowException
 
     into.mkdir(parents=True, exist_ok=True)
     try:
-        place = Path(store.client.download_artifacts(version.run_id, folder, str(into)))
+        place = Path(store.client.download_artifacts(version.run_id or "", folder, str(into)))
     except (MlflowException, OSError):
         return None
     return place if place.is_dir() else None
 
 
-def read(store: Store, version: Any) -> dict[str, Any]:
-    """{"logits": (N, C) or None, "labels": (N,) or None, "metrics", "recalls", "latency"} of a version's test."""
-    found: dict[str, Any] = {"logits": None, "labels": None, "metrics": {}, "recalls": {}, "latency": {}}
+def read_evidence(store: Store, version: "ModelVersion") -> Evidence:
+    """What was kept of a version's test."""
     with tempfile.TemporaryDirectory() as scratch:
-        place = fetch(store, version, "test", Path(scratch))
+        place = fetch_artifacts(store, version, "test", Path(scratch))
         if place is None:
-            return found
-        for name in ("logits", "labels"):
-            found[name] = _whole(lambda path: np.array(read_array(path)), place / f"{name}.npy", None)
-        for name in ("metrics", "latency"):
-            found[name] = _whole(read_json, place / f"{name}.json", {})
-        found["recalls"] = _whole(_recalls, place / "per_class.csv", {})
-    return found
+            return Evidence()
+        test = Results(place)
+        return Evidence(
+            _whole(_array, test.logits, None),
+            _whole(_array, place / Workspace().split("test").labels.name, None),
+            _whole(read_json, test.metrics, {}),
+            _whole(_recalls, test.per_class, {}),
+            _whole(read_json, test.latency, {}),
+        )
 
 
-def _whole(read: Callable[[Path], Any], path: Path, otherwise: Any) -> Any:
+def _whole(read: Callable[[Path], T], path: Path, otherwise: T) -> T:
     """What is in a file; `otherwise` where it was not kept, or was damaged since."""
     try:
         return read(path)
@@ -86,24 +137,28 @@ def _whole(read: Callable[[Path], Any], path: Path, otherwise: Any) -> Any:
         return otherwise
 
 
+def _array(path: Path) -> np.ndarray | None:
+    return np.array(read_array(path))
+
+
 def _recalls(path: Path) -> dict[str, float]:
     recalls = {row["label"]: float(row["recall"]) for row in read_rows(path)}
     return {label: recall for label, recall in recalls.items() if not math.isnan(recall)}
 
 
-def bought(store: Store, version: Any) -> dict[str, Any]:
+def read_purchase(store: Store, version: "ModelVersion") -> Purchase:
     """Which calls made a version's student, at what cost: lineage/calls.json, or what the tags of an older version say."""
     with tempfile.TemporaryDirectory() as scratch:
-        place = fetch(store, version, "lineage", Path(scratch))
+        place = fetch_artifacts(store, version, "lineage", Path(scratch))
         if place is not None and (place / CALLS).is_file():
-            return read_json(place / CALLS)
-    return of_tags(version.tags)
+            return cast(Purchase, read_json(place / CALLS))
+    return purchase_of_tags(version.tags)
 
 
-def of_tags(tags: dict[str, str]) -> dict[str, Any]:
+def purchase_of_tags(tags: Mapping[str, str]) -> Purchase:
     """The part of it that stands in a version's tags: no file is read."""
     cell = tags.get("cell", "")
-    budget = cell.partition("-")[0]
+    budget = budget_of(cell)
     return {
         "teacher": {"name": tags.get("teacher"), "fingerprint": tags.get("teacher_fingerprint")},
         "budget": int(budget) if budget.isdigit() else None,
@@ -111,5 +166,5 @@ def of_tags(tags: dict[str, str]) -> dict[str, Any]:
         "cost": float(tags["cost"]) if "cost" in tags else None,
         "total_calls": int(tags["total_calls"]) if "total_calls" in tags else None,
         "total_cost": float(tags["total_cost"]) if "total_cost" in tags else None,
-        "outputs": {"path": f"outputs/{budget}", "dvc": tags.get("dvc_outputs")},
+        "outputs": {"path": str(Workspace().outputs(budget)), "dvc": tags.get("dvc_outputs")},
     }

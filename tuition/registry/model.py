@@ -32,7 +32,7 @@ class FromPixels(nn.Module):
         return torch.softmax(self.student(to_float(images, self.mean, self.std)).float(), dim=-1)
 
 
-def export(folder: Path, path: Path) -> ModelDescription:
+def export_graph(folder: Path, path: Path) -> ModelDescription:
     """Write the student in `folder` (students/<cell>) as a traced graph to `path`; returns its description.
 
     Raises UserError where the student's files are damaged, or torch cannot trace its architecture.
@@ -62,7 +62,7 @@ def log_student(folder: Path, examples: np.ndarray) -> str:
 
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "student.pt2")
-        description = export(folder, path)
+        description = export_graph(folder, path)
         names = [str(name) for name in description["class_names"]]
         signature = ModelSignature(
             inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *examples.shape[1:]))]),

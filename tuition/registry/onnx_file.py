@@ -3,7 +3,7 @@
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -11,32 +11,37 @@ from tuition.errors import UserError
 from tuition.files import atomic
 from tuition.tracking.store import Store
 
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+    from torch.export import ExportedProgram
+
 BATCHES = (1, 2, 3, 64)
 TOLERANCE = 1e-4  # largest difference of a probability
 INPUT, OUTPUT = "images", "probabilities"
 
 
-def write(store: Store, version: Any, target: Path) -> dict[str, Any]:
+class Written(TypedDict):
+    file: str
+    bytes: int
+    largest_difference: float
+    batches: list[int]
+    says: str
+
+
+def write_onnx(store: Store, version: "ModelVersion", target: Path) -> Written:
     """Write the student of `version` to `target`: uint8 pixels `images` (N, C, H, W) → `probabilities` float32 (N, classes).
 
     The class names are the file's metadata `classes`, a JSON list. Returns {"bytes", "largest_difference", "batches", "says"}.
     Raises UserError where packages are missing, the graph has no ONNX form, or the answers differ by more than `TOLERANCE`.
     """
     _check_packages()
-    import torch
-
     if target.is_dir():
         raise UserError(f"{target}: a folder; name the file to write, as in student.onnx")
     with tempfile.TemporaryDirectory() as scratch:
         program, classes = _program(store, version, Path(scratch, "model"))
         draft = Path(scratch, "student.onnx")
         try:
-            made = torch.onnx.export(
-                program, (), dynamo=True, verbose=False, input_names=[INPUT], output_names=[OUTPUT], external_data=False
-            )
-            assert made is not None
-            made.model.metadata_props["classes"] = json.dumps(classes)
-            made.save(draft, external_data=False)
+            _convert(program, classes, draft)
         except Exception as error:  # what has no ONNX form fails in many ways
             first = str(error).strip().partition("\n")[0]
             raise UserError(
@@ -59,6 +64,17 @@ def write(store: Store, version: Any, target: Path) -> dict[str, Any]:
     }
 
 
+def _convert(program: "ExportedProgram", classes: list[str], draft: Path) -> None:
+    import torch
+
+    converted = torch.onnx.export(
+        program, (), dynamo=True, verbose=False, input_names=[INPUT], output_names=[OUTPUT], external_data=False
+    )
+    assert converted is not None
+    converted.model.metadata_props["classes"] = json.dumps(classes)
+    converted.save(draft, external_data=False)
+
+
 def _check_packages() -> None:
     from importlib.util import find_spec
 
@@ -69,7 +85,7 @@ def _check_packages() -> None:
         )
 
 
-def _program(store: Store, version: Any, scratch: Path) -> tuple[Any, list[str]]:
+def _program(store: Store, version: "ModelVersion", scratch: Path) -> tuple["ExportedProgram", list[str]]:
     """The traced graph of a registered student, and its classes."""
     import mlflow
     import torch
@@ -88,7 +104,7 @@ def _program(store: Store, version: Any, scratch: Path) -> tuple[Any, list[str]]
         raise UserError(f"{uri}: holds no student of Tuition's that can be read ({first})") from error
 
 
-def _difference(program: Any, draft: Path) -> float:
+def _difference(program: "ExportedProgram", draft: Path) -> float:
     """The largest absolute difference between torch's and ONNX Runtime's answers to noise, black and white."""
     import onnxruntime
     import torch

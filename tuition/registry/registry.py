@@ -1,19 +1,24 @@
 """The model registry: a registered model, its versions with their tags, and the aliases `challenger` and `champion`."""
 
 import re
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from tuition.errors import UserError
 from tuition.files import read_array
 from tuition.tracking.store import Store
+from tuition.workspace import Workspace
 
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+T = TypeVar("T")
 CHAMPION, CHALLENGER = "champion", "challenger"
 
 
-def versions_of(store: Store, name: str) -> list[Any]:
+def versions_of(store: Store, name: str) -> list["ModelVersion"]:
     """All versions of a registered model, oldest first; none where there is no such model."""
-    found: list[Any] = []
+    found: list[ModelVersion] = []
     token = None
     while True:
         page = store.client.search_model_versions(f"name = '{_quoted(name)}'", max_results=200, page_token=token)
@@ -27,14 +32,14 @@ def _quoted(name: str) -> str:
     return name.replace("'", "\\'")
 
 
-def find_version(store: Store, name: str, weights: str, test_digest: str) -> Any | None:
+def find_version(store: Store, name: str, weights: str, test_digest: str) -> "ModelVersion | None":
     """The newest version that holds the student with these weights (sha256), tested on these samples, if there is one."""
-    wanted = {"weights_sha256": weights, "test_digest": test_digest}
-    found = [version for version in versions_of(store, name) if wanted.items() <= version.tags.items()]
+    tags = {"weights_sha256": weights, "test_digest": test_digest}
+    found = [version for version in versions_of(store, name) if tags.items() <= version.tags.items()]
     return found[-1] if found else None
 
 
-def add_version(store: Store, name: str, run: str, cell: str, tags: dict[str, str]) -> Any:
+def add_version(store: Store, name: str, run: str, cell: str, tags: dict[str, str]) -> "ModelVersion":
     """Log a cell's student in its run, and make it a version of the registered model `name`.
 
     Some images of data/test become the input example.
@@ -45,26 +50,27 @@ def add_version(store: Store, name: str, run: str, cell: str, tags: dict[str, st
 
     mlflow.set_tracking_uri(store.uri)
     with mlflow.start_run(run_id=run, log_system_metrics=False):
-        uri = log_student(Path("students", cell), read_array(Path("data/test/images.npy"))[:EXAMPLES])
+        here = Workspace()
+        uri = log_student(here.student(cell).path, read_array(here.split("test").images)[:EXAMPLES])
     model = uri.removeprefix("models:/")
     return store.client.create_model_version(name, uri, run, tags=tags, await_creation_for=0, model_id=model)
 
 
-def model_of(store: Store, name: str) -> Any | None:
+def model_of(store: Store, name: str) -> "RegisteredModel | None":
     """The registered model, or None."""
     return _or_none(lambda: store.client.get_registered_model(name))
 
 
-def champion_of(store: Store, name: str) -> Any | None:
+def champion_of(store: Store, name: str) -> "ModelVersion | None":
     """The version with the alias `champion`, or None."""
     return _or_none(lambda: store.client.get_model_version_by_alias(name, CHAMPION))
 
 
-def _or_none(ask: Any) -> Any | None:
+def _or_none(request: Callable[[], T]) -> T | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        return ask()
+        return request()
     except MlflowException as error:
         # no such model, or no such alias
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
@@ -72,7 +78,7 @@ def _or_none(ask: Any) -> Any | None:
         raise
 
 
-def parse(which: str, name: str | None = None) -> tuple[str, str]:
+def parse_model(which: str, name: str | None = None) -> tuple[str, str]:
     """(name, version or alias) of `models:/name@alias`, `models:/name/3`; or of `3` and `champion` of the model `name`.
 
     Raises UserError for what is neither.
@@ -85,7 +91,7 @@ def parse(which: str, name: str | None = None) -> tuple[str, str]:
     return name, which
 
 
-def resolve(store: Store, name: str, which: str) -> Any:
+def resolve_version(store: Store, name: str, which: str) -> "ModelVersion":
     """The version `which` (a number or an alias) of the registered model `name`.
 
     Raises UserError where there is no such model, version or alias, with what there is.
@@ -97,11 +103,11 @@ def resolve(store: Store, name: str, which: str) -> Any:
     versions = versions_of(store, name)
     numbers = ", ".join(str(version.version) for version in versions) or "none"
     aliases = {alias: str(number) for alias, number in model.aliases.items()}
-    wanted = which if which.isdigit() else aliases.get(which)
-    if wanted is None:
-        shown = ", ".join(f"{alias} (version {number})" for alias, number in sorted(aliases.items())) or "none"
+    number = which if which.isdigit() else aliases.get(which)
+    if number is None:
+        shown = ", ".join(f"{alias} (version {its})" for alias, its in sorted(aliases.items())) or "none"
         raise UserError(f"{name!r} has no {which}; its aliases: {shown}; its versions: {numbers}")
     for version in versions:
-        if str(version.version) == str(int(wanted)):
+        if str(version.version) == str(int(number)):
             return version
-    raise UserError(f"{name!r} has no version {wanted}; valid: {numbers}")
+    raise UserError(f"{name!r} has no version {number}; valid: {numbers}")

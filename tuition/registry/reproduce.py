@@ -16,23 +16,29 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tuition.errors import UserError
 from tuition.files import read_json
 from tuition.methods import module_name
-from tuition.registry import evidence
-from tuition.registry.origin import made_with
-from tuition.tracking import record
+from tuition.registry.evidence import fetch_artifacts
+from tuition.registry.provenance import made_with
+from tuition.tracking.record import file_digest
 from tuition.tracking.store import Store
+from tuition.workspace import Comparisons, Model, Workspace
 
-OVERLAID = ("params.yaml", "dvc.lock", "dvc.yaml")  # of lineage/
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+OVERLAID = tuple(path.name for path in (Workspace().params, Workspace().lockfile, Workspace().pipeline))  # of lineage/
 IGNORED = ("__pycache__", "*.pyc")
 
 
-def reproduce(store: Store, version: Any, folder: Path | None, say: Callable[[str], object]) -> dict[str, Any]:
+def reproduce_student(
+    store: Store, version: "ModelVersion", folder: Path | None, say: Callable[[str], object]
+) -> dict[str, Any]:
     """Train the student of `version` again in `folder` (or a temporary one); `say` is given each line of progress.
 
     Returns {"equal", "recorded", "reproduced" (sha256 of weights.safetensors), "code", "largest_difference", "says", …}.
@@ -40,7 +46,7 @@ def reproduce(store: Store, version: Any, folder: Path | None, say: Callable[[st
     """
     cell, recorded = version.tags.get("cell"), version.tags.get("weights_sha256")
     with _place(folder) as work, tempfile.TemporaryDirectory() as scratch:
-        kept = evidence.fetch(store, version, "lineage", Path(scratch, "kept"))
+        kept = fetch_artifacts(store, version, "lineage", Path(scratch, "kept"))
         if not (cell and recorded and kept) or not all((kept / name).is_file() for name in OVERLAID):
             raise UserError(
                 f"version {version.version} of {version.name!r} keeps no lineage/{{{','.join(OVERLAID)}}}, without which it can't be "
@@ -53,12 +59,12 @@ def reproduce(store: Store, version: Any, folder: Path | None, say: Callable[[st
         options = ["--force", "--single-item", "--no-run-cache", "--no-commit"]
         if status := _run([*_dvc(), "repro", *options, stage], work, environment, say):
             raise UserError(f"dvc repro {stage} in {work}: exit status {status}; what it said is above")
-        weights = work / "students" / cell / "weights.safetensors"
-        reproduced = record.file_digest(weights)
+        weights = Workspace(work).student(cell).weights
+        reproduced = file_digest(weights)
         if reproduced is None:
             raise UserError(f"{weights}: the training has not written it")
         equal = reproduced == recorded
-        difference = 0.0 if equal else _difference(store, version, weights, Path(scratch, "theirs"))
+        difference = 0.0 if equal else _difference(store, version, weights, Path(scratch, "recorded"))
     return {
         "name": version.name,
         "version": str(version.version),
@@ -116,7 +122,7 @@ def _restore(
             (work / name).write_bytes((kept / name).read_bytes())
         if not (work / ".dvc/config.local").exists():
             _share_cache(work)
-        inputs = _inputs(work / "dvc.lock", stage)
+        inputs = _inputs(Workspace(work).lockfile, stage)
         if not all((work / path).exists() for path in inputs):
             _get(inputs, work, environment, say)
         changed = _changed(stage, work, environment)
@@ -215,14 +221,14 @@ def _stages(lock: Path) -> dict[str, Any]:
 
 def _get(inputs: list[str], work: Path, environment: dict[str, str], say: Callable[[str], object]) -> None:
     """Restore from the cache what is there, and from a remote what is not."""
-    heard: list[str] = []
-    if _run([*_dvc(), "checkout", *inputs], work, environment, heard.append) == 0:
+    lines: list[str] = []
+    if _run([*_dvc(), "checkout", *inputs], work, environment, lines.append) == 0:
         say(f"inputs from DVC's cache: {', '.join(inputs)}")
         return
-    heard.clear()
+    lines.clear()
     say(f"DVC's cache lacks some of {', '.join(inputs)}; pulling")
-    if _run([*_dvc(), "pull", *inputs], work, environment, heard.append):
-        why = next((line for line in reversed(heard) if line.startswith("ERROR")), heard[-1] if heard else "")
+    if _run([*_dvc(), "pull", *inputs], work, environment, lines.append):
+        why = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1] if lines else "")
         raise UserError(f"neither DVC's cache nor a remote has all of {', '.join(inputs)} ({why})")
 
 
@@ -235,12 +241,12 @@ def _changed(stage: str, work: Path, environment: dict[str, str]) -> list[str]:
         raise UserError(f"dvc status {stage} in {work}: {done.stderr.strip()}")
     entries = [entry for entry in json.loads(done.stdout).get(stage, []) if isinstance(entry, dict)]
     changed = {path for entry in entries for path in entry.get("changed deps", {})}
-    for path in _needed(work / "dvc.lock", stage):
-        meta = work / path / "meta.json"
+    for path in _needed(Workspace(work).lockfile, stage):
+        meta = Comparisons(work / path).meta
         about = read_json(meta) if meta.is_file() else {}
         if {"method", "code"} <= about.keys():  # comparisons/: through it a cell depends on its own method's file
             file = f"tuition/methods/{module_name(about['method'])}.py"
-            if record.file_digest(work / file) != about["code"]:
+            if file_digest(work / file) != about["code"]:
                 changed.add(file)
     return sorted(changed)
 
@@ -253,7 +259,7 @@ def _environment(work: Path, device: str) -> dict[str, str]:
     """No ledger, no MLflow store but its own, and no GPU where the student was trained without one."""
     own = {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
-        "MLFLOW_TRACKING_URI": f"sqlite:///{work}/mlflow.db",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{Workspace(work).mlflow_database}",
         "TUITION_LEDGER": str(work / "no-ledger.db"),
         "DVC_NO_ANALYTICS": "true",
         "PYTHONUNBUFFERED": "1",
@@ -261,11 +267,11 @@ def _environment(work: Path, device: str) -> dict[str, str]:
     return {**os.environ, **own, **({"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {})}
 
 
-def _device(store: Store, version: Any) -> str:
+def _device(store: Store, version: "ModelVersion") -> str:
     from mlflow.exceptions import MlflowException
 
     try:
-        return store.client.get_run(version.run_id).data.tags.get("speed.device", "cpu")
+        return store.client.get_run(version.run_id or "").data.tags.get("speed.device", "cpu")
     except MlflowException:
         return "cpu"
 
@@ -281,14 +287,14 @@ def _run(command: list[str], cwd: Path, environment: dict[str, str], line: Calla
     return process.returncode
 
 
-def _difference(store: Store, version: Any, weights: Path, into: Path) -> float | None:
+def _difference(store: Store, version: "ModelVersion", weights: Path, into: Path) -> float | None:
     """The largest absolute difference of a weight to the recorded ones; None where these were not kept or have other shapes."""
     from safetensors.numpy import load_file
 
-    kept = evidence.fetch(store, version, "student", into)
-    if kept is None or not (kept / "weights.safetensors").is_file():
+    kept = fetch_artifacts(store, version, "student", into)
+    if kept is None or not Model(kept).weights.is_file():
         return None
-    ours, theirs = load_file(weights), load_file(kept / "weights.safetensors")
-    if {key: value.shape for key, value in ours.items()} != {key: value.shape for key, value in theirs.items()}:
+    reproduced, recorded = load_file(weights), load_file(Model(kept).weights)
+    if {key: value.shape for key, value in reproduced.items()} != {key: value.shape for key, value in recorded.items()}:
         return None
-    return max(float(np.abs(ours[key].astype(np.float64) - theirs[key]).max(initial=0.0)) for key in ours)
+    return max(float(np.abs(reproduced[key].astype(np.float64) - recorded[key]).max(initial=0.0)) for key in reproduced)

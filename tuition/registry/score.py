@@ -9,17 +9,20 @@ import io
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from tuition.errors import UserError, run
 from tuition.files import atomic
-from tuition.inputs import images as pixels
-from tuition.registry import registry
-from tuition.sources import folder as folders
-from tuition.tracking import store as stores
+from tuition.inputs import images
+from tuition.registry.registry import parse_model, resolve_version
+from tuition.sources.folder import THREADS, files_below
+from tuition.tracking.store import connect_store
+
+if TYPE_CHECKING:
+    from mlflow.pyfunc import PyFuncModel
 
 BATCH = 1000  # images that are held and asked at a time
 
@@ -37,10 +40,10 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
     if not options.folder.is_dir():
         raise UserError(f"{options.folder}: {'not a folder' if options.folder.exists() else 'no such folder'}")
-    files = [file for file in folders.files_below(options.folder) if file.resolve() != options.out.resolve()]
+    files = [file for file in files_below(options.folder) if file.resolve() != options.out.resolve()]
     if not files:
         raise UserError(f"{options.folder}: no files below it")
-    model, shape, classes = load(options.model)
+    model, shape, classes = load_model(options.model)
     columns = ["file", "class", "probability", "reason"]
     columns += [f"p_{name}" for name in classes] if options.probabilities else []
     counts: dict[str, int] = {}
@@ -49,7 +52,7 @@ def main(argv: list[str]) -> None:
         text = io.TextIOWrapper(out, encoding="utf-8", newline="", write_through=True)
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(columns)
-        for row in rows(options.folder, files, model, shape, classes, options.probabilities):
+        for row in prediction_rows(options.folder, files, model, shape, classes, options.probabilities):
             writer.writerow(row)
             rejected += row[1] == ""
             counts[row[1]] = counts.get(row[1], 0) + 1
@@ -60,14 +63,14 @@ def main(argv: list[str]) -> None:
     print(f"{options.out}: {len(files):,} files, {len(files) - rejected:,} classified, {rejected:,} could not be read")
 
 
-def load(uri: str) -> tuple[Any, tuple[int, int, int], list[str]]:
+def load_model(uri: str) -> tuple["PyFuncModel", tuple[int, int, int], list[str]]:
     """The model, the shape (C, H, W) of the images that it takes, and its classes.
 
     Raises UserError where there is none, and where it does not say what it takes.
     """
-    name, which = registry.parse(uri)
-    store = stores.connect(name, create=False)
-    version = registry.resolve(store, name, which)
+    name, which = parse_model(uri)
+    store = connect_store(name, create=False)
+    version = resolve_version(store, name, which)
     import mlflow
 
     mlflow.set_tracking_uri(store.uri)
@@ -80,20 +83,23 @@ def load(uri: str) -> tuple[Any, tuple[int, int, int], list[str]]:
     return model, (channels, height, width), classes
 
 
-def rows(
-    root: Path, files: list[Path], model: Any, shape: tuple[int, int, int], classes: list[str], probabilities: bool
+def prediction_rows(
+    root: Path,
+    files: list[Path],
+    model: "PyFuncModel",
+    shape: tuple[int, int, int],
+    classes: list[str],
+    probabilities: bool,
 ) -> Iterator[list[str]]:
     """The cells of each file's row, in order; images are read as `prepare` reads those of a folder, at the model's size."""
     channels, height, width = shape
     for start in range(0, len(files), BATCH):
         some = files[start : start + BATCH]
         names = [file.relative_to(root).as_posix() for file in some]
-        images, kept, rejected = pixels.read(
-            names, partial(_open, some), channels, (width, height), str(root), folders.THREADS
-        )
+        pixels, kept, rejected = images.read(names, partial(_open, some), channels, (width, height), str(root), THREADS)
         reasons = dict(rejected)
-        said = np.asarray(model.predict(images)) if len(kept) else np.zeros((0, len(classes)))
-        answers = {names[place]: row for place, row in zip(kept, said, strict=True)}
+        predicted = np.asarray(model.predict(pixels)) if len(kept) else np.zeros((0, len(classes)))
+        answers = {names[place]: row for place, row in zip(kept, predicted, strict=True)}
         for name in names:
             if name in answers:
                 best = int(answers[name].argmax())

@@ -7,7 +7,7 @@ from tuition.tracking import store
 
 def main(_: list[str]) -> None:
     """Prints where the store is. Raises UserError as `store.connect` does."""
-    print(store.connect(parameters.load().registry.name).uri)
+    print(store.connect_store(parameters.load().registry.name).uri)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 import subprocess
 from pathlib import Path
 
+from tuition.workspace import Workspace
 
-def git() -> dict[str, str]:
+
+def git_tags() -> dict[str, str]:
     """Tags with the commit that is checked out and whether tracked files differ from it; empty outside a repository."""
     commit = _git("rev-parse", "HEAD")
     if commit is None:
@@ -21,12 +23,12 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def dvc_hashes(path: Path = Path("dvc.lock")) -> dict[str, str]:
+def dvc_hashes(path: Path | None = None) -> dict[str, str]:
     """The hash of every output in `dvc.lock` by its path; empty where there is no such file, or DVC is writing it."""
     import yaml
 
     try:
-        text = path.read_text()
+        text = (path or Workspace().lockfile).read_text()
     except OSError:
         return {}
     try:

@@ -46,23 +46,25 @@ class Live:
             print(f"warning: mlflow: no live curves ({type(error).__name__}: {error})".split("\n")[0], file=sys.stderr)
 
     def _push(self) -> None:
-        from tuition.tracking import record, runs, store
+        from tuition.tracking import runs
+        from tuition.tracking.record import cell_params, curves
+        from tuition.tracking.store import connect_store, log_values, store_lock
 
         params, budget, method, seed = self._cell
-        opened = store.connect(params.registry.name)
-        settings = record.cell_params(params, budget, method, seed)
-        with store.locked(opened.uri):
+        opened = connect_store(params.registry.name)
+        settings = cell_params(params, budget, method, seed)
+        with store_lock(opened.uri):
             parent = runs.study_run(opened, params).info.run_id
             cell = cell_name(budget, method, seed)
             begun = runs.unfinished(runs.children_of(opened, parent), cell, settings)
             run = begun[0].info.run_id if begun else runs.new_cell_run(opened, parent, cell, settings)
-        store.log(opened.client, run, params=settings)
+        log_values(opened.client, run, params=settings)
         known = runs.points_of(opened, begun[0]) if begun else {}  # a resumed training repeats some steps
         sent, last = 0, False
         while not last:
             last = self._closing.wait(self._every)
             rows = self._rows[sent:]
             sent += len(rows)
-            points = {point: value for point, value in record.curves(rows).items() if point not in known}
-            store.log(opened.client, run, points)
+            points = {point: value for point, value in curves(rows).items() if point not in known}
+            log_values(opened.client, run, points)
         opened.client.set_terminated(run)

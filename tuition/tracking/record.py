@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from tuition.files import digest, read_array, read_json
 from tuition.params import Params, comparison_set, identity
 from tuition.tables import read_rows
-from tuition.workspace import cell_name
+from tuition.workspace import Workspace, cell_name
 
 Points = dict[tuple[str, int], float]  # (metric, step) -> value
 
@@ -63,32 +63,33 @@ def read_cell(params: Params, budget: int, method: str, seed: int, hashes: Mappi
     `hashes` are DVC's by path. Raises UserError where a file is damaged.
     """
     name = cell_name(budget, method, seed)
-    student, results, outputs = Path("students", name), Path("results", name), Path("outputs", str(budget))
-    if not (student / "meta.json").is_file() or not (results / "metrics.json").is_file():
+    here = Workspace()
+    student, results, outputs = here.student(name), here.results(name), here.outputs(budget)
+    if not student.meta.is_file() or not results.metrics.is_file():
         return None
     settings = cell_params(params, budget, method, seed)
     datasets = _datasets(budget)
-    files = [student / n for n in ("weights.safetensors", "student.json", "history.csv", "meta.json")]
-    files += [results / n for n in ("metrics.json", "logits.npy", "reliability.csv", "per_class.csv")]
-    teacher, spend = read_json(outputs / "meta.json")["teacher"], read_json(outputs / "spend.json")
+    files = [student.weights, student.description, student.history, student.meta]
+    files += [results.metrics, results.logits, results.reliability, results.per_class]
+    teacher, spend = read_json(outputs.meta)["teacher"], read_json(outputs.spend)
     identity = [name, settings, datasets, teacher, spend, [file_digest(f) for f in files]]
-    speed = Path("speed", f"{name}.json")
+    speed = here.speed(name)
     timings = read_json(speed) if speed.is_file() else {}  # no part of the identity: the same student, timed again
-    paths = {"student": str(student), "logits": str(results / "logits.npy"), "outputs": str(outputs), "data": "data"}
+    paths = {"student": str(student), "logits": str(results.logits), "outputs": str(outputs), "data": str(here.data)}
     tags = {
         "teacher": str(teacher.get("name")),
         "teacher.fingerprint": str(teacher.get("fingerprint")),
         "calls": str(spend["calls"]),
         "cost": str(spend["cost"]),
-        "weights_sha256": file_digest(files[0]) or "",
+        "weights_sha256": file_digest(student.weights) or "",
         **{f"speed.{key}": value for key, value in timings.items() if isinstance(value, str)},
         **{f"digest.{d.name}": d.digest for d in datasets},
         **{f"dvc.{what}": hashes[path] for what, path in paths.items() if path in hashes},
     }
-    metrics = numbers(read_json(results / "metrics.json"))
+    metrics = numbers(read_json(results.metrics))
     metrics |= {"calls": float(spend["calls"]), "cost": float(spend["cost"])}
     metrics |= {f"speed/{key}": value for key, value in numbers(timings).items()}
-    return Record(name, settings, tags, metrics, curves(read_rows(files[2])), datasets, sha256(identity))
+    return Record(name, settings, tags, metrics, curves(read_rows(student.history)), datasets, sha256(identity))
 
 
 def curves(rows: Iterable[Mapping[str, Any]]) -> Points:
@@ -112,9 +113,9 @@ def numbers(values: Mapping[str, Any]) -> dict[str, float]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _number(value: Any) -> float | None:
+def _number(value: object) -> float | None:
     try:
-        number = float(value)
+        number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None
@@ -131,7 +132,7 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def sha256(value: Any) -> str:
+def sha256(value: object) -> str:
     """The sha256 (hex) of a value's JSON with sorted keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
@@ -147,17 +148,18 @@ def file_digest(path: Path) -> str | None:
 
 def _datasets(budget: int) -> list[Dataset]:
     """The inputs of a cell with digests of their content."""
-    outputs = Path("outputs", str(budget))
-    arrays = sorted(outputs.rglob("*.npy"))
+    here = Workspace()
+    outputs = here.outputs(budget)
+    arrays = sorted(outputs.path.rglob("*.npy"))
     return [
-        Dataset("train", pool_digest("train"), "data/train", "training"),
+        Dataset("train", pool_digest("train"), str(here.split("train")), "training"),
         Dataset("outputs", digest(*(read_array(path) for path in arrays)), str(outputs), "teacher outputs"),
-        Dataset("test", pool_digest("test"), "data/test", "testing"),
+        Dataset("test", pool_digest("test"), str(here.split("test")), "testing"),
     ]
 
 
 def pool_digest(split: str) -> str:
     """The digest of a split: what its meta.json says, else of its ids and labels (an id is the digest of a sample)."""
-    folder = Path("data", split)
-    stated = read_json(folder / "meta.json").get("digest")
-    return str(stated) if stated else digest(read_array(folder / "ids.npy"), read_array(folder / "labels.npy"))
+    files = Workspace().split(split)
+    stated = read_json(files.meta).get("digest")
+    return str(stated) if stated else digest(read_array(files.ids), read_array(files.labels))

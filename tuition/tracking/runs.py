@@ -3,12 +3,14 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tuition.params import Params
-from tuition.tracking import record, store
-from tuition.tracking.record import Points
-from tuition.tracking.store import Store
+from tuition.tracking.record import Points, sha256, study_digest
+from tuition.tracking.store import Store, search_runs
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 # tags by which runs are found again
 STUDY, CELL, SETTINGS, DIGEST, SUPERSEDED = (
@@ -17,43 +19,43 @@ STUDY, CELL, SETTINGS, DIGEST, SUPERSEDED = (
 PARENT = "mlflow.parentRunId"
 
 
-def study_run(opened: Store, params: Params) -> Any:
-    """The parent run of the study, made where there is none. Hold `store.locked` around it."""
-    digest = record.study_digest(params)
+def study_run(opened: Store, params: Params) -> "Run":
+    """The parent run of the study, made where there is none. Hold `store_lock` around it."""
+    digest = study_digest(params)
     where = f"tags.`{STUDY}` = '{digest}' and tags.`tuition.kind` = 'study'"
-    if found := store.search(opened, where):
+    if found := search_runs(opened, where):
         return found[0]
     name = f"{params.student.arch} from {params.teacher.name}"
     made = opened.client.create_run(
         opened.experiment, run_name=name, tags={STUDY: digest, "tuition.kind": "study", **_source()}
     )
     # a server has no lock: of two that were made at once, the older one stays
-    first = store.search(opened, where)[0]
+    first = search_runs(opened, where)[0]
     if first.info.run_id != made.info.run_id:
         opened.client.delete_run(made.info.run_id)
     return first
 
 
-def children_of(opened: Store, parent: str) -> list[Any]:
-    return store.search(opened, f"tags.`{PARENT}` = '{parent}'")
+def children_of(opened: Store, parent: str) -> list["Run"]:
+    return search_runs(opened, f"tags.`{PARENT}` = '{parent}'")
 
 
-def unfinished(runs: Sequence[Any], cell: str, settings: dict[str, str]) -> list[Any]:
+def unfinished(runs: Sequence["Run"], cell: str, settings: dict[str, str]) -> list["Run"]:
     """Those of `runs` that were begun for this cell with these settings and never completed, newest first."""
-    wanted = {CELL: cell, SETTINGS: record.sha256(settings)}
+    tags = {CELL: cell, SETTINGS: sha256(settings)}
     return [
         run
         for run in reversed(runs)
-        if wanted.items() <= run.data.tags.items() and DIGEST not in run.data.tags and SUPERSEDED not in run.data.tags
+        if tags.items() <= run.data.tags.items() and DIGEST not in run.data.tags and SUPERSEDED not in run.data.tags
     ]
 
 
 def new_cell_run(opened: Store, parent: str, cell: str, settings: dict[str, str]) -> str:
-    tags = {PARENT: parent, CELL: cell, SETTINGS: record.sha256(settings), **_source()}
+    tags = {PARENT: parent, CELL: cell, SETTINGS: sha256(settings), **_source()}
     return opened.client.create_run(opened.experiment, run_name=cell, tags=tags).info.run_id
 
 
-def points_of(opened: Store, run: Any) -> Points:
+def points_of(opened: Store, run: "Run") -> Points:
     """The points of the curves that a run has."""
     keys = [key for key in run.data.metrics if key.startswith("curve/")]
     return {

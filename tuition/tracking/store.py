@@ -12,15 +12,19 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from tuition.errors import Unreachable, UserError
+from tuition.workspace import Workspace
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
 
-DEFAULT = "sqlite:///mlflow.db"
+DEFAULT = f"sqlite:///{Workspace().mlflow_database}"
 BATCH = 800  # metrics a request: MLflow takes 1000 entries of all kinds, and the last request carries the rest
 
 _SETTINGS = {
@@ -55,20 +59,20 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT
 
 
-def missing() -> bool:
+def store_missing() -> bool:
     """Whether the store is a SQLite file that is not there yet, so that nothing can be in it."""
     database = _database(tracking_uri())
     return database is not None and not (database.is_file() and database.stat().st_size)
 
 
-def connect(name: str, create: bool = True) -> Store:
+def connect_store(name: str, create: bool = True) -> Store:
     """Open the store, with an experiment of that name; makes both where there are none, unless `create` is false.
 
     Raises UserError where a server does not answer, where the experiment of that name was deleted, and where nothing is to be
     made and there is no store.
     """
     uri = tracking_uri()
-    if not create and missing():
+    if not create and store_missing():
         raise UserError(f"MLFLOW_TRACKING_URI: no MLflow store at {uri}; `dvc repro` makes one")
     _check_reachable(uri)
     for key, value in _SETTINGS.items():
@@ -84,7 +88,7 @@ def connect(name: str, create: bool = True) -> Store:
         client = MlflowClient(uri)
         return Store(client, _experiment(client, name, None, create), uri)
     uri = f"{uri.partition(':///')[0]}:///{database}"  # MLflow keeps stores open by their URI: the same in any folder
-    with locked(uri):
+    with store_lock(uri):
         if not database.is_file() or database.stat().st_size == 0:
             _create(database)
         client = MlflowClient(uri)
@@ -92,7 +96,7 @@ def connect(name: str, create: bool = True) -> Store:
 
 
 @contextmanager
-def locked(uri: str) -> Iterator[None]:
+def store_lock(uri: str) -> Iterator[None]:
     """Hold the lock of a SQLite store, so that two processes never both make the same run; other stores have none."""
     database = _database(uri)
     if database is None:
@@ -104,7 +108,7 @@ def locked(uri: str) -> Iterator[None]:
         yield
 
 
-def log(
+def log_values(
     client: "MlflowClient",
     run: str,
     metrics: Mapping[tuple[str, int], float] | None = None,
@@ -131,9 +135,9 @@ def log(
         client.log_batch(run, metrics=left, params=given, tags=marks)
 
 
-def search(store: Store, where: str) -> list[Any]:
+def search_runs(store: Store, where: str) -> list["Run"]:
     """All runs of the experiment that match an MLflow filter, oldest first (deleted ones are not there)."""
-    runs: list[Any] = []
+    runs: list[Run] = []
     token = None
     while True:
         page = store.client.search_runs([store.experiment], where, max_results=1000, page_token=token)
@@ -169,8 +173,8 @@ def _create(database: Path) -> None:
     from mlflow import MlflowClient
     from sqlalchemy import Engine, event
 
-    def no_sync(connection: Any, _: Any) -> None:
-        connection.execute("PRAGMA synchronous = OFF")
+    def no_sync(connection: "DBAPIConnection", _: "ConnectionPoolEntry") -> None:
+        connection.cursor().execute("PRAGMA synchronous = OFF")
 
     fresh = database.with_name(f"{database.name}.new")
     fresh.unlink(missing_ok=True)
@@ -189,7 +193,7 @@ def _experiment(client: "MlflowClient", name: str, database: Path | None, create
     from mlflow.exceptions import MlflowException
 
     # beside the database, wherever the process stands; a server chooses for itself
-    place = database.parent / "mlruns" / quote(name) if database else None
+    place = Workspace(database.parent).mlflow_artifacts / quote(name) if database else None
     found = client.get_experiment_by_name(name)
     if found is None and not create:
         return ""

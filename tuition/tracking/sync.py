@@ -3,28 +3,41 @@
 import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from tuition.params import Params
-from tuition.tracking import lineage, record, runs, store
-from tuition.tracking.record import Points, Record
+from tuition.tracking import runs
+from tuition.tracking.lineage import dvc_hashes, git_tags
+from tuition.tracking.record import Points, Record, file_digest, read_cell, sha256, study_digest, study_params
 from tuition.tracking.runs import CELL, DIGEST, SUPERSEDED
-from tuition.tracking.store import Store
+from tuition.tracking.store import Store, connect_store, log_values, store_lock
+from tuition.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 
-def reconcile(params: Params, opened: Store | None = None) -> dict[str, Any]:
+class Reconciled(TypedDict):
+    """The study's digest and run, its cells' runs, the cells that were written and the runs that were superseded, by id."""
+
+    study: str
+    parent: str
+    cells: dict[str, str]
+    written: list[str]
+    superseded: list[str]
+
+
+def reconcile(params: Params, opened: Store | None = None) -> Reconciled:
     """Write what MLflow does not know yet of the study in the current directory.
 
     A study's run is found by a digest of what its cells share, a cell's by a digest of its files. A cell whose files
     have changed gets a new run, and the old one is tagged `tuition.superseded_by`. Cells without results are left out.
-    Returns {"study": digest, "parent": run id, "cells": {cell: run id}, "written": [cells], "superseded": [run ids]}.
     Raises UserError where the store cannot be reached or a file is damaged.
     """
-    hashes, commit = lineage.dvc_hashes(), lineage.git()
-    records = [read for cell in params.study.cells() if (read := record.read_cell(params, *cell, hashes)) is not None]
-    opened = opened or store.connect(params.registry.name)
-    with store.locked(opened.uri):
+    hashes, commit = dvc_hashes(), git_tags()
+    records = [read for cell in params.study.cells() if (read := read_cell(params, *cell, hashes)) is not None]
+    opened = opened or connect_store(params.registry.name)
+    with store_lock(opened.uri):
         parent = runs.study_run(opened, params)
         children = runs.children_of(opened, parent.info.run_id)
         cells: dict[str, str] = {}
@@ -39,7 +52,7 @@ def reconcile(params: Params, opened: Store | None = None) -> dict[str, Any]:
             cells[one.name] = current
             superseded += _supersede(opened, current, siblings)
         _complete_study(opened, params, parent, records, commit)
-    digest = record.study_digest(params)
+    digest = study_digest(params)
     return {
         "study": digest,
         "parent": parent.info.run_id,
@@ -49,7 +62,7 @@ def reconcile(params: Params, opened: Store | None = None) -> dict[str, Any]:
     }
 
 
-def _complete(opened: Store, parent: str, one: Record, siblings: Sequence[Any], commit: dict[str, str]) -> str:
+def _complete(opened: Store, parent: str, one: Record, siblings: Sequence["Run"], commit: dict[str, str]) -> str:
     """Write a cell to its live run, where training pushed one that agrees with the files, or to a new one."""
     for begun in runs.unfinished(siblings, one.name, one.params):
         known = runs.points_of(opened, begun)
@@ -62,7 +75,7 @@ def _complete(opened: Store, parent: str, one: Record, siblings: Sequence[Any], 
     last = max((step for _, step in one.curves), default=0)
     points = {point: value for point, value in one.curves.items() if point not in known}
     points |= {(key, last): value for key, value in one.metrics.items()}
-    store.log(opened.client, run, points, one.params, {**one.tags, **commit, DIGEST: one.digest})
+    log_values(opened.client, run, points, one.params, {**one.tags, **commit, DIGEST: one.digest})
     opened.client.set_terminated(run)
     return run
 
@@ -77,7 +90,7 @@ def _agree(known: Points, curves: Points) -> bool:
     )
 
 
-def _supersede(opened: Store, current: str, siblings: Sequence[Any]) -> list[str]:
+def _supersede(opened: Store, current: str, siblings: Sequence["Run"]) -> list[str]:
     """Tag a cell's other runs with the one that took their place; and take the tag off where old files came back."""
     marked = []
     for run in siblings:
@@ -110,14 +123,14 @@ def _log_inputs(opened: Store, run: str, one: Record) -> None:
 
 
 def _complete_study(
-    opened: Store, params: Params, parent: Any, records: Sequence[Record], commit: dict[str, str]
+    opened: Store, params: Params, parent: "Run", records: Sequence[Record], commit: dict[str, str]
 ) -> None:
     """Write the study's own run: shared parameters, its lists, the best student's figures, the report's files."""
-    report = Path("report")
-    files = sorted(path for path in report.rglob("*") if path.is_file() and path.name != "registered.json")
+    report = Workspace().report
+    files = sorted(path for path in report.path.rglob("*") if path.is_file() and path != report.registered)
     lists = {f"study.{key}": str(value) for key, value in params.study.model_dump().items()}
-    contents = [(str(path), record.file_digest(path)) for path in files]
-    digest = record.sha256([lists, [one.digest for one in records], contents])
+    contents = [(str(path), file_digest(path)) for path in files]
+    digest = sha256([lists, [one.digest for one in records], contents])
     if parent.data.tags.get(DIGEST) == digest:
         return
     run = parent.info.run_id
@@ -128,5 +141,5 @@ def _complete_study(
         if values := [one.metrics[key] for one in records if key in one.metrics]:
             metrics[f"best_{key}"] = max(values)
     points = {(key, 0): value for key, value in metrics.items()}
-    store.log(opened.client, run, points, record.study_params(params), {**lists, **commit, DIGEST: digest})
+    log_values(opened.client, run, points, study_params(params), {**lists, **commit, DIGEST: digest})
     opened.client.set_terminated(run)

@@ -20,8 +20,10 @@ from tuition.methods.objective import Objective
 from tuition.methods.protocol import Batch
 from tuition.models import signals
 from tuition.models.network import Network
+from tuition.params import Training
 from tuition.training import processes, sharing
 from tuition.training.loader import Loader
+from tuition.training.state import State
 
 Row = dict[str, float]
 
@@ -56,7 +58,7 @@ class Progress:
     history: list[Row] = field(default_factory=list)
 
 
-def make_fabric(settings: Any) -> Fabric:
+def make_fabric(settings: Training) -> Fabric:
     """Fabric for `params.Training`, with the other processes where there are some; precision `auto` is bf16-mixed on a GPU that has it,
     else 32-true."""
     precision = settings.precision
@@ -87,7 +89,7 @@ def make_fabric(settings: Any) -> Fabric:
     return fabric
 
 
-def rate(settings: Any, step: int) -> float:
+def rate(settings: Training, step: int) -> float:
     """The learning rate of `step`: linear warm-up, then cosine to zero, steps by `gamma`, or constant."""
     if step < settings.warmup:
         return settings.lr * (step + 1) / settings.warmup
@@ -99,10 +101,10 @@ def rate(settings: Any, step: int) -> float:
     return settings.lr
 
 
-def make_optimizer(learner: nn.Module, settings: Any) -> torch.optim.Optimizer:
+def make_optimizer(learner: nn.Module, settings: Training) -> torch.optim.Optimizer:
     """SGD or AdamW over everything that trains, fused."""
     trained = [parameter for parameter in learner.parameters() if parameter.requires_grad]
-    shared = {"lr": settings.lr, "weight_decay": settings.weight_decay, "fused": True}
+    shared: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay, "fused": True}
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(trained, **shared)
     return torch.optim.SGD(trained, momentum=settings.momentum, nesterov=settings.nesterov, **shared)
@@ -111,12 +113,12 @@ def make_optimizer(learner: nn.Module, settings: Any) -> torch.optim.Optimizer:
 def fit(
     learner: Learner,
     loader: Loader,
-    validate: Callable[[nn.Module], Row],
-    settings: Any,
+    validate: Callable[[Network], Row],
+    settings: Training,
     fabric: Fabric,
     *,
-    resume: dict[str, Any] | None = None,
-    save: Callable[[dict[str, Any]], None] = lambda state: None,
+    resume: State | None = None,
+    save: Callable[[State], None] = lambda state: None,
     on_row: Callable[[Row], None] = lambda row: None,
     on_step: Callable[[int], None] = lambda step: None,
 ) -> Progress:
@@ -128,41 +130,63 @@ def fit(
     optimizer = make_optimizer(learner, settings)
     module, optimizer = fabric.setup(learner, optimizer)
     progress = _restore(learner, optimizer, resume, fabric) if resume else Progress()
-    totals: dict[str, Tensor] = {}
-    counted = 0
+    means = _Means()
     learner.train()
     for step in range(progress.step, settings.steps):
         lr = rate(settings, step)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-        terms = module(loader.batch(step))
-        loss = torch.stack(list(terms.values())).sum()
-        fabric.backward(loss)
-        if step == 0:
-            _fill(optimizer)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        for name, value in {"loss": loss, **terms}.items():
-            totals[name] = value.detach() if name not in totals else totals[name] + value.detach()
-        counted += 1
+        means.add(_step(module, optimizer, loader.batch(step), lr, fabric, first=step == 0))
         progress.step = step + 1
         last = progress.step == settings.steps
-        if last or progress.step % settings.validate_every == 0:
-            row = {"step": float(progress.step), **{name: float(v) / counted for name, v in totals.items()}, "lr": lr}
-            row |= validate(learner.student)
+        validated = last or progress.step % settings.validate_every == 0
+        if validated:
+            row = {"step": float(progress.step), **means.taken(), "lr": lr, **validate(learner.student)}
             learner.train()
-            totals, counted = {}, 0
             _keep_best(progress, row, learner.student, keep=fabric.is_global_zero)
             progress.history.append(row)
             on_row(row)
         # Saved where the running means are empty, so that they need no saving.
-        if counted == 0 and not last and progress.step % _saves(settings) == 0:
+        if validated and not last and progress.step % _saves(settings) == 0:
             save(_state(learner, optimizer, progress, fabric))
         on_step(progress.step)
     return progress
 
 
-def _fill(optimizer: Any) -> None:
+def _step(
+    module: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, lr: float, fabric: Fabric, *, first: bool
+) -> dict[str, Tensor]:
+    """One optimiser step; returns the loss and its terms, on the device."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    terms: dict[str, Tensor] = module(batch)
+    loss = torch.stack(list(terms.values())).sum()
+    fabric.backward(loss)
+    if first:
+        _fill(optimizer)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return {"loss": loss.detach(), **{name: value.detach() for name, value in terms.items()}}
+
+
+class _Means:
+    """Means of the loss and its terms since the last validation, summed on the device."""
+
+    def __init__(self) -> None:
+        self.totals: dict[str, Tensor] = {}
+        self.count = 0
+
+    def add(self, values: dict[str, Tensor]) -> None:
+        for name, value in values.items():
+            self.totals[name] = value if name not in self.totals else self.totals[name] + value
+        self.count += 1
+
+    def taken(self) -> Row:
+        """The means, after which there are none."""
+        means = {name: float(total) / self.count for name, total in self.totals.items()}
+        self.totals, self.count = {}, 0
+        return means
+
+
+def _fill(optimizer: torch.optim.Optimizer) -> None:
     """Zero gradients for what the first step's loss does not reach: fused SGD cannot take up a parameter later on.
 
     Afterwards what gets no gradient stands still: no momentum and no decay moves it.
@@ -173,12 +197,12 @@ def _fill(optimizer: Any) -> None:
                 parameter.grad = torch.zeros_like(parameter)
 
 
-def _saves(settings: Any) -> int:
+def _saves(settings: Training) -> int:
     """Checkpoints fall on validations: `checkpoint_every`, rounded up to a multiple of `validate_every`."""
     return math.ceil(settings.checkpoint_every / settings.validate_every) * settings.validate_every
 
 
-def _keep_best(progress: Progress, row: Row, student: nn.Module, keep: bool) -> None:
+def _keep_best(progress: Progress, row: Row, student: Network, keep: bool) -> None:
     """Note the student's score where it is the best; one process alone needs to `keep` its weights."""
     score = (row["val_top1"], -row["val_loss"])
     if progress.history and not score > progress.best_score:
@@ -188,7 +212,7 @@ def _keep_best(progress: Progress, row: Row, student: nn.Module, keep: bool) -> 
         progress.best = {name: value.detach().to("cpu", copy=True) for name, value in student.state_dict().items()}
 
 
-def _state(learner: Learner, optimizer: Any, progress: Progress, fabric: Fabric) -> dict[str, Any]:
+def _state(learner: Learner, optimizer: torch.optim.Optimizer, progress: Progress, fabric: Fabric) -> State:
     random = {"cpu": torch.get_rng_state()}  # of what a student may draw itself, such as dropout
     if torch.cuda.is_available():
         random["cuda"] = torch.cuda.get_rng_state()
@@ -204,7 +228,7 @@ def _state(learner: Learner, optimizer: Any, progress: Progress, fabric: Fabric)
     }
 
 
-def _restore(learner: Learner, optimizer: Any, state: dict[str, Any], fabric: Fabric) -> Progress:
+def _restore(learner: Learner, optimizer: torch.optim.Optimizer, state: State, fabric: Fabric) -> Progress:
     learner.load_state_dict(state["learner"])
     optimizer.load_state_dict(state["optimizer"])
     fabric.strategy.precision.load_state_dict(state["precision"])
@@ -225,30 +249,29 @@ def batches(count: int, size: int) -> Iterator[slice]:
 
 
 def validator(
-    images: Tensor, labels: Tensor, mean: list[float], std: list[float], size: int = 500, processes: int = 1
-) -> Callable[[nn.Module], Row]:
-    """A function that gives a student's top-1 and cross-entropy on these images (N, C, H, W) uint8, labels (N,), on their device.
+    inputs: Tensor, labels: Tensor, prepare: Callable[[Tensor], Tensor], size: int = 500, processes: int = 1
+) -> Callable[[Network], Row]:
+    """A function that gives a student's top-1 and cross-entropy on these inputs (N, …) as stored, labels (N,), on their device.
 
-    Where there are several `processes`, each one looks at its share of the slices of `size`, and all have the sums of all, in one order.
+    `prepare` makes of some of them what the student takes. Where there are several `processes`, each one looks at its share of the slices
+    of `size`, and all have the sums of all, in one order.
     """
-    from tuition.inputs.preprocess import to_float
 
     @torch.inference_mode()
-    def validate(student: nn.Module) -> Row:
+    def validate(student: Network) -> Row:
         student.eval()
-        parts = list(batches(len(images), size))
-        sums = torch.zeros(len(parts), 2, device=images.device)  # hits, loss
+        parts = list(batches(len(inputs), size))
+        sums = torch.zeros(len(parts), 2, device=inputs.device)  # hits, loss
         for place, part in sharing.every_nth(parts) if processes > 1 else enumerate(parts):
-            x = to_float(images[part], mean, std).to(memory_format=torch.channels_last)
-            logits = student(x).float()
+            logits = student(prepare(inputs[part])).float()
             sums[place, 0] = (logits.argmax(1) == labels[part]).sum()
             sums[place, 1] = nn.functional.cross_entropy(logits, labels[part], reduction="sum")
         if processes > 1:
             sharing.add(sums)
-        total = torch.zeros(2, device=images.device)
+        total = torch.zeros(2, device=inputs.device)
         for one in sums:
             total += one
         hits, loss = total.tolist()
-        return {"val_loss": loss / len(images), "val_top1": hits / len(images)}
+        return {"val_loss": loss / len(inputs), "val_top1": hits / len(inputs)}
 
     return validate

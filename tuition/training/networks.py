@@ -2,6 +2,7 @@
 
 import torch
 
+from tuition.inputs.batches import empty_input
 from tuition.models import build, signals
 from tuition.models.description import NetworkDescription
 from tuition.models.network import Network
@@ -21,7 +22,7 @@ def make(model: NetworkDescription) -> Network:
 @torch.no_grad()
 def shapes(student: Network, model: NetworkDescription, maps: bool) -> dict[str, tuple[int, ...]]:
     """The shape a sample of each of the student's signals."""
-    image = torch.zeros(1, model["channels"], model["height"], model["width"])
+    image = empty_input(1, channels=model["channels"], height=model["height"], width=model["width"])
     student.eval()
     found = signals(student, image, maps)
     student.train()

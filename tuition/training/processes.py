@@ -11,9 +11,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tuition.errors import UserError
+
+if TYPE_CHECKING:
+    from tuition.params import Training
 
 LAUNCHER = "TUITION_LAUNCHER"  # the process id of the launcher, where that is this command
 LOOK_EVERY = 0.5  # seconds between two looks whether the launcher is there
@@ -35,7 +38,7 @@ def nodes() -> int:
     return int(os.environ["GROUP_WORLD_SIZE"]) if started() else 1
 
 
-def launched(module: str, argv: list[str], settings: Any, key: str) -> bool:
+def launched(module: str, argv: list[str], settings: "Training", key: str) -> bool:
     """Run `python -m module argv` as `settings.devices` processes, and tell that it is done; False where this one shall do the work.
 
     `key` names the section of the settings (`params.Training`). Raises UserError where so many processes cannot be had; ends this process
@@ -59,7 +62,7 @@ def launched(module: str, argv: list[str], settings: Any, key: str) -> bool:
     return True
 
 
-def check(settings: Any, key: str, machines: int = 1) -> None:
+def check(settings: "Training", key: str, machines: int = 1) -> None:
     """Raise UserError, naming the key, where `settings` (`params.Training`) ask for devices that are not there."""
     count, where = settings.devices, f"params.yaml: {key}.devices: found {settings.devices}"
     if count * machines > settings.batch_size:

@@ -1,4 +1,4 @@
-"""Checkpoints of a run that may be killed: written whole or not at all, and used only by the very same run.
+"""The training state of a run that may be killed: written whole or not at all, and used only by the very same run.
 
 They live in `.tuition/checkpoints/`, outside the stage's outs, because DVC deletes those before a stage runs.
 """
@@ -6,9 +6,10 @@ They live in `.tuition/checkpoints/`, outside the stage's outs, because DVC dele
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
+from torch import Tensor
 
 from tuition.files import atomic
 
@@ -17,7 +18,7 @@ LIBRARY = Path(__file__).parents[1]
 CODE = [LIBRARY / name for name in ("training", "methods", "losses", "models", "inputs", "signals.py")]
 
 
-def run_digest(*facts: Any) -> str:
+def run_digest(*facts: object) -> str:
     """The sha256 over everything that decides a run: its facts (settings, data digests), the code of training and of models, and torch."""
     total = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
     total.update(torch.__version__.encode())
@@ -27,28 +28,38 @@ def run_digest(*facts: Any) -> str:
     return total.hexdigest()
 
 
-class Checkpoint:
-    """The one checkpoint of the run `name`, valid for `digest` alone."""
+class State(TypedDict):
+    """What a run goes on from, to the same bits."""
+
+    learner: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    progress: dict[str, Any]  # the fields of `loop.Progress`
+    random: dict[str, Tensor]  # states of generators, by device
+    precision: dict[str, Any]
+
+
+class TrainingState:
+    """The one training state of the run `name`, valid for `digest` alone."""
 
     def __init__(self, name: str, digest: str, folder: Path = FOLDER):
         self.path, self.digest = folder / f"{name}.pt", digest
 
-    def load(self, device: torch.device) -> dict[str, Any] | None:
+    def read(self, device: torch.device) -> State | None:
         """The state to resume from; None where there is none, it is another run's, or it is damaged."""
         try:
-            found = torch.load(self.path, map_location=device, weights_only=True)
+            saved = torch.load(self.path, map_location=device, weights_only=True)
         except FileNotFoundError:
             return None
-        except Exception as error:  # a damaged checkpoint costs time, never the run
+        except Exception as error:  # a damaged file costs time, never the run
             print(f"{self.path}: cannot be read ({error}); starting anew")
             return None
-        if found.pop("digest", None) != self.digest:
+        if saved.pop("digest", None) != self.digest:
             return None
-        for key, state in found["random"].items():  # random states stay on the host
-            found["random"][key] = state.cpu()
-        return found
+        for key, state in saved["random"].items():  # random states stay on the host
+            saved["random"][key] = state.cpu()
+        return saved
 
-    def save(self, state: dict[str, Any]) -> None:
+    def write(self, state: State) -> None:
         with atomic(self.path) as file:
             torch.save({**state, "digest": self.digest}, file)
 

@@ -6,9 +6,10 @@ import threading
 
 import pytest
 
-from flows.local import lock as workspace
+from flows.local.lock import workspace_lock
 from flows.remote import clones
 from tuition.errors import UserError
+from tuition.workspace import Workspace
 
 
 @pytest.fixture
@@ -32,11 +33,11 @@ def test_cells_at_once_get_a_clone_each_and_the_third_one_waits(two):
     waited, go = [], threading.Event()
 
     def third():
-        with clones.taken(names, "") as place:
+        with clones.free_clone(names, "") as place:
             waited.append(place)
 
-    with clones.taken(names, "") as one:
-        with clones.taken(names, "") as other:
+    with clones.free_clone(names, "") as one:
+        with clones.free_clone(names, "") as other:
             assert [one, other] == list(two)
             thread = threading.Thread(target=third)
             thread.start()
@@ -47,17 +48,17 @@ def test_cells_at_once_get_a_clone_each_and_the_third_one_waits(two):
 
 
 def test_a_clone_that_is_in_use_is_none_for_a_flow_either(two, monkeypatch):
-    with clones.taken([str(two[0])], ""):
+    with clones.free_clone([str(two[0])], ""):
         monkeypatch.chdir(two[0])
         with (
             pytest.raises(UserError, match='the flow "a cell of another machine\'s flow" works here'),
-            workspace.locked("x"),
+            workspace_lock("x"),
         ):
             pass
 
 
 def test_the_drivers_own_workspace_is_refused(two):
-    lock = two[0] / workspace.LOCK
+    lock = Workspace(two[0]).lock
     lock.parent.mkdir()
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -65,7 +66,7 @@ def test_the_drivers_own_workspace_is_refused(two):
         file.flush()
         with (
             pytest.raises(UserError, match="is the workspace of the flow itself"),
-            clones.taken([str(two[0])], "the driver"),
+            clones.free_clone([str(two[0])], "the driver"),
         ):
             pass
 
@@ -73,7 +74,7 @@ def test_the_drivers_own_workspace_is_refused(two):
 def test_a_folder_that_is_no_clone_is_refused(tmp_path):
     with (
         pytest.raises(UserError, match=r"TUITION_CLONE: .* is no clone: found no dvc\.yaml and \.dvc"),
-        clones.taken([str(tmp_path)], ""),
+        clones.free_clone([str(tmp_path)], ""),
     ):
         pass
 
@@ -82,11 +83,11 @@ def test_other_code_is_refused_committed_or_not(two, monkeypatch):
     monkeypatch.chdir(two[0])
     (two[0] / "stages/train.py").write_text("print(2)\n")  # not committed
     (two[0] / "stages/new.py").touch()
-    driver, commit = clones.code(), clones.commit()
-    clones.compare(driver, commit)
+    driver, commit = clones.code_digests(), clones.short_commit()
+    clones.check_code(driver, commit)
     monkeypatch.chdir(two[1])
     expected = (
         rf"its code \(commit {commit}\) is not the driver's \(commit {commit}\): stages/new.py, stages/train.py; "
     )
     with pytest.raises(UserError, match=expected):
-        clones.compare(driver, commit)
+        clones.check_code(driver, commit)

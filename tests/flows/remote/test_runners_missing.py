@@ -8,8 +8,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from support import ROOT
 from support.workspaces import distill, free_port, make_workspace
 
-from flows.local import lock as workspace
 from flows.local.commands import Commands
+from flows.local.lock import workspace_lock
 from flows.remote import clones, runners
 from tuition import params as parameters
 from tuition.errors import Unreachable, UserError
@@ -24,7 +24,7 @@ def place(tmp_path, prepared, monkeypatch):
     (tmp_path / "shared").mkdir()
     monkeypatch.chdir(folder)
     monkeypatch.delenv(clones.VARIABLE, raising=False)
-    with workspace.locked("test"), temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+    with workspace_lock("test"), temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
         yield folder
 
 
@@ -34,7 +34,7 @@ def remote(folder, url):
 
 
 def opened(runner, address):
-    with runners.opened(parameters.Flows(runner=runner, address=address), Commands()) as driver:
+    with runners.open_runner(parameters.Flows(runner=runner, address=address), Commands()) as driver:
         return driver
 
 

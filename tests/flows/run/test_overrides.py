@@ -3,7 +3,7 @@
 import pytest
 from support import ROOT
 
-from flows.run.overrides import apply
+from flows.run.overrides import apply_overrides
 from tuition import params as parameters
 from tuition.errors import UserError
 
@@ -16,13 +16,13 @@ def file(tmp_path):
 
 
 def test_nothing_to_set_changes_no_byte(file):
-    apply([], file)
+    apply_overrides([], file)
     assert file.read_text() == (ROOT / "params.yaml").read_text()
 
 
 def test_values_are_set_and_every_other_line_stays(file):
     changes = ["train.lr=5e-3", "study.methods=[ce, kd]", "teacher.cap=90", "methods.kd.temperature=2.0"]
-    apply([*changes, "compare.sets.ckd-kl={strategy: nearest, k: 4}"], file)
+    apply_overrides([*changes, "compare.sets.ckd-kl={strategy: nearest, k: 4}"], file)
     params = parameters.load(file)
     assert (params.train.lr, params.study.methods, params.teacher.cap.calls) == (0.005, ["ce", "kd"], 90)
     assert params.methods["kd"]["temperature"] == 2.0
@@ -51,11 +51,11 @@ def test_values_are_set_and_every_other_line_stays(file):
 def test_a_bad_override_is_told_and_the_file_stays(file, override, message):
     before = file.read_text()
     with pytest.raises(UserError, match=message):
-        apply(["train.crop=1", override], file)
+        apply_overrides(["train.crop=1", override], file)
     assert file.read_text() == before
     assert [path.name for path in file.parent.iterdir()] == ["params.yaml"]
 
 
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(UserError, match="no such file"):
-        apply(["train.lr=0.1"], tmp_path / "params.yaml")
+        apply_overrides(["train.lr=0.1"], tmp_path / "params.yaml")

@@ -35,7 +35,7 @@ def server(monkeypatch):
 def test_a_busy_server_is_asked_again(server):
     url, codes = server
     codes += [503, 429, 503]
-    assert api.ask(url, "PATCH", "/thing", {}) == {"found": 1}
+    assert api.request_json(url, "PATCH", "/thing", {}) == {"found": 1}
     assert codes == []
 
 
@@ -43,7 +43,7 @@ def test_a_server_that_stays_busy_is_for_later(server):
     url, codes = server
     codes += [503] * 10
     with pytest.raises(Unreachable, match=r"refused PATCH /thing \(503\)"):
-        api.ask(url, "PATCH", "/thing", {})
+        api.request_json(url, "PATCH", "/thing", {})
     assert len(codes) == 6
 
 
@@ -51,6 +51,6 @@ def test_a_refusal_is_not_repeated(server):
     url, codes = server
     codes += [422, 404]
     with pytest.raises(UserError, match=r"refused PATCH /thing \(422\)") as error:
-        api.ask(url, "PATCH", "/thing", {})
+        api.request_json(url, "PATCH", "/thing", {})
     assert error.value.status == 2
-    assert api.ask(url, "PATCH", "/thing", {}) is None
+    assert api.request_json(url, "PATCH", "/thing", {}) is None

@@ -143,9 +143,9 @@ class Team:
         return words
 
     def start(self, name: str, cwd: Path, command: list[str] | None = None, **more: str) -> None:
-        self.started.append(processes.new())
+        self.started.append(processes.new_record())
         words, log = command or self.command(name), self.folder / f"{name}.log"
-        processes.launch(self.started[-1], ["env", "-C", str(cwd), *words], self.environment(name) | more, log)
+        processes.launch_process(self.started[-1], ["env", "-C", str(cwd), *words], self.environment(name) | more, log)
 
     def healthy(self, name: str, port: str) -> None:
         """The service's own health check, as compose would run it."""
@@ -187,7 +187,7 @@ def database(monkeypatch):
 def team(tmp_path, services, database):
     made = Team(tmp_path, services, database)
     yield made
-    processes.end(made.started)
+    processes.end_services(made.started)
 
 
 def answer(url: str, host: str) -> int:

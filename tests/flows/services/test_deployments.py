@@ -27,7 +27,7 @@ def plan(tmp_path):
 
 
 def test_ours_is_sound():
-    names = [deployments.name(one) for one in deployments.read(ROOT / "prefect.yaml")]
+    names = [deployments.deployment_name(one) for one in deployments.read_deployments(ROOT / "prefect.yaml")]
     assert names == ["distill/study", "refresh/nightly", "score/folder"]
 
 
@@ -41,7 +41,7 @@ def test_ours_is_sound():
     ],
 )
 def test_schedules_that_come_again(plan, schedule):
-    assert len(deployments.read(plan({"schedules": [schedule]}))) == 1
+    assert len(deployments.read_deployments(plan({"schedules": [schedule]}))) == 1
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_schedules_that_come_again(plan, schedule):
 )
 def test_a_schedule_that_never_comes_is_refused(plan, schedule, message):
     with pytest.raises(UserError, match=r"prefect\.yaml: distill/study: ") as told:
-        deployments.read(plan({"schedules": [schedule]}))
+        deployments.read_deployments(plan({"schedules": [schedule]}))
     assert told.match(message)
 
 
@@ -83,21 +83,21 @@ def test_a_schedule_that_never_comes_is_refused(plan, schedule, message):
 )
 def test_a_deployment_that_would_fail_is_refused(plan, change, message):
     with pytest.raises(UserError, match=message):
-        deployments.read(plan({}, {"name": "other", **change}))
+        deployments.read_deployments(plan({}, {"name": "other", **change}))
 
 
 def test_two_of_one_name(plan):
     with pytest.raises(UserError, match=r"distill/study stands twice"):
-        deployments.read(plan({}, {}))
+        deployments.read_deployments(plan({}, {}))
 
 
 @pytest.mark.parametrize("text", ["", "deployments: []", "deployments: [study]", "a: ["])
 def test_a_file_that_is_none(tmp_path, text):
     (tmp_path / "prefect.yaml").write_text(text)
     with pytest.raises(UserError, match=r"prefect\.yaml: "):
-        deployments.read(tmp_path / "prefect.yaml")
+        deployments.read_deployments(tmp_path / "prefect.yaml")
     with pytest.raises(UserError, match=r"no such file here"):
-        deployments.read(tmp_path / "other.yaml")
+        deployments.read_deployments(tmp_path / "other.yaml")
 
 
 @pytest.mark.parametrize("entrypoint", [one["entrypoint"] for one in PLAN["deployments"]])

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from support.small_study import make_study
 
-from stages.register.choose import best
+from stages.register.choose import best_cell
 from tuition.errors import UserError
 from tuition.files import write_json
 
@@ -19,11 +19,11 @@ def test_validation_decides_then_its_loss_then_the_calls(tmp_path: Path, monkeyp
     results("400-ce-0", 0.9, 0.3)
     results("100-kd-0", 0.9, 0.2)
     with pytest.raises(UserError, match=r"no metrics.json for 400-kd-0 \(1 cells\)"):
-        best(params)
+        best_cell(params)
     results("400-kd-0", 0.9, 0.2)
-    assert best(params)["cell"] == "100-kd-0"
-    assert best(params)["calls"] == 100
+    assert best_cell(params)["cell"] == "100-kd-0"
+    assert best_cell(params)["calls"] == 100
     results("400-kd-0", 0.9, 0.1)
-    assert best(params)["cell"] == "400-kd-0"
+    assert best_cell(params)["cell"] == "400-kd-0"
     results("400-ce-0", 0.91, 2.0)
-    assert best(params)["cell"] == "400-ce-0"
+    assert best_cell(params)["cell"] == "400-ce-0"

@@ -81,7 +81,7 @@ def test_a_version_says_where_its_student_came_from(workspace: Path) -> None:
     said = read_json(Path("report/registered.json"))
     assert said["cell"] == "100-kd-0"
     assert (said["version"], said["alias"], said["aliases"]) == ("1", "champion", ["champion", "challenger"])
-    client = store.connect(NAME).client
+    client = store.connect_store(NAME).client
     version = client.get_model_version_by_alias(NAME, "champion")
     assert version.version == client.get_model_version_by_alias(NAME, "challenger").version
     tags = version.tags
@@ -98,11 +98,11 @@ def test_the_same_student_is_registered_once(workspace: Path) -> None:
     said = read_json(Path("report/registered.json"))
     assert said["version"] == "1"
     assert "not registered again" in said["reason"]
-    assert len(store.connect(NAME).client.search_model_versions(f"name = '{NAME}'")) == 1
+    assert len(store.connect_store(NAME).client.search_model_versions(f"name = '{NAME}'")) == 1
 
 
 def test_a_better_student_takes_the_champions_place_and_a_worse_one_does_not(workspace: Path) -> None:
-    client = store.connect(NAME).client
+    client = store.connect_store(NAME).client
     write_cell(workspace, 100, "kd", 0, steps=3)  # a code change for the worse
     main([])
     worse = read_json(Path("report/registered.json"))
@@ -200,7 +200,7 @@ def _history_on_a_server(work: Path, uri: str) -> None:
     """A second champion, the way back, and what there is to read of it; a name that is taken there."""
     write_cell(work, 100, "ce", 0, steps=40)
     main([])
-    client = store.connect(NAME).client
+    client = store.connect_store(NAME).client
     assert read_json(work / "report/registered.json")["aliases"] == ["champion", "challenger"]
     assert str(client.get_model_version_by_alias(NAME, "champion").version) == "2"
     assert tuition("promote", "1").exit_code == 1

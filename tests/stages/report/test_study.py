@@ -55,7 +55,7 @@ def test_calls_needed():
 
 def test_rows_of_a_study(make):
     root = make([400, 100], ["ce", "kd", "ckd-mse"], [0, 1, 2])
-    found = study.collect(load())
+    found = study.collect_study(load())
     summary = study.summary_rows(found)
     assert [(r["budget"], r["method"]) for r in summary[:4]] == [
         (100, "ce"),
@@ -84,7 +84,7 @@ def test_rows_of_a_study(make):
 
 def test_needed_rows_name_the_baselines_biggest_budget(make):
     make([100, 400], ["ce", "kd", "ckd-mse"], [0, 1])
-    found = study.collect(load())
+    found = study.collect_study(load())
     rows = study.needed_rows(found, study.summary_rows(found))
     own = next(r for r in rows if r["baseline"] == r["method"] == "kd")
     assert (own["relation"], own["calls"], own["baseline_calls"]) == ("about", pytest.approx(400), 400)
@@ -94,7 +94,7 @@ def test_needed_rows_name_the_baselines_biggest_budget(make):
 
 def test_a_figure_that_no_cell_has_is_nan(make):
     make([100], ["ce"], [0])
-    found = study.collect(load())
+    found = study.collect_study(load())
     del found["metrics"][100, "ce", 0]["agreement_with_teacher"]  # a teacher that gives no logits
     assert isnan(study.summary_rows(found)[0]["agreement"])
 
@@ -103,7 +103,7 @@ def test_missing_cells_are_named(make):
     root = make([100, 400], ["ce", "kd"], [0, 1])
     (root / "results/400-kd-1/metrics.json").unlink()
     with pytest.raises(UserError, match=r"400-kd-1 \(1 of the study's 8 cells\).*dvc repro"):
-        study.collect(load())
+        study.collect_study(load())
 
 
 def test_files_of_different_runs_are_refused(make):
@@ -112,7 +112,7 @@ def test_files_of_different_runs_are_refused(make):
     logits = np.array(np.load(root / cell))
     write_array(root / cell, np.roll(logits, 1, axis=1))
     with pytest.raises(UserError, match=r"100-kd-0: logits.npy gives top1 .* metrics.json says"):
-        study.collect(load())
+        study.collect_study(load())
     write_array(root / cell, logits[:-1])
     with pytest.raises(UserError, match="999 rows for 1000 test labels"):
-        study.collect(load())
+        study.collect_study(load())

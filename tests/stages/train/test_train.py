@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from tuition.errors import UserError
 from tuition.files import read_array, read_json
 from tuition.params import Training
 from tuition.training.loop import rate
-from tuition.training.state import Checkpoint
+from tuition.training.state import TrainingState
 
 SETS = {"ckd-mse": {"strategy": "in-batch", "k": 2}, "ckd-kl": {"strategy": "random", "k": 3}}
 STUDY = {**PAID, "study.methods": ["ce", "kd", "ckd-mse", "ckd-kl"], "compare.sets": SETS, "compare.limit": 500}
@@ -77,14 +78,14 @@ def test_killed_at_any_step_it_resumes_to_the_same_student(bought):
 
 def test_a_checkpoint_of_other_settings_or_a_damaged_one_is_not_used(tmp_path):
     state = {"random": {"cpu": torch.get_rng_state()}, "progress": {"step": 5}}
-    mine = Checkpoint("cell", "digest", tmp_path)
-    mine.save(state)
-    assert mine.load(torch.device("cpu"))["progress"] == {"step": 5}
-    assert Checkpoint("cell", "other", tmp_path).load(torch.device("cpu")) is None
+    mine = TrainingState("cell", "digest", tmp_path)
+    mine.write(state)
+    assert mine.read(torch.device("cpu"))["progress"] == {"step": 5}
+    assert TrainingState("cell", "other", tmp_path).read(torch.device("cpu")) is None
     mine.path.write_bytes(mine.path.read_bytes()[:100])
-    assert mine.load(torch.device("cpu")) is None
+    assert mine.read(torch.device("cpu")) is None
     mine.remove()
-    assert mine.load(torch.device("cpu")) is None
+    assert mine.read(torch.device("cpu")) is None
 
 
 def test_the_student_kept_is_the_best_on_validation(bought):
@@ -95,6 +96,7 @@ def test_the_student_kept_is_the_best_on_validation(bought):
     history = [dict(zip(names, map(float, row.split(",")), strict=True)) for row in rows[1:]]
     meta = read_json(bought / "students/40-ce-0/meta.json")
     assert meta["val_top1"] == max(row["val_top1"] for row in history)
+    from tuition.inputs.batches import model_input
     from tuition.models import load_student
     from tuition.training.loop import validator
 
@@ -102,7 +104,7 @@ def test_the_student_kept_is_the_best_on_validation(bought):
     images, labels = (
         torch.from_numpy(np.array(read_array(bought / f"data/val/{n}.npy"))) for n in ("images", "labels")
     )
-    found = validator(images, labels, description["mean"], description["std"])(model)
+    found = validator(images, labels, partial(model_input, mean=description["mean"], std=description["std"]))(model)
     assert found["val_top1"] == meta["val_top1"]
 
 

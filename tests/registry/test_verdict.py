@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from tuition.registry.promote import compare, guards, judge
+from tuition.registry.verdict import guard_checks, paired_test, verdict_of
 
 LABELS = np.arange(200) % 10
 METRICS, RECALLS, LATENCY = (
@@ -30,8 +30,8 @@ def right_on(rows: range) -> np.ndarray:
     ],
 )
 def test_only_a_better_student_beyond_chance_is_promoted(ours, theirs, gained, lost, promoted) -> None:
-    check = compare(right_on(ours), right_on(theirs), LABELS, 0.05)
-    assert judge([check])["promoted"] == check["passed"] == promoted
+    check = paired_test(right_on(ours), right_on(theirs), LABELS, 0.05)
+    assert verdict_of([check])["promoted"] == check["passed"] == promoted
     assert f"{gained} gained, {lost} lost" in check["says"]
     assert (check["gained"], check["lost"], check["samples"], check["limit"]) == (gained, lost, 200, 0.05)
     p = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
@@ -41,8 +41,8 @@ def test_only_a_better_student_beyond_chance_is_promoted(ours, theirs, gained, l
 
 def test_alpha_decides() -> None:
     ours, theirs = right_on(range(0, 106)), right_on(range(0, 100))  # p = 2 / 64
-    assert compare(ours, theirs, LABELS, 0.05)["passed"]
-    assert not compare(ours, theirs, LABELS, 0.01)["passed"]
+    assert paired_test(ours, theirs, LABELS, 0.05)["passed"]
+    assert not paired_test(ours, theirs, LABELS, 0.01)["passed"]
 
 
 @pytest.mark.parametrize(
@@ -59,21 +59,21 @@ def test_alpha_decides() -> None:
     ],
 )
 def test_a_limit_is_kept_or_broken(limits, passed, says) -> None:
-    (check,) = guards({"max_ece": None, **limits}, METRICS, RECALLS, LATENCY)
+    (check,) = guard_checks({"max_ece": None, **limits}, METRICS, RECALLS, LATENCY)
     assert (check["passed"], check["says"]) == (passed, says)
     assert (check["limit"],) == tuple(limits.values())
 
 
 @pytest.mark.parametrize("key", ["max_ece", "min_class_recall", "max_latency_ms", "max_bytes"])
 def test_what_is_not_known_keeps_no_limit(key) -> None:
-    (check,) = guards({key: 0.5}, {}, {}, {})
+    (check,) = guard_checks({key: 0.5}, {}, {}, {})
     assert not check["passed"]
     assert f"{key}: not known" in check["says"]
 
 
 def test_no_accuracy_makes_up_for_a_broken_limit() -> None:
-    better = compare(right_on(range(0, 150)), right_on(range(0, 100)), LABELS, 0.05)
-    verdict = judge([better, *guards({"max_ece": 0.01, "max_bytes": 400_000}, METRICS, RECALLS, LATENCY)])
+    better = paired_test(right_on(range(0, 150)), right_on(range(0, 100)), LABELS, 0.05)
+    verdict = verdict_of([better, *guard_checks({"max_ece": 0.01, "max_bytes": 400_000}, METRICS, RECALLS, LATENCY)])
     assert not verdict["promoted"]
     assert verdict["reason"].endswith("< 0.05; but max_ece: calibration error 0.04 > 0.01")
     assert [check["check"] for check in verdict["checks"]] == ["paired test", "max_ece", "max_bytes"]

@@ -1,29 +1,30 @@
 """What made the study's best student: the calls, what they cost, and under which names their answers are kept."""
 
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-from tuition import spend
 from tuition.files import digest, read_array, read_json
-from tuition.tracking import lineage
+from tuition.registry.evidence import Purchase
+from tuition.spend import total_spend
+from tuition.tracking.lineage import dvc_hashes, git_tags
+from tuition.workspace import Workspace
 
 
-def bought(winner: dict[str, Any], outputs_digest: str | None) -> dict[str, Any]:
-    """Which calls made the student of `winner` (as `choose.best` has it), at what cost, and where their answers are.
+def purchase_of_budget(winner: Mapping[str, Any], outputs_digest: str | None) -> Purchase:
+    """Which calls made the student of `winner` (as `best_cell` has it), at what cost, and where their answers are.
 
     `calls` and `cost` are those that all methods of the budget share, `total_…` with all that was bought beside them: mixed
     inputs, answers asked again, further teachers. `outputs_digest` is that of the export's arrays; `ids` that of lineage/ids.npy, the
     samples in the order of purchase.
     """
-    outputs = Path("outputs", str(winner["budget"]))
-    meta, spent = read_json(outputs / "meta.json"), read_json(outputs / "spend.json")
-    calls, cost = spend.total(spent)
-    ids = outputs / "ids.npy"
+    outputs = Workspace().outputs(winner["budget"])
+    teacher, spent = read_json(outputs.meta)["teacher"], read_json(outputs.spend)
+    calls, cost = total_spend(spent)
     more = {name: values for name, values in spent.items() if name not in ("calls", "cost", "usable")}
     return {
-        "teacher": {key: meta["teacher"].get(key) for key in ("name", "fingerprint")},
+        "teacher": {"name": teacher.get("name"), "fingerprint": teacher.get("fingerprint")},
         "budget": winner["budget"],
         "calls": spent["calls"],
         "cost": spent["cost"],
@@ -33,17 +34,23 @@ def bought(winner: dict[str, Any], outputs_digest: str | None) -> dict[str, Any]
         "beside": more,
         "outputs": {
             "path": str(outputs),
-            "dvc": lineage.dvc_hashes().get(str(outputs)),
+            "dvc": dvc_hashes().get(str(outputs)),
             "digest": outputs_digest,
-            "ids": digest(read_array(ids)) if ids.is_file() else None,
+            "ids": digest(read_array(outputs.ids)) if outputs.ids.is_file() else None,
         },
     }
 
 
-def tags(winner: dict[str, Any], bought: dict[str, Any], study: str, weights: str, test_digest: str) -> dict[str, str]:
+def version_tags(
+    winner: Mapping[str, Any], purchase: Purchase, study: str, weights: str, test_digest: str
+) -> dict[str, str]:
     """The tags of a version: what made this student, and what it cost."""
-    cell, hashes, commit = winner["cell"], lineage.dvc_hashes(), lineage.git()
-    paths = {"student": f"students/{cell}", "outputs": bought["outputs"]["path"], "data": "data"}
+    cell, hashes, commit = winner["cell"], dvc_hashes(), git_tags()
+    paths = {
+        "student": str(Workspace().student(cell)),
+        "outputs": purchase["outputs"]["path"],
+        "data": str(Workspace().data),
+    }
     values = {
         "cell": cell,
         "study": study,
@@ -51,13 +58,13 @@ def tags(winner: dict[str, Any], bought: dict[str, Any], study: str, weights: st
         "test_digest": test_digest,
         "val_top1": winner["metrics"]["val_top1"],
         "test_top1": winner["metrics"]["top1"],
-        "teacher": bought["teacher"]["name"],
-        "teacher_fingerprint": bought["teacher"]["fingerprint"],
-        "budget": bought["budget"],
-        "calls": bought["calls"],
-        "cost": bought["cost"],
-        "total_calls": bought["total_calls"],
-        "total_cost": bought["total_cost"],
+        "teacher": purchase["teacher"]["name"],
+        "teacher_fingerprint": purchase["teacher"]["fingerprint"],
+        "budget": purchase["budget"],
+        "calls": purchase["calls"],
+        "cost": purchase["cost"],
+        "total_calls": purchase["total_calls"],
+        "total_cost": purchase["total_cost"],
         "git_commit": commit.get("mlflow.source.git.commit"),
         "git_dirty": commit.get("git.dirty"),
         "made_with": made_with(),

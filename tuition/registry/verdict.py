@@ -5,27 +5,45 @@ A verdict is plain data, printed, kept in the registry and in `report/registered
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
-Check = dict[str, Any]
-Verdict = dict[str, Any]
+
+class Check(TypedDict):
+    check: str
+    passed: bool
+    found: float | None
+    limit: float | None
+    says: str
+    samples: NotRequired[int]
+    top1: NotRequired[float]
+    champion_top1: NotRequired[float]
+    gained: NotRequired[int]
+    lost: NotRequired[int]
 
 
-def compare(challenger: np.ndarray, champion: np.ndarray, labels: np.ndarray, alpha: float) -> Check:
+class Verdict(TypedDict):
+    promoted: bool
+    reason: str
+    checks: list[Check]
+    version: NotRequired[str]
+    champion: NotRequired[str | None]
+
+
+def paired_test(challenger: np.ndarray, champion: np.ndarray, labels: np.ndarray, alpha: float) -> Check:
     """McNemar's exact test, two-sided, on the samples that one of the two gets right and the other wrong.
 
     Logits (N, classes) of both on the same N samples, and their labels (N,).
     """
     from scipy.stats import binomtest
 
-    ours, theirs = challenger.argmax(1) == labels, champion.argmax(1) == labels
-    gained, lost = int((ours & ~theirs).sum()), int((~ours & theirs).sum())
+    right, champion_right = challenger.argmax(1) == labels, champion.argmax(1) == labels
+    gained, lost = int((right & ~champion_right).sum()), int((~right & champion_right).sum())
     p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
     passed = gained > lost and p < alpha
     says = (
-        f"top-1 {ours.mean():.4f} against the champion's {theirs.mean():.4f} on the same {len(labels)} test samples: "
+        f"top-1 {right.mean():.4f} against the champion's {champion_right.mean():.4f} on the same {len(labels)} test samples: "
         f"{gained} gained, {lost} lost, McNemar p = {p:.3g}"
     )
     says += f" < {alpha:g}" if passed else f", not < {alpha:g}" if gained > lost else "; not better"
@@ -36,19 +54,19 @@ def compare(challenger: np.ndarray, champion: np.ndarray, labels: np.ndarray, al
         "limit": alpha,
         "says": says,
         "samples": len(labels),
-        "top1": float(ours.mean()),
-        "champion_top1": float(theirs.mean()),
+        "top1": float(right.mean()),
+        "champion_top1": float(champion_right.mean()),
         "gained": gained,
         "lost": lost,
     }
 
 
-def beside(name: str, passed: bool, says: str) -> Check:
+def plain_check(name: str, passed: bool, says: str) -> Check:
     """A check without a number."""
     return {"check": name, "passed": passed, "found": None, "limit": None, "says": says}
 
 
-def guards(
+def guard_checks(
     limits: Mapping[str, float | None],
     metrics: Mapping[str, Any],
     recalls: Mapping[str, float],
@@ -59,7 +77,7 @@ def guards(
     `recalls` are by class, without the classes that the test split has no samples of.
     """
     worst = min(recalls, key=lambda name: recalls[name], default=None)
-    found: dict[str, tuple[Any, str, str]] = {
+    found: dict[str, tuple[float | None, str, str]] = {
         "max_ece": (metrics.get("ece"), "calibration error", "test/metrics.json"),
         "min_class_recall": (
             recalls[worst] if worst is not None else None,
@@ -72,7 +90,7 @@ def guards(
     return [_guard(key, limit, *found[key]) for key, limit in limits.items() if limit is not None]
 
 
-def _guard(key: str, limit: float, value: Any, words: str, file: str) -> Check:
+def _guard(key: str, limit: float, value: float | None, words: str, file: str) -> Check:
     if value is None:
         return {
             "check": key,
@@ -94,7 +112,7 @@ def _guard(key: str, limit: float, value: Any, words: str, file: str) -> Check:
     }
 
 
-def judge(checks: Sequence[Check]) -> Verdict:
+def verdict_of(checks: Sequence[Check]) -> Verdict:
     """Promoted where every check is passed. The reason is what the first check says, then each one that is broken."""
     broken = [check["says"] for check in checks[1:] if not check["passed"]]
     reason = (
