@@ -69,7 +69,7 @@ def use(
     ] = "small",
 ) -> None:
     """Write a study's parameters into params.yaml; comments stay, and so does the file where the result is not valid."""
-    from tuition.params.presets import use as use_study
+    from tuition.cli.presets import use as use_study
 
     params = use_study(study, size)
     typer.echo(

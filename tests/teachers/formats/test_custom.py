@@ -16,7 +16,7 @@ from support import loopback as lo
 from support.loopback import Server
 
 from tuition.errors import UserError
-from tuition.params.teacher import KINDS, TeacherSettings, teacher_settings
+from tuition.params.teacher import KINDS, ServerSettings, TeacherSettings, teacher_settings
 from tuition.teachers import Refused, Stop, Uncertain, load_teacher
 from tuition.teachers.http.teacher import HttpTeacher
 
@@ -291,4 +291,4 @@ def test_a_class_that_cannot_be_made(mine):
 
 
 def test_all_remote_kinds_are_in_the_document():
-    assert all(f"`{kind}`" in DOC for kind in KINDS)
+    assert all(f"`{kind}`" in DOC for kind, section in KINDS.items() if issubclass(section, ServerSettings))
