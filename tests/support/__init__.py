@@ -10,7 +10,6 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from tuition import params as parameters
-from tuition.params.teacher import KINDS, kind_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,9 +45,6 @@ def write_params(folder: Path, changes: dict | None = None, check: bool = True) 
     }
     yaml = YAML()
     params = yaml.load((ROOT / "params.yaml").read_text())
-    if (kind := (changes or {}).get("teacher.kind", "checkpoint")) != "checkpoint":  # it takes other keys
-        keys = KINDS[kind_of({"kind": kind})].model_fields
-        params["teacher"] = {key: value for key, value in params["teacher"].items() if key in keys}
     for key, value in {**quick, **(changes or {})}.items():
         place = params
         *path, last = key.split(".")
