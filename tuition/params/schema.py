@@ -137,6 +137,7 @@ class Compare(Section):
     limit: Count = 100_000
     seed: Seed = 0
     sets: dict[str, ComparisonSet] = Field(default={})
+    watch: Place = "tuition/files.py"
 
 
 class Student(Section):
