@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tuition.comparisons import checked_weights
 from tuition.errors import UserError, unknown
-from tuition.methods import METHODS, Card, Context, Method, build, card, check_settings, resolve
+from tuition.methods import METHODS, Card, Context, Method, build, card, check_settings, method_file, resolve
 from tuition.params import Params, comparison_set
 from tuition.params.checks import MAIN
 
@@ -43,6 +45,7 @@ def check_methods(
         check_settings(name, section)
     for name in params.study.methods:
         objective, about = build(name, params.methods[name]), card(resolve(name, params.methods[name]).method)
+        _check_watched(params, name)
         _check_inputs(name, about, inputs)
         _check_signals(name, objective.signals, offered)
         if about.compares:
@@ -51,6 +54,19 @@ def check_methods(
             _check_mixed(params, name)
         if about.several:
             _check_several(name, objective.method, further)
+
+
+def _check_watched(params: Params, name: str) -> None:
+    """Raises UserError where a method is the user's own, and `compare.watch` does not hold its file."""
+    method = resolve(name, params.methods[name]).method
+    if method in METHODS:
+        return
+    file, watched = method_file(method).resolve(), Path(params.compare.watch).resolve()
+    if file != watched and watched not in file.parents:
+        raise UserError(
+            f"compare.watch: found {params.compare.watch!r}, but study.methods lists {name!r}, whose class is in {os.path.relpath(file)}; "
+            "name that here too, so that `dvc repro` notices when it changes"
+        )
 
 
 def _check_inputs(name: str, about: Card, inputs: str) -> None:

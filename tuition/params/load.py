@@ -10,8 +10,9 @@ from pydantic import BaseModel, ValidationError
 from tuition.errors import UserError
 from tuition.params.schema import Compare, ComparisonSet, Params
 from tuition.params.teacher import KINDS, TeacherSettings, kind_of
+from tuition.workspace import Workspace
 
-FILE = Path("params.yaml")
+FILE = Workspace().params
 
 
 def load(path: Path = FILE) -> Params:

@@ -147,6 +147,7 @@ class Compare(Section):
     limit: Count = 100_000
     seed: Seed = 0
     sets: Annotated[dict[str, ComparisonSet], OPERATIONAL] = Field(default={})
+    watch: Place = "tuition/files.py"
 
 
 class Student(Section):
