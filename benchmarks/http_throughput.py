@@ -27,7 +27,7 @@ from benchmarks.common import ROOT, save, spread, table
 from tuition.ledger.database import open_ledger
 from tuition.ledger.keys import Request
 from tuition.ledger.owned import Standing
-from tuition.params.teacher import Teacher as Settings
+from tuition.params.teacher import teacher_settings
 from tuition.purchase import loop
 from tuition.purchase.account import open_account
 from tuition.teachers import HttpRequest, Reply
@@ -114,7 +114,7 @@ def buy(
     url: str, count: int, concurrency: int, idempotent: bool = True, per_window: int | None = None, window: float = 60.0
 ) -> None:
     """Own the outputs of `count` samples, in a new ledger."""
-    settings = Settings(
+    settings = teacher_settings(
         kind="http",
         url=url,
         format="benchmarks.http_throughput:Format",

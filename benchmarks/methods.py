@@ -155,7 +155,7 @@ def score(folder: Path, student: Path | None) -> float:
     else:
         model, made = load_student(folder / student)
     images, labels = (np.load(folder / f"data/test/{name}.npy") for name in ("images", "labels"))
-    logits, _ = predict(model, images, None, made["mean"], made["std"], BATCH, torch.device("cpu"))
+    logits, _ = predict(model, images, made["mean"], made["std"], BATCH, torch.device("cpu"))
     return top_k(logits, labels, 1)
 
 

@@ -25,11 +25,11 @@ answer.signals = ("logits",)
 @cache
 def _network() -> Any:
     from tuition.files import read_json
-    from tuition.params.teacher import Teacher
+    from tuition.params.teacher import teacher_settings
     from tuition.teachers.checkpoint import load_checkpoint
 
     folder = Path(os.environ["TEACHER"])
     made = read_json(folder / "meta.json")
     facts = {"classes": list(range(10)), "channels": 1, "height": 28, "width": 28}
-    settings = Teacher(arch=made["arch"], weights=str(folder), signals=["logits"])
+    settings = teacher_settings(arch=made["arch"], weights=str(folder), signals=["logits"])
     return load_checkpoint(settings, facts)

@@ -20,6 +20,8 @@ from flows.run.study import run_study
 from tuition.errors import UserError, run
 from tuition.params import load
 
+DESCRIPTION = "The report's table, the picture and the spend, or what failed."
+
 
 @flow(name="distill", persist_result=False)
 def distill(
@@ -53,19 +55,19 @@ def distill(
         with workspace_lock(runs.flow_run_name()):
             given: dict[str, Any] = {"study.budgets": budgets, "study.methods": methods, "study.seeds": seeds}
             given |= {"flows.runner": runner, "flows.parallel": parallel, "flows.retries": retries}
-            apply_overrides(
-                [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None] + (overrides or [])
-            )
+            apply_overrides([*_as_overrides(given), *(overrides or [])])
             line, text, complete = run_study(commands, load(), cells)
     except UserError as error:
         return Failed(message=str(error))
     finally:  # on Ctrl-C, SIGTERM and cancellation too
         commands.stop()
-    create_markdown_artifact(
-        text, key="study", description="The report's table, the picture and the spend, or what failed."
-    )
+    create_markdown_artifact(text, key="study", description=DESCRIPTION)
     print(f"\n{artifact.terminal_text(text)}", flush=True)
     return Completed(message=line) if complete else Failed(message=line)
+
+
+def _as_overrides(given: dict[str, Any]) -> list[str]:
+    return [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
 
 
 def main(argv: list[str]) -> None:

@@ -141,7 +141,7 @@ def test_same_class_share_is_of_members_on_opposite_sides():
 
 
 def digest(method):
-    return hashlib.sha256((ROOT / f"tuition/methods/{method}.py").read_bytes()).hexdigest()
+    return hashlib.sha256((ROOT / f"tuition/methods/{method.replace('-', '_')}.py").read_bytes()).hexdigest()
 
 
 def test_the_stage_imports_no_torch():

@@ -159,3 +159,8 @@ def test_every_method_and_every_section_has_its_place():
 
 def named_in(page: Path) -> set[str]:
     return set(re.findall(r"`([\w-]+)`", page.read_text()))
+
+
+def test_contributing_shows_the_floors_that_the_imports_are_held_to():
+    floors = re.search(r'FLOORS = """\n(.*?)"""', (ROOT / "tests/test_layers.py").read_text(), flags=re.DOTALL)
+    assert floors.group(1) in (ROOT / "CONTRIBUTING.md").read_text()

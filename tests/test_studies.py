@@ -8,9 +8,9 @@ from support import ROOT, stage
 from flows.run import overrides
 from stages.train.__main__ import train_cell
 from tuition import params as parameters
+from tuition.cli import presets
 from tuition.errors import UserError
 from tuition.files import read_json
-from tuition.params import presets as study_files
 from tuition.training.student import write_student
 
 FILES = sorted((ROOT / "studies").glob("*.yaml"))
@@ -25,7 +25,7 @@ def file(tmp_path) -> Path:
 
 
 def keys(study: Path, size: str) -> set[tuple[str, ...]]:
-    return {tuple(names) for names, _ in study_files._flat(study_files.read(study, size), [])}
+    return {tuple(names) for names, _ in presets._flat(presets.read(study, size), [])}
 
 
 def test_the_studies_are_there():
@@ -40,12 +40,12 @@ def test_the_studies_are_there():
     }
 
 
-@pytest.mark.parametrize("size", study_files.SIZES)
+@pytest.mark.parametrize("size", presets.SIZES)
 @pytest.mark.parametrize("study", FILES, ids=lambda one: one.stem)
 def test_every_study_makes_valid_parameters(study, size, file):
-    params = study_files.use(study, size, file)
+    params = presets.use(study, size, file)
     assert parameters.load(file) == params
-    sections = study_files.read(study, size)
+    sections = presets.read(study, size)
     assert params.study.methods == sections["study"]["methods"]
     assert params.study.budgets == sections["study"]["budgets"]
     assert set(params.study.methods) == set(sections["methods"])
@@ -61,8 +61,8 @@ def test_sizes_set_the_same_keys_so_that_one_leaves_nothing_of_the_other(study, 
     assert keys(study, "small") == keys(study, "full")
     direct = tmp_path / "direct.yaml"
     direct.write_text(file.read_text())
-    study_files.use(study, "full", file)
-    assert study_files.use(study, "small", file) == study_files.use(study, "small", direct)
+    presets.use(study, "full", file)
+    assert presets.use(study, "small", file) == presets.use(study, "small", direct)
     assert file.read_text().split() == direct.read_text().split()  # spaces before comments differ
 
 
@@ -71,12 +71,12 @@ def test_the_first_comment_tells_paper_commands_and_cost(study):
     head = study.read_text().partition("\nall:")[0]
     assert all(line.startswith("#") for line in head.splitlines() if line)
     assert any(paper in head for paper in PAPERS)
-    for size in study_files.SIZES:
+    for size in presets.SIZES:
         assert f"tuition use studies/{study.name} --size {size}" in head
     head = " ".join(head.replace("#", " ").split())
     for word in ("estimate", "teacher calls", "on one GPU", "minutes on two cores"):
         assert word in head
-    assert f"{study_files.read(study, 'full')['study']['budgets'][-1]:,} teacher calls" in head
+    assert f"{presets.read(study, 'full')['study']['budgets'][-1]:,} teacher calls" in head
 
 
 STUDY = """
@@ -98,7 +98,7 @@ def write(tmp_path: Path, text: str) -> Path:
 
 def test_sections_are_merged_and_methods_replaced(file, tmp_path):
     before = parameters.load(file)
-    params = study_files.use(write(tmp_path, STUDY), "small", file)
+    params = presets.use(write(tmp_path, STUDY), "small", file)
     assert (params.train.steps, params.train.lr) == (3, 0.5)  # the size wins over `all`
     assert params.train.batch_size == before.train.batch_size
     assert params.methods["kd"] == {"weight_kd": 2.0}  # whole: the temperature that stood there is gone
@@ -143,7 +143,7 @@ def test_a_bad_study_is_told_and_params_stay(file, tmp_path, text, message):
     before = file.read_bytes()
     study = write(tmp_path, text)
     with pytest.raises(UserError, match=message):
-        study_files.use(study, "small", file)
+        presets.use(study, "small", file)
     assert file.read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} <= {"params.yaml", "one.yaml"}
 
@@ -151,7 +151,7 @@ def test_a_bad_study_is_told_and_params_stay(file, tmp_path, text, message):
 def test_a_missing_study_is_answered_with_those_that_are_there(file, monkeypatch):
     monkeypatch.chdir(ROOT)
     with pytest.raises(UserError, match=r"studies/ids\.yaml: no such file; valid: .*studies/icd\.yaml"):
-        study_files.use(Path("studies/ids.yaml"), "small", file)
+        presets.use(Path("studies/ids.yaml"), "small", file)
 
 
 @pytest.mark.slow
@@ -168,7 +168,7 @@ def test_a_missing_study_is_answered_with_those_that_are_there(file, monkeypatch
 def test_every_method_of_a_small_study_trains(study, workspace):
     """The small size with its own methods, sets and networks, on fewer digits and for a few steps, through the stages."""
     source = parameters.load().data.source
-    params = study_files.use(ROOT / study, "small", Path("params.yaml"))
+    params = presets.use(ROOT / study, "small", Path("params.yaml"))
     overrides.apply_overrides(
         [
             f"data.source={source}",

@@ -1,5 +1,6 @@
 """`tuition/workspace.py`: the paths that DVC's pipeline and the README promise."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -68,3 +69,67 @@ def test_exports_are_those_with_a_description(tmp_path):
     assert found == ["100", "100/teachers/a", "100/teachers/b", "400"]
     assert [export.path.name for export in workspace.outputs(100).further()] == ["a", "b"]
     assert workspace.outputs(400).further() == []
+
+
+FOLDERS = {
+    "data",
+    "transfer",
+    "teacher",
+    "outputs",
+    "comparisons",
+    "students",
+    "results",
+    "report",
+    "refresh",
+    ".tuition",
+}
+NAMES = re.compile(
+    r"(meta|spend|student|metrics|latency|registered|plan|result|taken|taking)\.json|mlflow\.db|params\.yaml|dvc\.(lock|yaml)"
+)
+ARRAYS = re.compile(
+    r"(images|labels|ids|costs|views|positions|logits|members|first|second|lam)\.npy|weights\.safetensors|history\.csv"
+)
+# They spell the files of an export or of a pool themselves: the list may only become shorter.
+OWN_WORDS = {
+    "stages/compare/__main__.py",
+    "stages/teach/__main__.py",
+    "tuition/inputs/views.py",
+    "tuition/intake/close.py",
+    "tuition/intake/plan.py",
+    "tuition/intake/take.py",
+    "tuition/ledger/exports.py",
+    "tuition/ledger/imports.py",
+    "tuition/purchase/mixed.py",
+    "tuition/purchase/replay.py",
+    "tuition/teachers/checkpoint.py",
+    "tuition/teachers/experts.py",
+    "tuition/views.py",
+}
+
+
+def spelt(source: str) -> list[str]:
+    """The constants of a module that spell a path of a workspace: given to `Path`, or joined by `/`."""
+    found = []
+
+    def is_path(text: str) -> bool:
+        first, _, _ = text.partition("/")
+        return first in FOLDERS or bool(NAMES.fullmatch(text) or ARRAYS.fullmatch(text))
+
+    for node in ast.walk(ast.parse(source)):
+        parts: list[ast.expr] = []
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Path":
+            parts = node.args
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            parts = [node.left, node.right]
+        for part in parts:
+            value = part.values[0] if isinstance(part, ast.JoinedStr) and part.values else part
+            if isinstance(value, ast.Constant) and isinstance(value.value, str) and is_path(value.value):
+                found.append(f"{node.lineno}: {value.value}")
+    return found
+
+
+def test_no_other_module_spells_a_path():
+    files = [path for folder in ("tuition", "stages", "flows") for path in (ROOT / folder).rglob("*.py")]
+    files.remove(ROOT / "tuition/workspace.py")
+    found = {str(path.relative_to(ROOT)): lines for path in files if (lines := spelt(path.read_text()))}
+    assert found.keys() <= OWN_WORDS, found

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tuition.comparisons import checked_weights
 from tuition.errors import UserError, unknown
-from tuition.methods import METHODS, Card, Context, Method, build, card, check_settings, resolve
+from tuition.methods import METHODS, Card, Context, Method, build, card, check_settings, method_file, resolve
 from tuition.params import Params, comparison_set
 from tuition.params.checks import MAIN
-from tuition.params.teacher import REMOTE, Teacher
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,15 +33,6 @@ class Teaches(Protocol):
     def constants(self) -> dict[str, np.ndarray]: ...
 
 
-def offer(teacher: Teacher) -> Offer:
-    """What a teacher's section says of the families of signals that it gives."""
-    if teacher.kind == "checkpoint":
-        return teacher.signals
-    if teacher.kind == "experts":
-        return ("logits", "difficulty", "expert")
-    return ("logits",) if teacher.kind in REMOTE and teacher.kind != "http" else None
-
-
 def check_methods(
     params: Params, offered: Offer, further: Mapping[str, Offer] | None = None, inputs: str = "images"
 ) -> None:
@@ -48,11 +40,12 @@ def check_methods(
     teacher's), looks inside samples of another kind than `inputs`, compares without a comparison set, reads mixed inputs that are not to
     be bought, or several teachers where there is one, or one that does not give what it needs: `further`, those of `teachers` by name
     (None: as their sections say)."""
-    further = {one.name: offer(one) for one in params.teachers} if further is None else further
+    further = {one.name: one.offered for one in params.teachers} if further is None else further
     for name, section in params.methods.items():
         check_settings(name, section)
     for name in params.study.methods:
         objective, about = build(name, params.methods[name]), card(resolve(name, params.methods[name]).method)
+        _check_watched(params, name)
         _check_inputs(name, about, inputs)
         _check_signals(name, objective.signals, offered)
         if about.compares:
@@ -61,6 +54,19 @@ def check_methods(
             _check_mixed(params, name)
         if about.several:
             _check_several(name, objective.method, further)
+
+
+def _check_watched(params: Params, name: str) -> None:
+    """Raises UserError where a method is the user's own, and `compare.watch` does not hold its file."""
+    method = resolve(name, params.methods[name]).method
+    if method in METHODS:
+        return
+    file, watched = method_file(method).resolve(), Path(params.compare.watch).resolve()
+    if file != watched and watched not in file.parents:
+        raise UserError(
+            f"compare.watch: found {params.compare.watch!r}, but study.methods lists {name!r}, whose class is in {os.path.relpath(file)}; "
+            "name that here too, so that `dvc repro` notices when it changes"
+        )
 
 
 def _check_inputs(name: str, about: Card, inputs: str) -> None:

@@ -106,7 +106,6 @@ class Comparisons(Folder):
 
     meta = File(META)
     members = File("members.npy")
-    weights = File("weights.npy")
 
 
 class Model(Folder):

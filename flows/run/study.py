@@ -116,21 +116,15 @@ def _in_order(
     futures: dict[str, PrefectFuture[Any]] = {}
     complete: set[str] = set()
     kept = time.monotonic()
+    shared = {"retries": settings.retries, "commands": commands, "failures": failures}
     runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=settings.parallel)
     with runner:
         try:
             while sorter.is_active():
                 for name in sorter.get_ready():
-                    given = {
-                        "name": name,
-                        "step": steps[name],
-                        "retries": settings.retries,
-                        "commands": commands,
-                        "failures": failures,
-                    }
-                    futures[name] = runner.submit(
-                        reproduce, given, wait_for=[futures[one] for one in sorted(graph[name])]
-                    )
+                    given = {"name": name, "step": steps[name], **shared}
+                    needed = [futures[one] for one in sorted(graph[name])]
+                    futures[name] = runner.submit(reproduce, given, wait_for=needed)
                     futures[name].add_done_callback(_putting(finished, name))
                 if len(futures) == len(complete) + len(failures) or commands.stopped:
                     break  # what is left needs what failed

@@ -6,48 +6,67 @@ method's file: through it a cell depends on the code of its own method and of no
 """
 
 import hashlib
+import os
 import shutil
-from pathlib import Path
+from typing import Any
 
-from tuition import methods
+import numpy as np
+
 from tuition import params as parameters
 from tuition.comparisons import checked_weights, draw, statistics
 from tuition.errors import run
 from tuition.files import read_array, write_array, write_json
+from tuition.methods import METHODS, method_file, resolve
+from tuition.params import Compare, ComparisonSet
+from tuition.workspace import Comparisons, Workspace
 
 
 def main(argv: list[str]) -> None:
     params, budget = parameters.load(), int(argv[0])
-    source, folder = Path(f"outputs/{budget}"), Path(f"comparisons/{budget}")
-    path = source / "logits.npy"
+    workspace = Workspace()
+    outputs = workspace.outputs(budget)
+    path = outputs.signal("logits")
     logits = read_array(path) if path.exists() else None  # a teacher may give embeddings alone
-    labels = read_array(Path("data/train/labels.npy"))[read_array(source / "positions.npy")]
-    shutil.rmtree(folder, ignore_errors=True)
+    labels = read_array(workspace.split("train").labels)[read_array(outputs.positions)]
+    shutil.rmtree(workspace.comparisons_of(budget), ignore_errors=True)
     for name in params.study.methods:
-        base = methods.resolve(name, params.methods.get(name)).method
-        meta: dict = {
-            "strategy": "none",
-            "method": base,
-            "code": hashlib.sha256(methods.method_file(base).read_bytes()).hexdigest(),
-        }
-        if found := parameters.comparison_set(params, name):
-            key, wanted = found
-            weights = checked_weights(f"compare.sets.{key}.weights", wanted.k, wanted.weights)
-            meta |= {"strategy": wanted.strategy, "k": wanted.k, "weights": weights.tolist()}
-            said = "within each batch"
-            if wanted.strategy != "in-batch":
-                members, each = draw(
-                    wanted.strategy, wanted.k, params.compare.limit, params.compare.seed, logits, labels, weights
-                )
-                write_array(folder / name / "members.npy", members)
-                meta |= {
-                    "count": len(members),
-                    "seed": params.compare.seed,
-                    "statistics": statistics(members, each, logits, labels),
-                }
-                said = str(meta["statistics"])
-            print(f"compare {budget} {name}: {wanted.strategy}, k = {wanted.k}: {said}")
-        write_json(folder / name / "meta.json", meta)
+        folder, meta = (
+            workspace.comparisons(budget, name),
+            describe_code(resolve(name, params.methods.get(name)).method),
+        )
+        if chosen := parameters.comparison_set(params, name):
+            drawn = draw_set(folder, *chosen, params.compare, logits, labels)
+            print(
+                f"compare {budget} {name}: {drawn['strategy']}, k = {drawn['k']}: {drawn.get('statistics', 'within each batch')}"
+            )
+            meta |= drawn
+        write_json(folder.meta, meta)
+
+
+def describe_code(method: str) -> dict[str, Any]:
+    """What the meta.json of a method that compares nothing says: its name and the sha256 of its file, and of a user's own the file."""
+    file = method_file(method)
+    meta = {"strategy": "none", "method": method, "code": hashlib.sha256(file.read_bytes()).hexdigest()}
+    return meta if method in METHODS else {**meta, "file": os.path.relpath(file)}
+
+
+def draw_set(
+    folder: Comparisons,
+    key: str,
+    chosen: ComparisonSet,
+    compare: Compare,
+    logits: np.ndarray | None,
+    labels: np.ndarray,
+) -> dict[str, Any]:
+    """Draw the set `compare.sets.<key>` and write its members, unless batches make it; returns what meta.json says of it."""
+    weights = checked_weights(f"compare.sets.{key}.weights", chosen.k, chosen.weights)
+    meta: dict[str, Any] = {"strategy": chosen.strategy, "k": chosen.k, "weights": weights.tolist()}
+    if chosen.strategy == "in-batch":
+        return meta
+    members, each = draw(chosen.strategy, chosen.k, compare.limit, compare.seed, logits, labels, weights)
+    write_array(folder.members, members)
+    figures = statistics(members, each, logits, labels)
+    return meta | {"count": len(members), "seed": compare.seed, "statistics": figures}
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ The teacher is never called. The test split is read here and nowhere before.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,82 +21,113 @@ from tuition.inputs.preprocess import to_float
 from tuition.inputs.views import Images, bought
 from tuition.models import load_student, signals
 from tuition.models.description import ModelDescription
+from tuition.models.network import Network
 from tuition.params import load
 from tuition.tables import write_rows
-from tuition.workspace import cell_name
+from tuition.workspace import Model, Split, Splits, Workspace, cell_name
 
 SINGLE_REPEATS = 5  # a handful is enough for a median, and costs milliseconds
 
 
-def main(argv: list[str]) -> None:
-    budget, method, seed = _arguments(argv)
-    settings = load().evaluate
-    cell = cell_name(budget, method, seed)
-    source, target = Path("students") / cell, Path("results") / cell
-    device = _device()
-    model, student = load_student(source)
-    model = model.to(device).to(memory_format=torch.channels_last)  # a third to a half faster on CPU
+@dataclass(frozen=True)
+class Student:
+    """A trained student where it answers, with what its description says of its inputs."""
 
-    def answer(images: np.ndarray | Images) -> tuple[np.ndarray, list[float]]:
-        logits, times = predict(model, images, None, student["mean"], student["std"], settings.batch_size, device)
+    folder: Model
+    network: Network
+    description: ModelDescription
+    batch_size: int
+    device: torch.device
+
+    @classmethod
+    def of(cls, folder: Model, batch_size: int) -> "Student":
+        network, description = load_student(folder.path)
+        device = _device()
+        network = network.to(device).to(memory_format=torch.channels_last)  # a third to a half faster on CPU
+        return cls(folder, network, description, batch_size, device)
+
+    def answer(self, images: np.ndarray | Images) -> tuple[np.ndarray, list[float]]:
+        """Its logits, and each full batch's seconds. Raises UserError where they are not finite."""
+        logits, times = self.predict(self.network, images)
         if not np.isfinite(logits).all():
-            raise UserError(f"{source}: its logits are not finite: the training diverged; try a smaller train.lr")
+            raise UserError(f"{self.folder}: its logits are not finite: the training diverged; try a smaller train.lr")
         return logits, times
 
-    def embed(images: np.ndarray) -> np.ndarray:
-        mean, std = student["mean"], student["std"]
-        return predict(
-            lambda inputs: signals(model, inputs)["embedding"], images, None, mean, std, settings.batch_size, device
-        )[0]
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        return self.predict(lambda inputs: signals(self.network, inputs)["embedding"], images)[0]
 
-    val_images, val_labels = _split(Path("data"), "val", student)
-    images, labels = _split(Path("data"), "test", student)
-    val_logits, _ = answer(val_images)  # first: it warms up what the test batches are timed on
-    logits, times = answer(images)
-    _, single = zip(*(answer(images[:1]) for _ in range(SINGLE_REPEATS)), strict=True)
+    def predict(
+        self, model: Callable[[torch.Tensor], torch.Tensor], images: np.ndarray | Images
+    ) -> tuple[np.ndarray, list[float]]:
+        mean, std = self.description["mean"], self.description["std"]
+        return predict(model, images, mean, std, self.batch_size, self.device)
 
-    figures = metrics.score(logits, labels, settings.bins)
+
+def main(argv: list[str]) -> None:
+    budget, method, seed = _arguments(argv)
+    settings, workspace = load().evaluate, Workspace()
+    cell = cell_name(budget, method, seed)
+    student, results = Student.of(workspace.student(cell), settings.batch_size), workspace.results(cell)
+    val_images, val_labels = _split(workspace.split("val"), student.description)
+    images, labels = _split(workspace.split("test"), student.description)
+    val_logits, _ = student.answer(val_images)  # first: it warms up what the test batches are timed on
+    logits, times = student.answer(images)
+    _, single = zip(*(student.answer(images[:1]) for _ in range(SINGLE_REPEATS)), strict=True)
+
+    figures: dict[str, float] = dict(metrics.score(logits, labels, settings.bins))
     figures |= {"val_top1": metrics.top_k(val_logits, val_labels, 1), "val_nll": metrics.nll(val_logits, val_labels)}
-    outputs = Path("outputs") / str(budget)
-    if "logits" in read_json(outputs / "meta.json")["signals"]:  # a `python` teacher may give embeddings alone
-        taught = read_array(outputs / "logits.npy")
-        own, _ = answer(bought(read_array(Path("data/train/images.npy")), outputs))
-        figures["agreement_with_teacher"] = metrics.agreement(own, taught)
-        figures["top1_recentred"] = metrics.top_k(logits - metrics.offset(own, taught), labels, 1)
-    figures |= metrics.retrieval_map(embed(images), labels)
-    figures |= _transfer(embed, student, device)
-    figures["parameters"] = sum(p.numel() for p in model.parameters())
-    figures["size_bytes"] = (source / "weights.safetensors").stat().st_size
+    figures |= _beside_the_teacher(student, workspace, budget, logits, labels)
+    figures |= metrics.retrieval_map(student.embed(images), labels)
+    figures |= _transfer(student, workspace.transfer)
+    figures["parameters"] = sum(p.numel() for p in student.network.parameters())
+    figures["size_bytes"] = student.folder.weights.stat().st_size
 
     recall, support = metrics.recalls(logits, labels)
-    per_class = {"label": student["class_names"], "recall": recall, "support": support}
-    latency = {
-        "batch": min(settings.batch_size, len(logits)),
+    per_class = {"label": student.description["class_names"], "recall": recall, "support": support}
+    write_array(results.logits, logits)
+    _write_columns(results.per_class, per_class)
+    _write_columns(results.reliability, metrics.reliability(logits, labels, settings.bins))
+    write_json(results.latency, _latency(student, len(logits), times, single))
+    write_json(results.metrics, figures)
+
+
+def _beside_the_teacher(
+    student: Student, workspace: Workspace, budget: int, logits: np.ndarray, labels: np.ndarray
+) -> dict[str, float]:
+    """How far the student agrees with the teacher on what was bought; none for a teacher that gives embeddings alone."""
+    outputs = workspace.outputs(budget)
+    if "logits" not in read_json(outputs.meta)["signals"]:
+        return {}
+    taught = read_array(outputs.signal("logits"))
+    own, _ = student.answer(bought(read_array(workspace.split("train").images), outputs.path))
+    return {
+        "agreement_with_teacher": metrics.agreement(own, taught),
+        "top1_recentred": metrics.top_k(logits - metrics.offset(own, taught), labels, 1),
+    }
+
+
+def _latency(student: Student, count: int, times: Sequence[float], single: Sequence[list[float]]) -> dict[str, object]:
+    return {
+        "batch": min(student.batch_size, count),
         "batch_ms": 1e3 * float(np.median(times)),
         "single_ms": 1e3 * float(np.median(single)),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": torch.cuda.get_device_name(student.device) if student.device.type == "cuda" else "cpu",
     }
-    write_array(target / "logits.npy", logits)
-    _write_columns(target / "per_class.csv", per_class)
-    _write_columns(target / "reliability.csv", metrics.reliability(logits, labels, settings.bins))
-    write_json(target / "latency.json", latency)
-    write_json(target / "metrics.json", figures)
 
 
 def predict(
     model: Callable[[torch.Tensor], torch.Tensor],
     images: np.ndarray | Images,
-    rows: np.ndarray | None,
     mean: list[float],
     std: list[float],
     batch_size: int,
     device: torch.device,
 ) -> tuple[np.ndarray, list[float]]:
-    """What `model` gives, logits float32 (n, C), of uint8 `images` (N, C', H, W) or of their `rows` (n,), and each full batch's seconds.
+    """What `model` gives, logits float32 (n, C), of uint8 `images` (n, C', H, W), and each full batch's seconds.
 
     The time is from host memory to host memory; where no batch is full, it is that of the only one.
     """
-    rows = np.arange(len(images)) if rows is None else np.asarray(rows)
+    rows = np.arange(len(images))
     parts: list[np.ndarray] = []
     times: list[float] = []
     with torch.inference_mode():
@@ -110,28 +142,24 @@ def predict(
     return np.concatenate(parts), times
 
 
-def _transfer(
-    embed: Callable[[np.ndarray], np.ndarray], student: ModelDescription, device: torch.device
-) -> dict[str, float]:
+def _transfer(student: Student, folder: Splits) -> dict[str, float]:
     """The linear probe's figures on transfer/; none where there is no transfer.source."""
-    folder = Path("transfer")
-    meta = read_json(folder / "meta.json")
+    meta = read_json(folder.meta)
     if meta["source"] is None:
         return {}
-    found = {name: _split(folder, name, student) for name in ("train", "val", "test")}
-    train, val, test = ((embed(images), labels) for images, labels in found.values())
-    return linear_probe(train, val, test, len(meta["classes"]), device)
+    splits = {name: _split(folder.split(name), student.description) for name in ("train", "val", "test")}
+    train, val, test = ((student.embed(images), labels) for images, labels in splits.values())
+    return linear_probe(train, val, test, len(meta["classes"]), student.device)
 
 
-def _split(top: Path, name: str, student: ModelDescription) -> tuple[np.ndarray, np.ndarray]:
+def _split(split: Split, student: ModelDescription) -> tuple[np.ndarray, np.ndarray]:
     """Images and labels of one split. Raises UserError where it is empty or not of the student's kind."""
-    folder = top / name
-    images, labels = read_array(folder / "images.npy"), read_array(folder / "labels.npy")
+    images, labels = read_array(split.images), read_array(split.labels)
     if not len(images):
-        raise UserError(f"{folder}: no samples; give data.{name} a larger share")
-    found, wanted = images.shape[1:], (student["channels"], student["height"], student["width"])
-    if found != wanted:
-        raise UserError(f"{folder}: images are {found}, the student was trained on {wanted}; run `dvc repro`")
+        raise UserError(f"{split}: no samples; give data.{split.path.name} a larger share")
+    shape, expected = images.shape[1:], (student["channels"], student["height"], student["width"])
+    if shape != expected:
+        raise UserError(f"{split}: images are {shape}, the student was trained on {expected}; run `dvc repro`")
     return images, np.asarray(labels)
 
 

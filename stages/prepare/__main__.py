@@ -6,15 +6,14 @@ from tuition import params
 from tuition.errors import UserError, run
 from tuition.sources import alter
 from tuition.sources.splits import summary, write_splits
-
-OUT = Path("data")
+from tuition.workspace import Workspace
 
 
 def main(argv: list[str]) -> None:
     if argv:
         raise UserError(f"stages.prepare takes no arguments; found {' '.join(argv)}")
     data = params.load().data
-    meta = write_splits(data, OUT)
+    meta = write_splits(data, Workspace().data.path)
     kind, _, place = data.source.partition(":")
     if kind in ("folder", "npz") and Path(data.watch) != Path(place):
         print(f"data.watch: {data.watch!r} is not {place!r}, so changed files there will not re-run this stage")

@@ -1,7 +1,6 @@
 """`python -m stages.pretrain`: train the teacher on all labelled data, where the user brings none."""
 
 import shutil
-from pathlib import Path
 
 from tuition import params as parameters
 from tuition.errors import run
@@ -11,16 +10,15 @@ from tuition.training import processes
 from tuition.training.data import TrainingSet
 from tuition.training.run import describe, read_split, train
 from tuition.training.student import write_student
-
-FOLDER = Path("teacher")
+from tuition.workspace import Workspace
 
 
 def main(argv: list[str]) -> None:
-    params = parameters.load()
-    if params.teacher.kind != "checkpoint" or params.teacher.weights != str(FOLDER):
+    params, files = parameters.load(), Workspace().teacher
+    if params.teacher.kind != "checkpoint" or params.teacher.weights != str(files):
         if not processes.rank():
-            shutil.rmtree(FOLDER, ignore_errors=True)
-            write_json(FOLDER / "meta.json", {"brought": True})
+            shutil.rmtree(files.path, ignore_errors=True)
+            write_json(files.meta, {"brought": True})
             print("pretrain: the teacher is brought by the user, nothing to train")
         return
     if processes.launched("stages.pretrain", argv, params.pretrain, "pretrain"):
@@ -38,7 +36,7 @@ def main(argv: list[str]) -> None:
     if processes.rank():
         return
     meta = {**model, "val_top1": done.best_score[0], "best_step": done.best_step}
-    write_student(FOLDER, done.best, meta, done.history)
+    write_student(files.path, done.best, meta, done.history)
     print(
         f"pretrain {params.teacher.arch}: val top-1 {100 * done.best_score[0]:.2f} %, {speed['images_per_second']:,.0f} images/s"
     )

@@ -1,7 +1,6 @@
 """`python -m stages.train <budget> <method> <seed>`: train one cell's student on what that budget bought."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from stages.train.reading import read_training_set
@@ -16,7 +15,7 @@ from tuition.training.loop import Progress as Trained
 from tuition.training.loop import Row
 from tuition.training.run import describe, read_split, train
 from tuition.training.student import write_student
-from tuition.workspace import cell_name
+from tuition.workspace import Workspace, cell_name
 
 
 def main(argv: list[str]) -> None:
@@ -35,8 +34,9 @@ def main(argv: list[str]) -> None:
         done, speed, model, meta = train_cell(params, budget, name, seed, live.row)
     finally:
         live.close()
-    write_student(Path("students") / cell, done.best, meta, done.history, model)
-    write_json(Path("speed") / f"{cell}.json", speed)
+    here = Workspace()
+    write_student(here.student(cell).path, done.best, meta, done.history, model)
+    write_json(here.speed(cell), speed)
     print(
         f"train {cell}: val top-1 {100 * meta['val_top1']:.2f} % at step {done.best_step}, {speed['images_per_second']:,.0f} images/s"
     )
@@ -48,7 +48,7 @@ def train_cell(
     """Train the cell's student from the files in the workspace: (what came of it, speed, the student's description, its meta)."""
     section = params.methods.get(name)
     objective, pool = build(name, section), read_split("train")[0]
-    groups = read_json(Path(f"comparisons/{budget}/{name}/meta.json"))
+    groups = read_json(Workspace().comparisons(budget, name).meta)
     data = read_training_set(params, budget, name, groups)
     model = describe(params.student.arch, pool, params.student.taps)
     identity = [name, section, groups.get("code")]

@@ -1,6 +1,5 @@
 """What a cell's student learns from: the files of its budget and method in the workspace, as one `TrainingSet`."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from tuition.params import Params
 from tuition.signals import arrays_of
 from tuition.training.data import TrainingSet
 from tuition.training.run import read_split
-from tuition.views import FILE as VIEWS
+from tuition.workspace import Comparisons, Export, Mixed, Outputs, Workspace
 
 
 def read_training_set(params: Params, budget: int, name: str, groups: dict[str, Any]) -> TrainingSet:
@@ -23,17 +22,17 @@ def read_training_set(params: Params, budget: int, name: str, groups: dict[str, 
     """
     section = params.methods.get(name)
     about, objective = card(resolve(name, section).method), build(name, section)
-    folder = Path(f"outputs/{budget}")
+    here, outputs = Workspace(), Workspace().outputs(budget)
     images, labels = read_split("train")
-    positions, seen = read_array(folder / "positions.npy"), images_of(images, folder)
-    teacher, constants = read_signals(folder, objective.signals)
+    positions, seen = read_array(outputs.positions), images_of(images, outputs.path)
+    teacher, constants = read_signals(outputs, objective.signals)
     mixed: dict[str, np.ndarray] = {}
     if about.views == "mixed":  # as many calls as any other cell of this budget: half clean, half mixed
         clean = max(2, len(positions) - budget // 2)
         positions, teacher = positions[:clean], {key: values[:clean] for key, values in teacher.items()}
-        mixed = read_mixed(folder, name, positions)
-    others, present = read_others(folder, objective.method.signals, len(positions)) if about.several else ({}, {})
-    members, weights = _groups(name, about.compares, Path(f"comparisons/{budget}/{name}"), groups)
+        mixed = read_mixed(outputs.mixed, name, positions)
+    others, present = read_others(outputs, objective.method.signals, len(positions)) if about.several else ({}, {})
+    members, weights = _groups(name, about.compares, here.comparisons(budget, name), groups)
     return TrainingSet(
         inputs=seen[: len(positions)],
         labels=labels[positions],
@@ -48,32 +47,31 @@ def read_training_set(params: Params, budget: int, name: str, groups: dict[str, 
     )
 
 
-def read_signals(bought: Path, families: tuple[str, ...]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The arrays of these families in outputs/<budget>/: those with a row a sample, and the teacher's constants.
+def read_signals(export: Export, families: tuple[str, ...]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The arrays of these families in an export: those with a row a sample, and the teacher's constants.
 
     Raises UserError where a family was not bought.
     """
-    meta = read_json(bought / "meta.json")
+    meta = read_json(export.meta)
     present, constants = meta["signals"], meta.get("constants", [])
     names: list[str] = []
     for family in families:
         found = arrays_of(family, [*present, *constants])
         if not found:
-            raise UserError(f"{bought}: no {family!r} was bought, only {', '.join(present)}; add it to teacher.signals")
+            raise UserError(f"{export}: no {family!r} was bought, only {', '.join(present)}; add it to teacher.signals")
         names += found
-    arrays = {name: read_array(bought / f"{name}.npy") for name in names}
+    arrays = {name: read_array(export.signal(name)) for name in names}
     return {k: v for k, v in arrays.items() if k in present}, {k: v for k, v in arrays.items() if k in constants}
 
 
-def read_mixed(bought: Path, name: str, positions: np.ndarray) -> dict[str, np.ndarray]:
+def read_mixed(files: Mixed, name: str, positions: np.ndarray) -> dict[str, np.ndarray]:
     """The mixed inputs of outputs/<budget>/mixed/ whose two samples are among `positions`, as `Context.mixed` has them.
 
     Raises UserError where none were bought.
     """
-    folder = bought / "mixed"
-    if not (folder / "meta.json").exists():
-        raise UserError(f"{folder}: no mixed inputs were bought, but {name!r} needs them; set teach.mixed: true")
-    mixed = {key: read_array(folder / f"{key}.npy") for key in ("images", "logits", "first", "second", "lam")}
+    if not files.meta.exists():
+        raise UserError(f"{files}: no mixed inputs were bought, but {name!r} needs them; set teach.mixed: true")
+    mixed = {key: read_array(files.signal(key)) for key in ("images", "logits", "first", "second", "lam")}
     row = {int(position): place for place, position in enumerate(positions)}
     kept = [i for i in range(len(mixed["lam"])) if int(mixed["first"][i]) in row and int(mixed["second"][i]) in row]
     for key in ("first", "second"):
@@ -83,40 +81,40 @@ def read_mixed(bought: Path, name: str, positions: np.ndarray) -> dict[str, np.n
 
 
 def read_others(
-    bought: Path, families: tuple[str, ...], rows: int
+    outputs: Outputs, families: tuple[str, ...], rows: int
 ) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, np.ndarray]]:
     """What the further teachers of outputs/<budget>/teachers/ answered, as `Context` has it: ({name: {signal: (rows, …)}}, {name: (rows,)
     bool}), row for row as the first `rows` of outputs/<budget>/; zeros where one has no answer that can be used.
 
     Raises UserError where there are none, or one lacks a family.
     """
-    folders = sorted(path.parent for path in (bought / "teachers").glob("*/meta.json"))
-    if not folders:
-        raise UserError(f"{bought / 'teachers'}: no further teacher was asked; list them in params.yaml: teachers")
-    requests = _requests(bought)[:rows]
+    exports = outputs.further()
+    if not exports:
+        raise UserError(f"{outputs.teachers}: no further teacher was asked; list them in params.yaml: teachers")
+    requests = _requests(outputs)[:rows]
     others, present = {}, {}
-    for folder in folders:
-        answers, _ = read_signals(folder, families)
-        place = {one: row for row, one in enumerate(_requests(folder))}
+    for export in exports:
+        answers, _ = read_signals(export, families)
+        place = {one: row for row, one in enumerate(_requests(export))}
         found = np.array([place.get(one, -1) for one in requests], dtype=np.int64)
         there = found >= 0
-        others[folder.name] = {
+        others[export.path.name] = {
             key: np.where(there.reshape(-1, *[1] * (values.ndim - 1)), values[found], np.zeros((), values.dtype))
             for key, values in answers.items()
         }
-        present[folder.name] = there
+        present[export.path.name] = there
     return others, present
 
 
-def _requests(folder: Path) -> list[tuple[bytes, ...]]:
+def _requests(export: Export) -> list[tuple[bytes, ...]]:
     """What each row of an export answers: the sample's content id, and its view where views were bought."""
-    ids = read_array(folder / "ids.npy")
-    views = read_array(folder / VIEWS) if (folder / VIEWS).exists() else np.zeros((len(ids), 0), dtype=np.int32)
+    ids = read_array(export.ids)
+    views = read_array(export.views) if export.views.exists() else np.zeros((len(ids), 0), dtype=np.int32)
     return [(bytes(id), view.tobytes()) for id, view in zip(ids, views, strict=True)]
 
 
 def _groups(
-    name: str, compares: bool, folder: Path, groups: dict[str, Any]
+    name: str, compares: bool, files: Comparisons, groups: dict[str, Any]
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """(members (M, k) or None, one group's weights (k,) or None) of the method's comparison set.
 
@@ -127,4 +125,4 @@ def _groups(
     if groups["strategy"] == "none":
         raise UserError(f"compare.sets.{name}: no such section, but {name!r} compares samples")
     weights = np.array(groups["weights"], dtype=np.float32)
-    return (None if groups["strategy"] == "in-batch" else read_array(folder / "members.npy")), weights
+    return (None if groups["strategy"] == "in-batch" else read_array(files.members)), weights

@@ -13,24 +13,24 @@ from tuition.errors import UserError, run
 from tuition.files import read_json, write_json
 from tuition.params import Data, Transfer
 from tuition.sources.splits import summary, write_splits
-
-OUT = Path("transfer")
+from tuition.workspace import Splits, Workspace
 
 
 def main(argv: list[str]) -> None:
     if argv:
         raise UserError(f"stages.transfer takes no arguments; found {' '.join(argv)}")
     settings = params.load()
-    meta = prepare_transfer(settings.transfer, settings.data, Path("data"), OUT)
+    here = Workspace()
+    meta = prepare_transfer(settings.transfer, settings.data, here.data.path, here.transfer.path)
     print("transfer.source is null: students are tested on data alone" if meta["source"] is None else summary(meta))
 
 
 def prepare_transfer(transfer: Transfer, data: Data, trained_on: Path, out: Path) -> dict:
     """Write the splits of `transfer.source`, made like those in `trained_on`, below `out`; return what `meta.json` says."""
     if transfer.source is None:
-        write_json(out / "meta.json", {"source": None})
+        write_json(Splits(out).meta, {"source": None})
         return {"source": None}
-    meta = read_json(trained_on / "meta.json")
+    meta = read_json(Splits(trained_on).meta)
     try:
         own = as_data(transfer, data, meta)
         return write_splits(own, out, (meta["channels"], meta["height"], meta["width"]))

@@ -145,7 +145,7 @@ def test_only_some_cells_and_what_they_need():
 
 
 def test_a_bad_override_is_refused_before_anything_runs(tmp_path, prepared):
-    environment = make_workspace(tmp_path, prepared)
+    environment = make_workspace(tmp_path, prepared, databases=False)
     before = (tmp_path / "params.yaml").read_text()
     done = distill(tmp_path, environment, "-S", "train.stepps=3")
     assert done.returncode == 2

@@ -96,7 +96,7 @@ def test_a_registry_name_of_another_project_stops_the_study_before_a_call(tmp_pa
 
 def test_one_flow_at_a_time_works_in_a_workspace(tmp_path, prepared):
     """The second one says who holds it, and has no Prefect database made."""
-    environment = make_workspace(tmp_path, prepared)
+    environment = make_workspace(tmp_path, prepared, databases=False)
     lock = Workspace(tmp_path).lock
     lock.parent.mkdir(parents=True)
     with lock.open("w") as file:

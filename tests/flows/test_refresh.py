@@ -249,7 +249,7 @@ def test_what_it_says():
 
 
 def test_bad_options_are_refused_before_anything_runs(tmp_path, prepared):
-    environment = make_workspace(tmp_path, prepared)
+    environment = make_workspace(tmp_path, prepared, databases=False)
     for arguments, said in ((["--allowance", "0"], "expected 1 or more"), (["--strategy", "best"], "invalid choice")):
         done = run_refresh(tmp_path, environment, *arguments)
         assert done.returncode == 2

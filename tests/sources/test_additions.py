@@ -13,7 +13,7 @@ from stages.transfer.__main__ import prepare_transfer
 from tuition.errors import UserError
 from tuition.files import content_id, read_array, read_json
 from tuition.params import Additions, Data
-from tuition.params.teacher import Teacher
+from tuition.params.teacher import teacher_settings
 from tuition.sources.additions import digest, listed
 from tuition.sources.splits import write_splits as prepare
 
@@ -81,7 +81,7 @@ def test_the_mean_and_so_the_fingerprint_of_a_checkpoint_stay(five, prepared, tm
     prepare(data(folder), tmp_path / "data")
     state = build("resnet8", channels=1, classes=10, size=(28, 28)).state_dict()
     save_file({key: value.numpy() for key, value in state.items()}, tmp_path / "mine.safetensors")
-    settings = Teacher(arch="resnet8", weights=str(tmp_path / "mine.safetensors"))
+    settings = teacher_settings(arch="resnet8", weights=str(tmp_path / "mine.safetensors"))
     marks = set()
     for at in (prepared, tmp_path / "data"):
         facts = read_json(at / "meta.json") | read_json(at / "train/meta.json")

@@ -6,7 +6,7 @@ import json
 import numpy as np
 
 from support.loopback import Server
-from tuition.params.teacher import Teacher
+from tuition.params.teacher import ServerSettings, teacher_settings
 from tuition.teachers import HttpRequest, Reply, Stop
 from tuition.teachers.formats.bodies import Malformed, json_object
 from tuition.teachers.http.teacher import HttpTeacher
@@ -47,9 +47,9 @@ class Plain:
             raise Stop(f"teacher.model: {path} is not there")
 
 
-def settings(server: Server | str, **more) -> Teacher:
+def settings(server: Server | str, **more) -> ServerSettings:
     url = server if isinstance(server, str) else server.url
-    return Teacher(
+    return teacher_settings(
         **{
             "kind": "http",
             "url": url,

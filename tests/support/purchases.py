@@ -24,6 +24,7 @@ from tuition.ledger import accounts, owned, schema
 from tuition.ledger.database import open_ledger
 from tuition.ledger.keys import Request, key_of
 from tuition.ledger.spending import DAY
+from tuition.params.teacher import FunctionSettings
 from tuition.purchase import account, loop
 from tuition.purchase.own import own
 from tuition.teachers import InProcess
@@ -53,7 +54,11 @@ class Shop:
 
     def asks(self, function: Callable) -> None:
         """From now on it is a function that is asked, as kind `python` does, and no server."""
-        self.settings = self.settings.model_copy(update={"kind": "python", "function": "mine:answer"})
+        taken = {
+            key: getattr(self.settings, key)
+            for key in self.settings.model_fields_set & set(FunctionSettings.model_fields)
+        }
+        self.settings = FunctionSettings(**taken | {"kind": "python", "function": "mine:answer"})
         teacher = InProcess(FunctionTeacher(function, self.settings))
         self.account = replace(self.account, teacher=teacher, settings=self.settings)
 

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from support import stage, write_params
 
 from tuition.errors import UserError
-from tuition.params.teacher import Teacher
+from tuition.params.teacher import teacher_settings
 from tuition.teachers import Refused, Reply, fingerprint, load_teacher
 
 DOC = (Path(__file__).parents[2] / "docs" / "your_teacher.md").read_text()
@@ -75,7 +75,7 @@ def mine(tmp_path, monkeypatch):
 
 
 def load(kind: str, **more):
-    return load_teacher(Teacher(kind=kind, **more), FACTS)
+    return load_teacher(teacher_settings(kind=kind, **more), FACTS)
 
 
 def ask(teacher, *batches) -> list[Reply]:

@@ -36,10 +36,10 @@ def check() -> None:
     from tuition.teachers import KINDS
 
     params = parameters.load()
-    from tuition.preflight import check_methods, offer
+    from tuition.preflight import check_methods
 
     # What a function or a format of one's own gives is known when it is loaded; `teach` checks it before the first call.
-    check_methods(params, offer(params.teacher))
+    check_methods(params, params.teacher.offered)
     for teacher in (params.teacher, *params.teachers):
         check_price(teacher)
     cells = len(params.study.cells())
@@ -69,7 +69,7 @@ def use(
     ] = "small",
 ) -> None:
     """Write a study's parameters into params.yaml; comments stay, and so does the file where the result is not valid."""
-    from tuition.params.presets import use as use_study
+    from tuition.cli.presets import use as use_study
 
     params = use_study(study, size)
     typer.echo(

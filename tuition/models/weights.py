@@ -15,6 +15,7 @@ from tuition.files import read_json
 from tuition.models import build, projected
 from tuition.models.description import ModelDescription
 from tuition.models.network import Network
+from tuition.workspace import Model
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 WRAPPERS = ("state_dict", "model")  # keys under which training scripts keep the weights
@@ -54,7 +55,7 @@ def load_student(folder: Path) -> tuple[Network, ModelDescription]:
     Where that has `"projector": {"width": …}`, the student is a `projected.Projected` of that width.
     Raises UserError where a file is missing, damaged or does not fit the other.
     """
-    path = folder / "student.json"
+    path = Model(folder).description
     student = read_json(path)
     missing = [key for key in STUDENT_KEYS if not isinstance(student, dict) or key not in student]
     if missing:
@@ -63,7 +64,7 @@ def load_student(folder: Path) -> tuple[Network, ModelDescription]:
     model: Network = build(student["arch"], channels=student["channels"], classes=student["classes"], size=size)
     if student.get("projector") is not None:
         model = projected.wrap(model, width=_width(student["projector"], path), channels=student["channels"], size=size)
-    load_weights(model, folder / "weights.safetensors")
+    load_weights(model, Model(folder).weights)
     model.eval()
     return model, cast(ModelDescription, student)
 

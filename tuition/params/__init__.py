@@ -19,6 +19,7 @@ from tuition.params.schema import (
     Training,
     Transfer,
     comparison_set,
+    identity,
 )
 
 __all__ = [
@@ -40,5 +41,6 @@ __all__ = [
     "Training",
     "Transfer",
     "comparison_set",
+    "identity",
     "load",
 ]

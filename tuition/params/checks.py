@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tuition.errors import UserError, unknown
 from tuition.params import Params
-from tuition.params.teacher import Teacher
+from tuition.params.teacher import CheckpointSettings, ExpertsSettings, Network, TeacherSettings
 from tuition.workspace import PURCHASED
 
 MAIN = "teacher"  # stands for the section `teacher` where teachers are named
@@ -51,19 +51,24 @@ def _check_methods(params: Params, path: Path) -> None:
     check_arch(f"{path}: student.arch", params.student.arch)
 
 
-def _check_teacher(teacher: Teacher, where: str) -> None:
+def _check_teacher(teacher: TeacherSettings, where: str) -> None:
     """A teacher's signals and architectures; `where` names its section."""
     from tuition.models import check_arch
     from tuition.signals import FAMILIES
 
-    for name in teacher.signals:
-        if name not in FAMILIES:
-            raise unknown(f"{where}.signals", name, FAMILIES)
-    if teacher.kind == "checkpoint":
+    if isinstance(teacher, CheckpointSettings):
+        for name in teacher.signals:
+            if name not in FAMILIES:
+                raise unknown(f"{where}.signals", name, FAMILIES)
         check_arch(f"{where}.arch", teacher.arch)
-    for place, one in enumerate([*teacher.experts, *([teacher.free] if teacher.free else [])]):
-        name = f"experts[{place}]" if place < len(teacher.experts) else "free"
-        check_arch(f"{where}.{name}.arch", one.arch)
+    if isinstance(teacher, ExpertsSettings):
+        for place, network in enumerate(_networks(teacher)):
+            name = f"experts[{place}]" if place < len(teacher.experts) else "free"
+            check_arch(f"{where}.{name}.arch", network.arch)
+
+
+def _networks(teacher: ExpertsSettings) -> list[Network]:
+    return [*teacher.experts, *([teacher.free] if teacher.free else [])]
 
 
 def _check_further(params: Params, path: Path) -> None:
@@ -82,9 +87,10 @@ def _check_further(params: Params, path: Path) -> None:
             )
         taken[one.name.casefold()] = f"is the name of teachers.{place}, too"
         _check_teacher(one, where)
-        networks = [one] if one.kind == "checkpoint" else [*one.experts, *([one.free] if one.free else [])]
-        for weights in (network.weights for network in networks):
-            _check_weights(weights, f"{where}.weights" if one.kind == "checkpoint" else f"{where}.experts")
+        if isinstance(one, CheckpointSettings):
+            _check_weights(one.weights, f"{where}.weights")
+        for network in _networks(one) if isinstance(one, ExpertsSettings) else []:
+            _check_weights(network.weights, f"{where}.experts")
 
 
 def _check_weights(weights: str, where: str) -> None:

@@ -10,7 +10,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from tuition.params.teacher import Count, NotNegative, Positive, Section, Seed, Share, Teacher
+from tuition.params.teacher import (
+    OPERATIONAL,
+    AnyTeacher,
+    CheckpointSettings,
+    Count,
+    NotNegative,
+    Positive,
+    Section,
+    Seed,
+    Share,
+)
 from tuition.workspace import PURCHASED
 
 Place = Annotated[str, Field(min_length=1)]  # of a file or folder
@@ -136,7 +146,8 @@ class ComparisonSet(Section):
 class Compare(Section):
     limit: Count = 100_000
     seed: Seed = 0
-    sets: dict[str, ComparisonSet] = Field(default={})
+    sets: Annotated[dict[str, ComparisonSet], OPERATIONAL] = Field(default={})
+    watch: Place = "tuition/files.py"
 
 
 class Student(Section):
@@ -197,21 +208,23 @@ class Study(Section):
 
 
 class Params(Section):
-    study: Study
+    study: Annotated[Study, OPERATIONAL]
     data: Data = Data()
     transfer: Transfer = Transfer()
-    teacher: Teacher = Teacher()
-    teachers: list[Teacher] = Field(default=[])
+    teacher: AnyTeacher = CheckpointSettings()
+    teachers: list[AnyTeacher] = Field(default=[])
     pretrain: Pretrain
     teach: Teach = Teach()
     compare: Compare = Compare()
     student: Student = Student()
     train: Training
-    methods: dict[str, dict[str, Any] | None]
+    methods: Annotated[dict[str, dict[str, Any] | None], OPERATIONAL]
     evaluate: Evaluate = Evaluate()
-    registry: Register = Field(default=Register(), alias="register")  # BaseModel has a `register` of its own
-    flows: Flows = Flows()
-    refresh: Refresh = Refresh()
+    registry: Annotated[Register, OPERATIONAL] = Field(
+        default=Register(), alias="register"
+    )  # BaseModel has a `register` of its own
+    flows: Annotated[Flows, OPERATIONAL] = Flows()
+    refresh: Annotated[Refresh, OPERATIONAL] = Refresh()
 
 
 def comparison_set(params: Params, name: str) -> tuple[str, ComparisonSet] | None:
@@ -222,3 +235,20 @@ def comparison_set(params: Params, name: str) -> tuple[str, ComparisonSet] | Non
         if key in params.compare.sets:
             return key, params.compare.sets[key]
     return None
+
+
+def identity(section: Section) -> dict[str, Any]:
+    """What of a section makes two studies two: its fields but those marked OPERATIONAL, as plain values."""
+    dumped = section.model_dump()
+    found: dict[str, Any] = {}
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if OPERATIONAL in field.metadata:
+            continue
+        if isinstance(value, Section):
+            found[name] = identity(value)
+        elif isinstance(value, list) and any(isinstance(one, Section) for one in value):
+            found[name] = [identity(one) for one in value]
+        else:
+            found[name] = dumped[name]
+    return found

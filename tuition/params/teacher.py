@@ -1,9 +1,22 @@
-"""Types that sections of `params.yaml` are made of, and the largest of them: the teacher, what it costs and what it may cost."""
+"""The section `teacher` of `params.yaml`: a class for each kind, and the types that sections are made of.
+
+A kind takes the keys of its class and no others.
+"""
 
 import re
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    field_validator,
+    model_validator,
+)
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -12,9 +25,18 @@ NotNegative = Annotated[float, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0)]
 Money = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=0)]
+Side = Annotated[int, Field(ge=8)]  # pixels
 
-KINDS = ("checkpoint", "python", "experts", "mlflow", "oip", "openai", "http")
-REMOTE = ("mlflow", "oip", "openai", "http")  # kinds that are asked over HTTP
+
+@dataclass(frozen=True)
+class Mark:
+    """What a field of a section is, beside its type."""
+
+    meaning: str
+
+
+# A field so marked is no part of what makes two studies two: how a teacher is fed and paid, say, or lists of cells that may grow.
+OPERATIONAL = Mark("no part of a study's identity")
 
 
 class Section(BaseModel):
@@ -73,51 +95,37 @@ class Network(Section):
     weights: str
 
 
-class Teacher(Section):
-    kind: str = "checkpoint"  # one of KINDS, or a class of the user's own: module:Class
+class TeacherSettings(Section):
+    """What every kind takes. `weights`, `arch` and `taps` are what the pretrain stage makes; the pipeline reads them whatever the kind."""
+
+    kind: str
     name: str = "teacher"
     version: str = "1"
     weights: str = "teacher"
     arch: str = "resnet20"
-    signals: Annotated[list[str], Field(min_length=1)] = ["logits", "embedding"]
     taps: list[str] = []
-    experts: list[Network] = []
-    free: Network | None = None
-    choose: Literal["difficulty", "anti", "random", "mean"] = "difficulty"
-    function: str | None = None
-    idempotent: bool = False
-    url: str | None = None
-    model: str | None = None
-    format: str | None = None
-    options: dict[str, Any] = {}
-    scores: Literal["logits", "probabilities"] = "logits"
-    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
-    max_in_flight: Count = 8
-    requests_per_minute: Count | None = None
-    tokens_per_minute: Count | None = None
-    max_tokens_per_call: Count | None = None
-    timeout: Positive = 60.0
-    patience: Positive = 600.0
-    mean: list[float] | None = None
-    std: list[Positive] | None = None
-    resize: Annotated[int, Field(ge=8)] | None = None
     classes: Annotated[int, Field(ge=2)] | None = None
-    batch_size: Count = 256
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    canary: Count = 8
-    max_malformed: Share = 0.02
-    recheck: Recheck = Recheck()
-    price: Price = Price()
-    cap: Cap = Cap()
+    idempotent: Annotated[bool, OPERATIONAL] = False
+    batch_size: Annotated[Count, OPERATIONAL] = 256
+    canary: Annotated[Count, OPERATIONAL] = 8
+    max_malformed: Annotated[Share, OPERATIONAL] = 0.02
+    max_tokens_per_call: Annotated[Count | None, OPERATIONAL] = None
+    patience: Annotated[Positive, OPERATIONAL] = 600.0
+    recheck: Annotated[Recheck, OPERATIONAL] = Recheck()
+    price: Annotated[Price, OPERATIONAL] = Price()
+    cap: Annotated[Cap, OPERATIONAL] = Cap()
 
-    @field_validator("kind")
-    @classmethod
-    def _known_or_a_class(cls, kind: str) -> str:
-        if kind not in KINDS and not re.fullmatch(r"[\w.]+:\w+", kind):
-            raise ValueError(
-                f"teacher.kind: found {kind!r}; valid: {', '.join(KINDS)}, or a class of yours: module:Class"
-            )
-        return kind
+    families: ClassVar[tuple[str, ...] | None] = None  # of signals that the kind gives; None: known when it is loaded
+
+    @property
+    def offered(self) -> tuple[str, ...] | None:
+        """The families of signals that this teacher gives, where its section says so."""
+        return self.families
+
+    @property
+    def promised_scores(self) -> str:
+        """What its logits are: logits or probabilities."""
+        return "logits"
 
     @field_validator("price", mode="before")
     @classmethod
@@ -131,15 +139,153 @@ class Teacher(Section):
             return {}
         return {"calls": given} if isinstance(given, int) and not isinstance(given, bool) else given
 
+
+class CheckpointSettings(TeacherSettings):
+    """A local network with its weights in a file."""
+
+    kind: Literal["checkpoint"] = "checkpoint"
+    signals: Annotated[list[str], Field(min_length=1)] = ["logits", "embedding"]
+    mean: list[float] | None = None
+    std: list[Positive] | None = None
+    resize: Side | None = None
+    precision: Annotated[Literal["32-true", "bf16-mixed"], OPERATIONAL] = "32-true"
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        return tuple(self.signals)
+
+
+class ExpertsSettings(TeacherSettings):
+    """Several local networks, small to large, of which one answers for each sample."""
+
+    kind: Literal["experts"] = "experts"
+    experts: list[Network] = []
+    free: Network | None = None
+    choose: Literal["difficulty", "anti", "random", "mean"] = "difficulty"
+    mean: list[float] | None = None
+    std: list[Positive] | None = None
+    resize: Side | None = None
+    precision: Annotated[Literal["32-true", "bf16-mixed"], OPERATIONAL] = "32-true"
+
+    families: ClassVar[tuple[str, ...] | None] = ("logits", "difficulty", "expert")
+
     @model_validator(mode="after")
-    def _whole(self) -> "Teacher":
-        if self.kind == "python" and (self.function is None or self.function.count(":") != 1):
-            raise ValueError(f"teacher.function: found {self.function!r}; kind 'python' needs 'module:function'")
-        if self.kind == "experts" and (len(self.experts) < 2 or self.free is None):
+    def _two_and_a_free_one(self) -> "ExpertsSettings":
+        if len(self.experts) < 2 or self.free is None:
             raise ValueError(
                 f"teacher.experts: found {len(self.experts)} and teacher.free: {'none' if self.free is None else 'one'}; kind 'experts' "
                 "needs two or more {arch, weights}, small to large, and a free network {arch, weights}"
             )
-        if self.kind in REMOTE and not re.match(r"https?://[^/\s]+", self.url or ""):
+        return self
+
+
+class FunctionSettings(TeacherSettings):
+    """A function of the user's."""
+
+    kind: Literal["python"] = "python"
+    function: str | None = None
+    scores: Literal["logits", "probabilities"] = "logits"
+
+    @property
+    def promised_scores(self) -> str:
+        return self.scores
+
+    @model_validator(mode="after")
+    def _named(self) -> "FunctionSettings":
+        if self.function is None or self.function.count(":") != 1:
+            raise ValueError(f"teacher.function: found {self.function!r}; kind 'python' needs 'module:function'")
+        return self
+
+
+class CustomSettings(TeacherSettings):
+    """A class of the user's, named by `kind`."""
+
+    kind: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
+    options: dict[str, Any] = {}
+
+
+class ServerSettings(TeacherSettings):
+    """A teacher that is asked over HTTP."""
+
+    url: Annotated[str | None, OPERATIONAL] = None  # it may hold a password
+    model: str | None = None
+    options: dict[str, Any] = {}
+    scores: Literal["logits", "probabilities"] = "logits"
+    mean: list[float] | None = None
+    std: list[Positive] | None = None
+    resize: Side | None = None
+    api_key_env: Annotated[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None, OPERATIONAL] = None
+    max_in_flight: Annotated[Count, OPERATIONAL] = 8
+    requests_per_minute: Annotated[Count | None, OPERATIONAL] = None
+    tokens_per_minute: Annotated[Count | None, OPERATIONAL] = None
+    timeout: Annotated[Positive, OPERATIONAL] = 60.0
+
+    families: ClassVar[tuple[str, ...] | None] = ("logits",)
+
+    @property
+    def promised_scores(self) -> str:
+        return self.scores
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> "ServerSettings":
+        if not re.match(r"https?://[^/\s]+", self.url or ""):
             raise ValueError(f"teacher.url: found {self.url!r}; kind {self.kind!r} needs http://host:port or https://…")
         return self
+
+
+class MlflowSettings(ServerSettings):
+    kind: Literal["mlflow"] = "mlflow"
+
+
+class OipSettings(ServerSettings):
+    kind: Literal["oip"] = "oip"
+
+
+class OpenAISettings(ServerSettings):
+    kind: Literal["openai"] = "openai"
+
+
+class HttpSettings(ServerSettings):
+    """A server with a wire format of the user's own."""
+
+    kind: Literal["http"] = "http"
+    format: str | None = None
+
+    families: ClassVar[tuple[str, ...] | None] = None
+
+
+CUSTOM = "module:Class"  # stands for the kinds that users name
+KINDS: dict[str, type[TeacherSettings]] = {
+    "checkpoint": CheckpointSettings,
+    "python": FunctionSettings,
+    "experts": ExpertsSettings,
+    "mlflow": MlflowSettings,
+    "oip": OipSettings,
+    "openai": OpenAISettings,
+    "http": HttpSettings,
+    CUSTOM: CustomSettings,
+}
+
+
+def kind_of(section: Any) -> str:
+    """The key in KINDS of a section, as it was read or made; a kind that is none stays what it is."""
+    kind = section.get("kind", "checkpoint") if isinstance(section, dict) else getattr(section, "kind", None)
+    return CUSTOM if isinstance(kind, str) and ":" in kind else str(kind)
+
+
+AnyTeacher = Annotated[
+    Annotated[CheckpointSettings, Tag("checkpoint")]
+    | Annotated[FunctionSettings, Tag("python")]
+    | Annotated[ExpertsSettings, Tag("experts")]
+    | Annotated[MlflowSettings, Tag("mlflow")]
+    | Annotated[OipSettings, Tag("oip")]
+    | Annotated[OpenAISettings, Tag("openai")]
+    | Annotated[HttpSettings, Tag("http")]
+    | Annotated[CustomSettings, Tag(CUSTOM)],
+    Discriminator(kind_of),
+]
+
+
+def teacher_settings(**section: Any) -> TeacherSettings:
+    """The settings of a section, by its `kind`. Raises pydantic's ValidationError."""
+    return TypeAdapter(AnyTeacher).validate_python(section)

@@ -8,8 +8,7 @@ from tuition.errors import UserError
 from tuition.ledger import accounts, calls
 from tuition.ledger.database import Ledger
 from tuition.ledger.spending import Amount, Bound, Caps, to_micros
-from tuition.params.teacher import Amounts, Price
-from tuition.params.teacher import Teacher as Settings
+from tuition.params.teacher import Amounts, Price, TeacherSettings
 from tuition.teachers import Teacher, fingerprint
 
 MOST_TOKENS = 10**12  # that a server may say of a request; what is above is no count of tokens
@@ -24,7 +23,7 @@ class Account:
     run: int
     fingerprint: str
     teacher: Teacher
-    settings: Settings
+    settings: TeacherSettings
     classes: int
 
     @property
@@ -32,7 +31,7 @@ class Account:
         return caps_of(self.settings)
 
 
-def open_account(ledger: Ledger, teacher: Teacher, settings: Settings, classes: int, most_calls: int) -> Account:
+def open_account(ledger: Ledger, teacher: Teacher, settings: TeacherSettings, classes: int, most_calls: int) -> Account:
     """The account of `teacher`, opened where there is none, with a run of this process that may make `most_calls` calls.
 
     Calls of dead processes that were never sent are given back.
@@ -44,7 +43,7 @@ def open_account(ledger: Ledger, teacher: Teacher, settings: Settings, classes: 
     return Account(ledger, id, run, mark, teacher, settings, classes)
 
 
-def caps_of(settings: Settings) -> Caps:
+def caps_of(settings: TeacherSettings) -> Caps:
     """The bounds on the teacher's life and on each period, as the ledger takes them."""
     return Caps(bound_of(settings.cap), bound_of(settings.cap.period), settings.cap.period.every)
 
@@ -55,13 +54,13 @@ def bound_of(amounts: Amounts) -> Bound:
     )
 
 
-def worst(settings: Settings) -> Amount:
+def worst(settings: TeacherSettings) -> Amount:
     """The most that one call may come to: what is reserved for it."""
     tokens, price = settings.max_tokens_per_call or 0, settings.price
     return _amount(price, *((tokens, 0) if price.input > price.output else (0, tokens)))
 
 
-def real(settings: Settings, count: int, input_tokens: int | None, output_tokens: int | None) -> list[Amount]:
+def real(settings: TeacherSettings, count: int, input_tokens: int | None, output_tokens: int | None) -> list[Amount]:
     """What each of a request's `count` calls came to, by the tokens that the server says it charged for the request.
 
     Of what it does not say (or what is no number of tokens), the most that it may have charged, where that has a price or
@@ -95,17 +94,17 @@ def _share(total: int, count: int, i: int) -> int:
     return total // count + (i < total % count)
 
 
-def rests_on_tokens(settings: Settings) -> bool:
+def rests_on_tokens(settings: TeacherSettings) -> bool:
     """Whether a bound can be kept only where no call takes more than `teacher.max_tokens_per_call`."""
     bounds = (settings.cap, settings.cap.run, settings.cap.period)
     return _bounds_tokens(settings) or any(one.money is not None and settings.price.of_tokens for one in bounds)
 
 
-def _bounds_tokens(settings: Settings) -> bool:
+def _bounds_tokens(settings: TeacherSettings) -> bool:
     return any(one.tokens is not None for one in (settings.cap, settings.cap.run, settings.cap.period))
 
 
-def check_price(settings: Settings) -> None:
+def check_price(settings: TeacherSettings) -> None:
     """Raises UserError where a bound is set on what is not known: money without a price, tokens without the most a call may take."""
     cap, price = settings.cap, settings.price
     for name, one in (("cap", cap), ("cap.run", cap.run), ("cap.period", cap.period)):

@@ -137,7 +137,7 @@ class Exchange:
         if reply.malformed:
             answers = checks.unusable(str(reply.malformed), _raw(reply), count)
         else:
-            scores = settings.scores if self.tally.canary else None
+            scores = settings.promised_scores if self.tally.canary else None
             answers = checks.split(reply.signals, count, self.signals, self.account.classes, self.shapes, scores)
         amounts = real(settings, count, reply.input_tokens, reply.output_tokens)
         return [

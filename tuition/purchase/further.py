@@ -12,7 +12,7 @@ from typing import TypeVar
 from tuition.errors import UserError
 from tuition.ledger.database import Ledger
 from tuition.params.checks import MAIN
-from tuition.params.teacher import Teacher as Settings
+from tuition.params.teacher import TeacherSettings
 from tuition.purchase.loop import outstanding
 from tuition.purchase.order import Order
 from tuition.purchase.own import OpenOrder, open_order
@@ -22,7 +22,7 @@ from tuition.teachers.kinds import Facts
 T = TypeVar("T")
 
 
-def load_for(settings: Settings, facts: Facts) -> Teacher:
+def load_for(settings: TeacherSettings, facts: Facts) -> Teacher:
     """One teacher. Raises UserError where it knows another number of classes than the data with these facts has."""
     teacher, classes = load_teacher(settings, facts), len(facts["classes"])
     if teacher.classes is not None and teacher.classes != classes:
@@ -32,7 +32,7 @@ def load_for(settings: Settings, facts: Facts) -> Teacher:
     return teacher
 
 
-def load_further(sections: Sequence[Settings], facts: Facts, main: Teacher) -> dict[str, Teacher]:
+def load_further(sections: Sequence[TeacherSettings], facts: Facts, main: Teacher) -> dict[str, Teacher]:
     """The teachers of `teachers` by name. Raises UserError where one of them is another one, or `main`, over again."""
     loaded: dict[str, Teacher] = {}
     known = {fingerprint(main.description): MAIN}
@@ -50,7 +50,7 @@ def load_further(sections: Sequence[Settings], facts: Facts, main: Teacher) -> d
 
 def open_orders(
     ledger: Ledger,
-    sections: Sequence[Settings],
+    sections: Sequence[TeacherSettings],
     loaded: Mapping[str, Teacher],
     classes: int,
     orders: Mapping[str, Order],

@@ -8,7 +8,7 @@ from tuition.ledger import owned
 from tuition.ledger.database import Ledger
 from tuition.ledger.keys import Request
 from tuition.ledger.owned import Standing
-from tuition.params.teacher import Teacher as Settings
+from tuition.params.teacher import TeacherSettings
 from tuition.purchase import recheck
 from tuition.purchase.account import Account, open_account
 from tuition.purchase.loop import Outcome, buy
@@ -31,7 +31,7 @@ class OpenOrder:
         return read_standing(self.account, self.order)
 
 
-def open_order(ledger: Ledger, teacher: Teacher, settings: Settings, classes: int, order: Order) -> OpenOrder:
+def open_order(ledger: Ledger, teacher: Teacher, settings: TeacherSettings, classes: int, order: Order) -> OpenOrder:
     """Open the account for an order. Raises UserError, before anything is sent, where the order cannot be bought as a whole."""
     account = open_account(ledger, teacher, settings, classes, order.most_calls(teacher.idempotent))
     before = read_standing(account, order)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from tuition.errors import UserError
 from tuition.ledger.calls import Answer, Call
-from tuition.params.teacher import Teacher as Settings
+from tuition.params.teacher import TeacherSettings
 
 
 class Tally:
@@ -14,7 +14,7 @@ class Tally:
     answers; `left`: calls still to be made; `row_bytes`: of one call's outputs, a guess until the first answer says.
     """
 
-    def __init__(self, settings: Settings, number: int):
+    def __init__(self, settings: TeacherSettings, number: int):
         self.settings, self.number = settings, number
         self.sent = self.new = self.bad = self.tokens = self.cost = 0
         self.left = number

@@ -245,7 +245,7 @@ def _changed(stage: str, work: Path, environment: dict[str, str]) -> list[str]:
         meta = Comparisons(work / path).meta
         about = read_json(meta) if meta.is_file() else {}
         if {"method", "code"} <= about.keys():  # comparisons/: through it a cell depends on its own method's file
-            file = f"tuition/methods/{module_name(about['method'])}.py"
+            file = about.get("file", f"tuition/methods/{module_name(about['method'])}.py")  # or the user's own
             if file_digest(work / file) != about["code"]:
                 changed.add(file)
     return sorted(changed)

@@ -11,6 +11,7 @@ from tuition.files import atomic, digest, write_array, write_json
 from tuition.inputs import images as pixels
 from tuition.params import Data
 from tuition.sources import additions, alter, load, split
+from tuition.workspace import Splits
 
 ALTERING = ("noise", "imbalance")  # not told where they are off: files made before there were such keys stay valid
 
@@ -30,6 +31,7 @@ def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None)
     shape = raw.parts["train"].images.shape[1:]
     sizes: dict[str, int] = {}
     for name, rows in found.items():
+        files = Splits(out).split(name)
         images, labels, ids = raw.parts[rows.part].images[rows.rows], rows.labels, rows.ids
         if name == "train":
             mean, std = pixels.statistics(images)  # the source's: a teacher that takes them stays the same teacher
@@ -39,14 +41,14 @@ def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None)
                 images, labels, ids = (np.concatenate(two) for two in zip((images, labels, ids), more, strict=True))
                 duplicates |= counts
                 facts["additions"] = len(more[0])
-            write_json(out / name / "meta.json", facts)
+            write_json(files.meta, facts)
         else:
-            write_json(out / name / "meta.json", {"n": len(images), "digest": digest(images, labels, ids)})
-        write_array(out / name / "images.npy", images)
-        write_array(out / name / "labels.npy", labels)
-        write_array(out / name / "ids.npy", ids)
+            write_json(files.meta, {"n": len(images), "digest": digest(images, labels, ids)})
+        write_array(files.images, images)
+        write_array(files.labels, labels)
+        write_array(files.ids, ids)
         sizes[name] = len(ids)
-    _write_rejected(out / "rejected.csv", raw.rejected)
+    _write_rejected(Splits(out).rejected, raw.rejected)
     meta = {
         "source": data.source,
         "classes": raw.classes,
@@ -60,7 +62,7 @@ def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None)
             exclude={"watch", *(() if altered else ALTERING), *(() if data.additions else ("additions",))}
         ),
     } | ({"altered": altered} if altered else {})
-    write_json(out / "meta.json", meta)
+    write_json(Splits(out).meta, meta)
     return meta
 
 

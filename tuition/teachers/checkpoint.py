@@ -15,7 +15,7 @@ from tuition.inputs.preprocess import to_float
 from tuition.models import build, load_weights, signals
 from tuition.models.network import Network
 from tuition.models.weights import read_state
-from tuition.params.teacher import Teacher as Settings
+from tuition.params.teacher import CheckpointSettings
 from tuition.signals import LAYERED, arrays_of
 from tuition.teachers.derived import boundary, from_maps, pruned_copy
 
@@ -69,7 +69,7 @@ class CheckpointTeacher:
         return {name: value.detach().float().cpu().numpy() for name, value in named.items()}
 
 
-def load_checkpoint(settings: Settings, facts: dict[str, Any]) -> CheckpointTeacher:
+def load_checkpoint(settings: CheckpointSettings, facts: dict[str, Any]) -> CheckpointTeacher:
     """The teacher of `teacher.weights`: a file, or the folder that the pretrain stage makes.
 
     Raises UserError where the file is missing, damaged, holds code, does not fit `teacher.arch`, or knows another number of

@@ -15,7 +15,7 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.imports import make_named
-from tuition.params.teacher import Teacher as Settings
+from tuition.params.teacher import CustomSettings
 from tuition.signals import TOGETHER, families
 from tuition.teachers.protocol import Reply
 
@@ -44,7 +44,7 @@ class OwnTeacher(Protocol):
 class CustomTeacher:
     """The user's teacher with what it leaves out. Which class it is, is told by its name: an edited comment costs nothing."""
 
-    def __init__(self, named: str, own: OwnTeacher, settings: Settings):
+    def __init__(self, named: str, own: OwnTeacher, settings: CustomSettings):
         self.named, self.own = named, own
         self.description = {"kind": named, "version": settings.version, **_described(named, own)}
         self.signals = named_signals(f"teacher.kind: {named}", getattr(own, "signals", ("logits",)))
@@ -85,7 +85,7 @@ def named_signals(where: str, names: object) -> tuple[str, ...]:
     return tuple(names)  # type: ignore[arg-type]
 
 
-def load_custom(settings: Settings, facts: dict[str, Any]) -> CustomTeacher:
+def load_custom(settings: CustomSettings, facts: dict[str, Any]) -> CustomTeacher:
     """The teacher of the class that `teacher.kind` names. Raises UserError where it cannot be found or made."""
     own = make_named("teacher.kind", settings.kind, NEEDED, {"settings": settings, "facts": facts})
     return CustomTeacher(settings.kind, own, settings)

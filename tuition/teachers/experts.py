@@ -17,8 +17,7 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.files import content_id, digest, read_array
-from tuition.params.teacher import Network
-from tuition.params.teacher import Teacher as Settings
+from tuition.params.teacher import CheckpointSettings, ExpertsSettings, Network
 from tuition.teachers.checkpoint import CheckpointTeacher, load_checkpoint
 
 BATCH = 500
@@ -88,12 +87,14 @@ def difficulties(free: CheckpointTeacher, pool: Path) -> dict[str, float]:
     return {id.decode(): float(one) for id, one in zip(ids, rank, strict=True)}
 
 
-def load_experts(settings: Settings, facts: dict[str, Any]) -> ExpertsTeacher:
+def load_experts(settings: ExpertsSettings, facts: dict[str, Any]) -> ExpertsTeacher:
     """The experts of `teacher.experts` and the free network of `teacher.free`. Raises UserError as kind `checkpoint` does."""
 
     def network(model: Network) -> CheckpointTeacher:
-        own = {"arch": model.arch, "weights": model.weights, "signals": ["logits"], "taps": []}
-        return load_checkpoint(settings.model_copy(update=own), facts)
+        shared = {key: getattr(settings, key) for key in ("mean", "std", "resize", "precision", "classes")}
+        return load_checkpoint(
+            CheckpointSettings(arch=model.arch, weights=model.weights, signals=["logits"], **shared), facts
+        )
 
     assert settings.free is not None  # the section sees to that
     experts = [network(model) for model in settings.experts]

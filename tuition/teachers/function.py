@@ -11,7 +11,7 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.imports import import_function
-from tuition.params.teacher import Teacher as Settings
+from tuition.params.teacher import FunctionSettings
 from tuition.signals import families
 from tuition.targets.classes import as_logits
 from tuition.teachers.custom import named_signals
@@ -21,7 +21,7 @@ class FunctionTeacher:
     """The teacher behind a function. What it is, is told by `teacher.function` and `teacher.version`, never by its source:
     an edited comment must not make owned outputs unowned."""
 
-    def __init__(self, function: Callable, settings: Settings):
+    def __init__(self, function: Callable, settings: FunctionSettings):
         self.function = function
         self.takes_keys = "keys" in inspect.signature(function).parameters
         self.description = {"kind": "python", "function": settings.function, "version": settings.version}
@@ -44,7 +44,7 @@ class FunctionTeacher:
         return said
 
 
-def load_function(settings: Settings) -> FunctionTeacher:
+def load_function(settings: FunctionSettings) -> FunctionTeacher:
     """The teacher of the function that `teacher.function` names. Raises UserError where it cannot be found."""
     function = import_function("teacher.function", settings.function)
     if inspect.isclass(function):

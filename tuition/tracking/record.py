@@ -8,33 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tuition.files import digest, read_array, read_json
-from tuition.params import Params, comparison_set
+from tuition.params import Params, comparison_set, identity
 from tuition.tables import read_rows
 from tuition.workspace import Workspace, cell_name
 
 Points = dict[tuple[str, int], float]  # (metric, step) -> value
-
-# no part of what makes two studies two: the lists of cells, which may grow, what belongs to one method's cells alone,
-# and what only says where a teacher stands and how it is fed and paid (an address may hold a password, too)
-_OF_A_CELL = {"study", "methods", "registry", "flows", "refresh"}
-_OF_ASKING = {
-    "batch_size",
-    "precision",
-    "canary",
-    "max_malformed",
-    "price",
-    "cap",
-    "url",
-    "api_key_env",
-    "idempotent",
-    "max_in_flight",
-    "requests_per_minute",
-    "tokens_per_minute",
-    "max_tokens_per_call",
-    "timeout",
-    "patience",
-    "recheck",
-}
 
 
 class Dataset(NamedTuple):
@@ -58,12 +36,7 @@ class Record(NamedTuple):
 
 def study_params(params: Params) -> dict[str, str]:
     """The parameters that all cells of a study share, flattened to `section.key`."""
-    shared = params.model_dump(exclude=_OF_A_CELL)
-    for teacher in (shared["teacher"], *shared["teachers"]):
-        for key in _OF_ASKING:
-            del teacher[key]
-    del shared["compare"]["sets"]
-    return flatten(shared)
+    return flatten(identity(params))
 
 
 def study_digest(params: Params) -> str:

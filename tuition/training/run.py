@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -25,19 +24,20 @@ from tuition.training.loop import Learner, Row, fit, make_fabric, validator
 from tuition.training.loop import Progress as Trained
 from tuition.training.networks import make, of, shapes
 from tuition.training.state import State, TrainingState, run_digest
+from tuition.workspace import Workspace
 
 Split = tuple[np.ndarray, np.ndarray]  # inputs (N, …) and labels (N,)
 
 
 def read_split(split: str) -> Split:
     """(images (N, C, H, W) uint8, labels (N,) int64) of data/<split>/."""
-    folder = Path("data") / split
-    return read_array(folder / "images.npy"), read_array(folder / "labels.npy")
+    files = Workspace().split(split)
+    return read_array(files.images), read_array(files.labels)
 
 
 def describe(arch: str, images: np.ndarray, taps: Sequence[str] = ()) -> ModelDescription:
     """What is needed to build and feed a model of `arch` for images (N, C, H, W); `taps` name the modules that give its maps."""
-    facts = read_json(Path("data/train/meta.json"))
+    facts = read_json(Workspace().split("train").meta)
     return {
         "arch": arch,
         "channels": images.shape[1],

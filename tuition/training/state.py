@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from tuition.files import atomic
+from tuition.workspace import Workspace
 
-FOLDER = Path(".tuition/checkpoints")
+FOLDER = Workspace().home.training_states
 LIBRARY = Path(__file__).parents[1]
 CODE = [LIBRARY / name for name in ("training", "methods", "losses", "models", "inputs", "signals.py")]
 

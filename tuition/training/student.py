@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tuition.files import atomic, write_json
 from tuition.models.description import ModelDescription
+from tuition.workspace import Model
 
 
 def write_student(
@@ -21,15 +22,16 @@ def write_student(
     description: ModelDescription | None = None,
 ) -> None:
     """Write `weights.safetensors`, `meta.json`, `history.csv` and, where given, `student.json`: what is needed to build the model."""
+    files = Model(folder)
     shutil.rmtree(folder, ignore_errors=True)
-    with atomic(folder / "weights.safetensors") as file:
+    with atomic(files.weights) as file:
         file.write(save({key: value.contiguous() for key, value in weights.items()}))
-    write_json(folder / "meta.json", meta)
+    write_json(files.meta, meta)
     if description is not None:
-        write_json(folder / "student.json", description)
+        write_json(files.description, description)
     text = io.StringIO()
     table = csv.DictWriter(text, list(history[0]), lineterminator="\n")
     table.writeheader()
     table.writerows({**row, "step": int(row["step"])} for row in history)
-    with atomic(folder / "history.csv") as file:
+    with atomic(files.history) as file:
         file.write(text.getvalue().encode())

@@ -11,13 +11,14 @@ import torch
 from safetensors.torch import save_file
 from support import COUNTING_TEACHER, PAID, stage, write_params
 
-from stages.train.__main__ import read_others
+from stages.train.reading import read_others
 from tuition.errors import UserError
 from tuition.files import read_array, read_json
 from tuition.ledger import accounts
 from tuition.ledger.database import open_ledger
 from tuition.models import build
 from tuition.params import load
+from tuition.workspace import Workspace
 
 # A teacher that answers with NaN now and then, when the first few answers have been checked.
 GAPS = """
@@ -185,7 +186,7 @@ def test_a_teacher_that_is_asked_again_asks_within_its_own_budget(two):
     assert counted == [40, 40]
     spend = read_json(two / "outputs/40/spend.json")["teachers"]["helper"]
     assert (spend["calls"], spend["recheck_calls"], spend["usable"]) == (36, 4, 36)
-    _, present = read_others(two / "outputs/40", ("logits",), 40)
+    _, present = read_others(Workspace(two).outputs(40), ("logits",), 40)
     np.testing.assert_array_equal(present["helper"], np.arange(40) < 36)
 
 
@@ -201,7 +202,7 @@ def test_views_are_asked_of_each(two):
 def test_answers_that_cannot_be_used_are_absent_rows(two):
     ran = teach(two, teachers=[{**HELPER, "function": "helper:gaps", "max_malformed": 0.5}])
     assert ran.returncode == 0, ran.stderr
-    others, present = read_others(two / "outputs/40", ("logits",), 40)
+    others, present = read_others(Workspace(two).outputs(40), ("logits",), 40)
     missing = {13, 20, 27, 34}
     assert set(np.flatnonzero(~present["helper"])) == missing
     main, there = read_array(two / "outputs/40/logits.npy"), present["helper"]
@@ -210,7 +211,7 @@ def test_answers_that_cannot_be_used_are_absent_rows(two):
     assert not logits[~there].any()
     np.testing.assert_array_equal(logits[there], read_array(two / "outputs/40/teachers/helper/logits.npy"))
     assert "4 calls were charged and gave nothing usable" in ran.stdout
-    some, there = read_others(two / "outputs/40", ("logits",), 20)
+    some, there = read_others(Workspace(two).outputs(40), ("logits",), 20)
     assert (len(some["helper"]["logits"]), there["helper"].sum()) == (20, 19)
 
 

@@ -16,7 +16,7 @@ from support import loopback as lo
 from support.loopback import Server
 
 from tuition.errors import UserError
-from tuition.params.teacher import REMOTE, Teacher
+from tuition.params.teacher import KINDS, ServerSettings, TeacherSettings, teacher_settings
 from tuition.teachers import Refused, Stop, Uncertain, load_teacher
 from tuition.teachers.http.teacher import HttpTeacher
 
@@ -89,7 +89,7 @@ def code_lines(text: str) -> int:
 def test_the_format_of_the_document(server, mine):
     mine(FORMAT)
     assert code_lines(FORMAT[FORMAT.index("class ") :]) <= 25
-    settings = Teacher(**{**OF_FORMAT, "url": f"{server.url}/v2"})
+    settings = teacher_settings(**{**OF_FORMAT, "url": f"{server.url}/v2"})
     server.script.extend([lo.status(429), classify(), classify()])
     replies = ask(load_teacher(settings, DATA))
     said = np.concatenate([reply.signals["logits"] for reply in replies])
@@ -112,7 +112,7 @@ def test_the_format_of_the_document(server, mine):
 def test_answers_that_the_format_of_the_document_cannot_match(server, mine, change, why):
     mine(FORMAT)
     server.script.extend([classify(change)] * 2)
-    for reply in ask(load_teacher(Teacher(**{**OF_FORMAT, "url": f"{server.url}/v2"}), DATA)):
+    for reply in ask(load_teacher(teacher_settings(**{**OF_FORMAT, "url": f"{server.url}/v2"}), DATA)):
         assert why in reply.malformed
         assert reply.signals == {}
         assert b"answers" in reply.raw
@@ -126,7 +126,9 @@ def test_half_of_an_answer_is_known_as_such_by_the_format_of_the_document(server
     server.script.append(half)
     server.script.extend([classify()] * 2)
     replies = ask(
-        load_teacher(Teacher(**{**OF_FORMAT, "url": f"{server.url}/v2", "idempotent": True, "batch_size": 1}), DATA)
+        load_teacher(
+            teacher_settings(**{**OF_FORMAT, "url": f"{server.url}/v2", "idempotent": True, "batch_size": 1}), DATA
+        )
     )
     assert [reply.malformed for reply in replies] == [None, None]
     assert len(server.received) == 3
@@ -140,7 +142,7 @@ def test_the_function_of_the_document(server, mine):
 
     mine(FUNCTION)
     assert code_lines(FUNCTION) <= 20
-    teacher = load_teacher(Teacher(**OF_FUNCTION), DATA)
+    teacher = load_teacher(teacher_settings(**OF_FUNCTION), DATA)
     import mine as module
 
     module.URL = f"{server.url}/classify"
@@ -159,10 +161,11 @@ def test_every_key_in_the_documents_table_exists_and_has_its_default():
     table = DOC[DOC.index("## Every key") : DOC.index("## What a failure")]
     rows = re.findall(r"^\| (`[^|]*)\|([^|]*)\|", table, flags=re.MULTILINE)
     named = {name: given for names, given in rows for name in re.findall(r"`(\w+)`", names)}
-    assert set(named) <= set(Teacher.model_fields)
+    fields = {key: field for section in KINDS.values() for key, field in section.model_fields.items()}
+    assert set(named) <= set(fields)
     assert {"url", "timeout", "patience", "idempotent", "api_key_env", "max_in_flight"} <= set(named)
     for name, given in named.items():
-        default, shown = getattr(Teacher(), name), given.strip('` "')
+        default, shown = fields[name].default, given.strip('` "')
         if shown and name not in ("recheck", "price", "cap"):
             words = (
                 "none" if default is None else f"{default:g}" if isinstance(default, float) else str(default).lower()
@@ -217,8 +220,8 @@ class Unwritable(Bare):
 """
 
 
-def of(named: str | None, url: str = "http://127.0.0.1:9", **more) -> Teacher:
-    return Teacher(**{"kind": "http", "url": url, "format": named, "patience": 1.0, **more})
+def of(named: str | None, url: str = "http://127.0.0.1:9", **more) -> TeacherSettings:
+    return teacher_settings(**{"kind": "http", "url": url, "format": named, "patience": 1.0, **more})
 
 
 async def first(server, request, writer) -> None:
@@ -288,4 +291,4 @@ def test_a_class_that_cannot_be_made(mine):
 
 
 def test_all_remote_kinds_are_in_the_document():
-    assert all(f"`{kind}`" in DOC for kind in REMOTE)
+    assert all(f"`{kind}`" in DOC for kind, section in KINDS.items() if issubclass(section, ServerSettings))

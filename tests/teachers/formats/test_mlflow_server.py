@@ -17,7 +17,7 @@ import pytest
 from support import digits
 
 from tuition.errors import UserError
-from tuition.params.teacher import Teacher
+from tuition.params.teacher import TeacherSettings, teacher_settings
 from tuition.teachers import Stop, load_teacher
 
 DATA = {"channels": 1, "height": 8, "width": 8, "classes": [str(n) for n in range(10)], "mean": [0.1], "std": [0.3]}
@@ -112,8 +112,10 @@ def wait_for(server: psutil.Popen, url: str, log: Path) -> None:
     raise AssertionError(f"no server after two minutes: {log.read_text()}")
 
 
-def settings(url: str = "http://127.0.0.1:9", **more) -> Teacher:
-    return Teacher(**{"kind": "mlflow", "url": url, "batch_size": 8, "timeout": 60.0, "patience": 60.0, **more})
+def settings(url: str = "http://127.0.0.1:9", **more) -> TeacherSettings:
+    return teacher_settings(
+        **{"kind": "mlflow", "url": url, "batch_size": 8, "timeout": 60.0, "patience": 60.0, **more}
+    )
 
 
 def answers(url: str, **more) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuition.errors import UserError
-from tuition.params.teacher import Teacher
+from tuition.params.teacher import teacher_settings
 from tuition.teachers import Stop
 from tuition.teachers.formats.oip import OipFormat
 from tuition.teachers.formats.tensors import LENGTH, TYPES
@@ -23,7 +23,7 @@ SCORES = np.array([[0.5, -1.0, 3.25], [7.0, 0.0, -2.5]], dtype=np.float32)
 
 def form(settings: dict | None = None, data: dict = DATA, **options) -> OipFormat:
     given = {"kind": "oip", "url": "http://127.0.0.1:1", "model": "digits", "batch_size": 2, **(settings or {})}
-    return OipFormat(Teacher(**given, options=options), data)
+    return OipFormat(teacher_settings(**given, options=options), data)
 
 
 def answer(outputs: list | None = None, **more) -> bytes:

@@ -15,7 +15,7 @@ import pytest
 from support import digits
 from support.environments import SERVERS, environment, free_ports, running
 
-from tuition.params.teacher import Teacher
+from tuition.params.teacher import teacher_settings
 from tuition.teachers import Stop, load_teacher
 
 pytestmark = pytest.mark.slow
@@ -112,7 +112,7 @@ def server(request) -> Server:
 
 def teacher(server: Server, data: dict = DATA, settings: dict | None = None, **options):
     given = {"kind": "oip", "url": server.url, "model": "digits", "batch_size": 8, "patience": 20.0, **(settings or {})}
-    return load_teacher(Teacher(**given, options={"input": "images", **options}), data)
+    return load_teacher(teacher_settings(**given, options={"input": "images", **options}), data)
 
 
 def ask(one, images: np.ndarray) -> list:

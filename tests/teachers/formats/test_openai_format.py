@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tuition.errors import UserError
-from tuition.params.teacher import Teacher
+from tuition.params.teacher import teacher_settings
 from tuition.teachers import Stop
 from tuition.teachers.formats.bodies import Malformed
 from tuition.teachers.formats.labels import class_scores
@@ -27,7 +27,7 @@ TOP = [("cat", 0.5), (" Cat", 0.2), ("hor", 0.1), ("The", 0.05)]  # with probabi
 
 def form(settings: dict | None = None, data: dict = DATA, **options) -> OpenAIFormat:
     given = {"kind": "openai", "url": "http://127.0.0.1:1/v1", "model": "seer", "batch_size": 1, **(settings or {})}
-    return OpenAIFormat(Teacher(**given, options=options), data)
+    return OpenAIFormat(teacher_settings(**given, options=options), data)
 
 
 def question(chosen: OpenAIFormat, image: np.ndarray = IMAGE) -> dict:

@@ -15,7 +15,7 @@ from PIL import Image
 from support.environments import SERVERS, environment, free_ports, running
 
 from tuition.errors import UserError
-from tuition.params.teacher import Teacher
+from tuition.params.teacher import teacher_settings
 from tuition.teachers import Stop, load_teacher
 
 pytestmark = pytest.mark.slow
@@ -51,7 +51,7 @@ def _key(monkeypatch):
 
 def teacher(url: str, data: dict = DATA, settings: dict | None = None, **options):
     given = {"kind": "openai", "url": url, "model": "tiny", "batch_size": 1, "api_key_env": "MY_KEY", "patience": 20.0}
-    return load_teacher(Teacher(**{**given, **(settings or {})}, options=options), data)
+    return load_teacher(teacher_settings(**{**given, **(settings or {})}, options=options), data)
 
 
 def ask(one, images: np.ndarray = IMAGES) -> list:
@@ -77,7 +77,7 @@ def told(llama, tmp_path_factory) -> list[dict]:
     folder = tmp_path_factory.mktemp("pictures")
     for number, image in enumerate(IMAGES):
         Image.fromarray(image.transpose(1, 2, 0)).save(folder / f"{number:02}.png")
-    prompt = load_teacher(Teacher(kind="openai", url=llama, model="tiny", batch_size=1), DATA).format.prompt
+    prompt = load_teacher(teacher_settings(kind="openai", url=llama, model="tiny", batch_size=1), DATA).format.prompt
     command = [
         environment("llama"),
         SERVERS / "openai_client.py",

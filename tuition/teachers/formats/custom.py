@@ -13,7 +13,7 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.imports import make_named
-from tuition.params.teacher import Teacher as Settings
+from tuition.params.teacher import HttpSettings
 from tuition.teachers.custom import named_signals
 from tuition.teachers.http.format import BEARER, Format, HttpRequest
 from tuition.teachers.protocol import Reply, Stop
@@ -24,7 +24,7 @@ NEEDED = ("request", "read")
 class OwnFormat:
     """The user's format with what it leaves out."""
 
-    def __init__(self, named: str, own: Format, settings: Settings):
+    def __init__(self, named: str, own: Format, settings: HttpSettings):
         self.named, self.own, self.settings = named, own, settings
         self.signals = named_signals(f"teacher.format: {named}", getattr(own, "signals", ("logits",)))
         self.authorization = _authorization(named, own)
@@ -75,7 +75,7 @@ def _authorization(named: str, own: Format) -> tuple[str, str]:
     return given
 
 
-def load_format(settings: Settings, data: dict[str, Any]) -> OwnFormat:
+def load_format(settings: HttpSettings, data: dict[str, Any]) -> OwnFormat:
     """The format of the class that `teacher.format` names. Raises UserError where it cannot be found or made."""
     own = make_named("teacher.format", settings.format, NEEDED, {"settings": settings, "data": data})
     return OwnFormat(str(settings.format), own, settings)

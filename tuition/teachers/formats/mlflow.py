@@ -21,8 +21,7 @@ import numpy as np
 from pydantic import Field
 
 from tuition.errors import UserError
-from tuition.params.teacher import Section
-from tuition.params.teacher import Teacher as Settings
+from tuition.params.teacher import Section, ServerSettings
 from tuition.targets.classes import as_logits
 from tuition.teachers.formats.bodies import Malformed, json_object, shown
 from tuition.teachers.formats.options import parse_options
@@ -43,7 +42,7 @@ class Options(Section):
 class MlflowFormat:
     """How MLflow's scoring server is asked and its answer read."""
 
-    def __init__(self, settings: Settings, data: dict[str, Any]):
+    def __init__(self, settings: ServerSettings, data: dict[str, Any]):
         """Raises UserError for unknown options, for columns that are not one a pixel, and as `check_pixels` does."""
         self.settings, self.chosen = settings, parse_options(Options, settings)
         if (settings.url or "").rstrip("/").endswith("/invocations"):

@@ -20,8 +20,7 @@ from urllib.parse import quote, urlsplit
 import numpy as np
 
 from tuition.errors import UserError
-from tuition.params.teacher import Section
-from tuition.params.teacher import Teacher as Settings
+from tuition.params.teacher import Section, ServerSettings
 from tuition.targets.classes import as_logits
 from tuition.teachers.formats.bodies import Malformed, json_object, shown
 from tuition.teachers.formats.options import parse_options
@@ -46,7 +45,7 @@ class OipFormat:
 
     signals = ("logits",)
 
-    def __init__(self, settings: Settings, data: dict[str, Any]):
+    def __init__(self, settings: ServerSettings, data: dict[str, Any]):
         """Raises UserError for a missing model, unknown options, and options that contradict the preprocessing."""
         if not settings.model:
             raise UserError("teacher.model: found none; kind 'oip' needs the model's name on the server")

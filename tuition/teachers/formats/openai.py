@@ -26,8 +26,7 @@ from pydantic import Field
 
 from tuition.errors import UserError, unknown
 from tuition.imports import import_function
-from tuition.params.teacher import Count, Section
-from tuition.params.teacher import Teacher as Settings
+from tuition.params.teacher import Count, Section, ServerSettings
 from tuition.teachers.formats.bodies import Malformed, json_object, shown
 from tuition.teachers.formats.labels import check_labels, class_scores
 from tuition.teachers.formats.options import parse_options
@@ -56,7 +55,7 @@ class OpenAIFormat:
 
     signals = ("logits",)
 
-    def __init__(self, settings: Settings, data: dict[str, Any]):
+    def __init__(self, settings: ServerSettings, data: dict[str, Any]):
         """Raises UserError for what a chat model cannot be asked, unknown options, and labels that a token cannot tell apart."""
         self.settings, self.chosen = settings, parse_options(Options, settings)
         _check_settings(settings, self.chosen, data)
@@ -142,7 +141,7 @@ class OpenAIFormat:
         return [{"type": "text", "text": self.prompt}, {"type": "image_url", "image_url": picture}]
 
 
-def _check_settings(settings: Settings, chosen: Options, data: dict[str, Any]) -> None:
+def _check_settings(settings: ServerSettings, chosen: Options, data: dict[str, Any]) -> None:
     if not settings.model:
         raise UserError("teacher.model: found none; kind 'openai' needs the model's name on the server")
     if settings.batch_size != 1:

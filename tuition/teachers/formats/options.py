@@ -5,13 +5,12 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from tuition.errors import UserError, unknown
-from tuition.params.teacher import Section
-from tuition.params.teacher import Teacher as Settings
+from tuition.params.teacher import Section, ServerSettings
 
 Schema = TypeVar("Schema", bound=Section)
 
 
-def parse_options(schema: type[Schema], settings: Settings) -> Schema:
+def parse_options(schema: type[Schema], settings: ServerSettings) -> Schema:
     """`settings.options` as a `schema`. UserError names each key that is unknown or of a wrong type."""
     for name in settings.options:
         if name not in schema.model_fields:

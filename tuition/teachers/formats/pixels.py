@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from tuition.errors import UserError
-from tuition.params.teacher import Teacher as Settings
+from tuition.params.teacher import ServerSettings
 
 
-def check_pixels(settings: Settings, data: dict[str, Any]) -> None:
+def check_pixels(settings: ServerSettings, data: dict[str, Any]) -> None:
     """Raises UserError where teacher.mean or teacher.std has not one value, or one for each channel of the data."""
     for key in ("mean", "std"):
         given = getattr(settings, key)
@@ -16,13 +16,13 @@ def check_pixels(settings: Settings, data: dict[str, Any]) -> None:
             raise UserError(f"teacher.{key}: found {len(given)} values, the data has {data['channels']} channels")
 
 
-def sent_shape(settings: Settings, data: dict[str, Any]) -> tuple[int, int, int]:
+def sent_shape(settings: ServerSettings, data: dict[str, Any]) -> tuple[int, int, int]:
     """(C, H, W) of the images that are sent."""
     side = settings.resize
     return data["channels"], side or data["height"], side or data["width"]
 
 
-def prepare_images(images: np.ndarray, settings: Settings) -> np.ndarray:
+def prepare_images(images: np.ndarray, settings: ServerSettings) -> np.ndarray:
     """images (B, C, H, W) uint8 -> (B, C, h, w): uint8 where neither mean nor std is set, else float32 (x / 255 - mean) / std.
 
     `settings` has `mean`, `std` (None, or a value for each channel or for all; one of them alone leaves the other at 0 or 1) and

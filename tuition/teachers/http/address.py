@@ -9,7 +9,7 @@ import urllib.request
 from urllib.parse import quote, unquote, urlsplit
 
 from tuition.errors import UserError
-from tuition.params.teacher import Teacher as Settings
+from tuition.params.teacher import ServerSettings
 
 HIDDEN = "[hidden]"
 
@@ -38,7 +38,7 @@ class Secrets:
 class Address:
     """`place` is the address as it may be shown: no user, no password, no query. `headers` hold what the server knows us by."""
 
-    def __init__(self, settings: Settings, header: tuple[str, str]):
+    def __init__(self, settings: ServerSettings, header: tuple[str, str]):
         """`header`: the name of the header that takes the key of `teacher.api_key_env`, and its value with {} for the key.
 
         Raises UserError for a URL that is none, for a variable that is not set or holds what no header can, and for two identities.

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from numbers import Integral
 
-from tuition.params.teacher import Teacher as Settings
+from tuition.params.teacher import ServerSettings
 from tuition.teachers.http.address import Address
 from tuition.teachers.http.format import HttpRequest
 from tuition.teachers.http.outcomes import Outcome, outcome_of
@@ -37,7 +37,7 @@ class Client:
     first. `reached`: the server has answered something.
     """
 
-    def __init__(self, address: Address, limit: RateLimit, settings: Settings):
+    def __init__(self, address: Address, limit: RateLimit, settings: ServerSettings):
         self.address, self.limit, self.settings = address, limit, settings
         self.transport = Transport(address, settings.max_in_flight, settings.timeout)
         self.seen = dict.fromkeys(("requests", "refused", "uncertain", "retried"), 0)

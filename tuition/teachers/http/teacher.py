@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 import numpy as np
 
 from tuition.errors import UserError
-from tuition.params.teacher import Teacher as Settings
+from tuition.params.teacher import ServerSettings
 from tuition.signals import families
 from tuition.teachers.http.address import Address
 from tuition.teachers.http.client import Client
@@ -32,7 +32,7 @@ class HttpTeacher:
 
     in_process = False
 
-    def __init__(self, format: Format, settings: Settings, window: float = WINDOW):
+    def __init__(self, format: Format, settings: ServerSettings, window: float = WINDOW):
         """Raises UserError for an address or a key that cannot be used, and for limits that cannot be kept."""
         _check_keys(format, settings)
         self.format, self.settings = format, settings
@@ -130,7 +130,7 @@ def _fault(error: Exception) -> str:
     return f"{type(error).__name__}: {error}{place}"
 
 
-def _check_keys(format: Format, settings: Settings) -> None:
+def _check_keys(format: Format, settings: ServerSettings) -> None:
     """Raises UserError where one key would stand for several inputs, which may not come together a second time."""
     if settings.idempotent and settings.batch_size > 1 and not getattr(format, "keyed", False):
         raise UserError(
@@ -140,7 +140,7 @@ def _check_keys(format: Format, settings: Settings) -> None:
         )
 
 
-def _tokens_per_minute(settings: Settings) -> int | None:
+def _tokens_per_minute(settings: ServerSettings) -> int | None:
     """teacher.tokens_per_minute, where it can be kept: it takes a bound on what a request may use."""
     limit, most = settings.tokens_per_minute, settings.max_tokens_per_call
     if limit is not None and most is None:

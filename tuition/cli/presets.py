@@ -32,7 +32,7 @@ def use(study: Path, size: str, path: Path = parameters.FILE) -> parameters.Para
         from tuition.preflight import check_methods
 
         params = parameters.load(changed)
-        check_methods(params, params.teacher.signals)
+        check_methods(params, params.teacher.offered)
         found.append(params)
 
     try:
