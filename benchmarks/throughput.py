@@ -17,8 +17,8 @@ from tuition.purchase.buy import buy
 from benchmarks import bare
 from benchmarks.common import save, spread, table
 from tuition.comparisons import draw, group_weights
-from tuition.files import content_id
 from tuition.inputs.batches import PlacedImages
+from tuition.inputs.images import content_id
 from tuition.ledger import accounts
 from tuition.ledger.database import open_ledger
 from tuition.methods import build as build_method
