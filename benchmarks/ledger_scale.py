@@ -43,7 +43,7 @@ def buy(ledger: Ledger, run: int, requests: Sequence[Request], logits: np.ndarra
         made = calls.reserve(ledger, run, requests, cost=int(PRICE * 1e6))
         calls.mark_sent(ledger, run, made)
     times.append(time.perf_counter())
-    calls.finish(ledger, run, made, [calls.Answer({"logits": row}) for row in logits], PRICE)
+    calls.finish(ledger, run, made, [calls.Answer({"logits": row}, cost=int(PRICE * 1e6)) for row in logits])
     times.append(time.perf_counter())
     assert len(made) == len(requests)
     return dict(zip(STEPS, np.diff(times).tolist(), strict=True))

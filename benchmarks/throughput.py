@@ -17,14 +17,15 @@ import torch
 from benchmarks import bare
 from benchmarks.common import save, spread, table
 from tuition.comparisons import draw, group_weights
-from tuition.files import content_id
 from tuition.inputs.batches import PlacedImages
+from tuition.inputs.images import content_id
 from tuition.ledger.database import open_ledger
 from tuition.ledger.keys import Request
 from tuition.ledger.owned import Standing
 from tuition.methods import build as build_method
 from tuition.models import build
-from tuition.params import Teacher, Training
+from tuition.params import Training
+from tuition.params.teacher import teacher_settings
 from tuition.purchase.account import open_account
 from tuition.purchase.loop import buy
 from tuition.teachers import InProcess
@@ -139,7 +140,7 @@ def teaching(args: argparse.Namespace) -> list[dict]:
         torch.manual_seed(0)
         model = build(arch, channels=3, classes=CLASSES, size=(side, side))
         description = {"kind": "checkpoint", "arch": arch, "mean": [mean], "std": [std], "resize": None}
-        teacher = CheckpointTeacher(model, description, "32-true", CLASSES)
+        teacher = CheckpointTeacher(model, description, "32-true", CLASSES, ["logits", "embedding"], (3, side, side))
         images = np.random.default_rng(0).integers(256, size=(512, 3, side, side), dtype=np.uint8)
         bare.answer(model, torch.from_numpy(images), mean, std, 256)
         per_image = bare.answer(model, torch.from_numpy(images), mean, std, 256) / 512
@@ -160,7 +161,7 @@ def teach(teacher: CheckpointTeacher, images: np.ndarray, ledger_folder: str | N
     position = {request: i for i, request in enumerate(requests)}
     with tempfile.TemporaryDirectory(prefix="tuition-benchmark-", dir=ledger_folder) as folder:
         ledger = open_ledger(str(Path(folder) / "ledger.db"))
-        account = open_account(ledger, InProcess(teacher), Teacher(batch_size=256), CLASSES, len(images))
+        account = open_account(ledger, InProcess(teacher), teacher_settings(batch_size=256), CLASSES, len(images))
 
         def images_of(some: Sequence[Request]) -> np.ndarray:
             return np.ascontiguousarray(images[[position[one] for one in some]])

@@ -62,12 +62,6 @@ def _read(path: Path, read: Callable[[], Any]) -> Any:
         raise UserError(f"{path}: cannot be read ({error}); delete it and run `dvc repro`") from None
 
 
-def content_id(image: np.ndarray) -> str:
-    """The sha256 (hex) of a sample's content: its shape and its uint8 pixels (C, H, W)."""
-    header = f"uint8{tuple(int(n) for n in image.shape)}".encode()
-    return hashlib.sha256(header + np.ascontiguousarray(image, dtype=np.uint8).tobytes()).hexdigest()
-
-
 def digest(*arrays: np.ndarray) -> str:
     """The sha256 (hex) over the types, shapes and bytes of arrays."""
     total = hashlib.sha256()

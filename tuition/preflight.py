@@ -12,7 +12,7 @@ from tuition.comparisons import checked_weights
 from tuition.errors import UserError, unknown
 from tuition.methods import METHODS, Card, Context, Method, build, card, check_settings, method_file, resolve
 from tuition.params import Params, comparison_set
-from tuition.params.checks import MAIN
+from tuition.signals import MAIN
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,6 +19,7 @@ from collections.abc import Collection
 
 import numpy as np
 
+MAIN = "teacher"  # stands for the section `teacher` where several teachers are named
 LAYERED = ("pooled", "energy", "map", "gram", "sign")
 TOGETHER = {"boundary": ("boundary", "boundary_logits"), "classifier": ("classifier_weight", "classifier_bias")}
 FAMILIES = ("logits", "embedding", *LAYERED, "pruned", *TOGETHER)

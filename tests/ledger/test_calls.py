@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.answers import at_cost
 
 from tuition.ledger import accounts, calls, owned
 from tuition.ledger.calls import Answer, CapReached
@@ -53,7 +54,7 @@ def test_a_call_is_bought_once_and_read_back(ledger):
     assert [call.request.sample for call in made] == IDS[:10]
     assert states(ledger)["reserved"] == 10
     calls.mark_sent(ledger, run, made)
-    calls.finish(ledger, run, made, answers(made), cost=0.0015)
+    calls.finish(ledger, run, made, at_cost(answers(made), 0.0015))
     assert states(ledger) == {"done": 10, "refunded": 0, "unknown": 0, "reserved": 0}
     assert accounts.status(ledger)[0]["cost"] == 0.015
     assert calls.reserve(ledger, run, REQUESTS[:10]) == []
@@ -92,7 +93,7 @@ def test_a_malformed_answer_is_charged_and_never_used(ledger):
     run = calls.start_run(ledger, id, 2)
     made = calls.reserve(ledger, run, REQUESTS[:2])
     calls.mark_sent(ledger, run, made)
-    calls.finish(ledger, run, made, [answers(made)[0], Answer({}, "NaN", b"raw")], cost=1)
+    calls.finish(ledger, run, made, at_cost([answers(made)[0], Answer({}, "NaN", b"raw")], 1))
     assert owned.standing(ledger, id, REQUESTS[:3]).states(REQUESTS[:3]) == {
         REQUESTS[0]: "owned",
         REQUESTS[1]: "unusable",
@@ -107,7 +108,7 @@ def test_a_damaged_output_is_found_by_its_checksum(ledger):
     run = calls.start_run(ledger, id, 1)
     made = calls.reserve(ledger, run, REQUESTS[:1])
     calls.mark_sent(ledger, run, made)
-    calls.finish(ledger, run, made, answers(made), 0)
+    calls.finish(ledger, run, made, at_cost(answers(made), 0))
     with ledger.write() as db:
         db.execute(parts.update().values(payload=os.urandom(40)))
     with pytest.raises(Exception, match=r"logits.*damaged"):
@@ -172,7 +173,7 @@ def test_an_unknown_call_is_sent_again_as_the_same_call_where_that_is_free(ledge
     assert [call.request.sample for call in made] == IDS[:10]
     assert lost == {call.key for call in made[:6]}
     calls.mark_sent(ledger, run, made)
-    calls.finish(ledger, run, made, answers(made), 0)
+    calls.finish(ledger, run, made, at_cost(answers(made), 0))
     assert states(ledger)["done"] == 10
 
 
@@ -208,7 +209,7 @@ BUYER = textwrap.dedent(
         calls.mark_sent(ledger, run, made)
         with open(sys.argv[2], "a") as bill:
             bill.writelines(call.request.sample + "\\n" for call in made)
-        calls.finish(ledger, run, made, [Answer({"logits": np.ones(2, np.float32)})] * len(made), 0)
+        calls.finish(ledger, run, made, [Answer({"logits": np.ones(2, np.float32)})] * len(made))
     """
 )
 
@@ -250,7 +251,7 @@ def test_the_books_are_right_after_any_sequence(new_place, steps):
             calls.mark_sent(opened, run, reserved)
             sent, reserved = sent + reserved, []
         elif step == "f":
-            calls.finish(opened, run, sent, answers(sent), 1)
+            calls.finish(opened, run, sent, at_cost(answers(sent), 1))
             sent = []
         elif step == "x":
             calls.refund(opened, run, reserved + sent, "test")
@@ -284,8 +285,8 @@ def test_an_answer_to_a_call_that_another_process_took_over_and_finished_changes
     calls.abandon(ledger, first, made, "taken for dead")
     again = calls.reserve(ledger, second, REQUESTS[:5], resend=True)
     calls.mark_sent(ledger, second, again)
-    calls.finish(ledger, first, made, answers(made), 1)  # late, but an answer
-    calls.finish(ledger, second, again, answers(again), 1)
+    calls.finish(ledger, first, made, at_cost(answers(made), 1))  # late, but an answer
+    calls.finish(ledger, second, again, at_cost(answers(again), 1))
     assert states(ledger)["done"] == 5
     assert accounts.status(ledger)[0]["cost"] == 5.0
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.answers import at_cost
 
 from tuition.ledger import accounts, calls, database, schema
 from tuition.ledger.database import LedgerError, open_ledger
@@ -22,7 +23,7 @@ def filled(tmp_path) -> Path:
     run = calls.start_run(ledger, id, 300)
     made = calls.reserve(ledger, run, [Request(f"{i:064x}") for i in range(300)])
     calls.mark_sent(ledger, run, made)
-    calls.finish(ledger, run, made, [calls.Answer({"logits": np.ones(100, np.float32)})] * 300, 0)
+    calls.finish(ledger, run, made, at_cost([calls.Answer({"logits": np.ones(100, np.float32)})] * 300, 0))
     ledger.close()
     return tmp_path / "l.db"
 
@@ -95,7 +96,7 @@ FILLS = textwrap.dedent(
         for start in range(0, 10_000, 50):
             made = calls.reserve(ledger, run, [Request(f"{i:064x}") for i in range(start, start + 50)])
             calls.mark_sent(ledger, run, made)
-            calls.finish(ledger, run, made, [calls.Answer({"logits": np.ones(1000, np.float32)})] * 50, 0)
+            calls.finish(ledger, run, made, [calls.Answer({"logits": np.ones(1000, np.float32)})] * 50)
             owned += 50
     except LedgerError as error:
         print(owned, error)

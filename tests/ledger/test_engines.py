@@ -8,6 +8,7 @@ import textwrap
 
 import pytest
 import sqlalchemy as sa
+from support.answers import at_cost
 
 from tuition.ledger import accounts, calls, database, migrations, postgres, processes, schema
 from tuition.ledger.database import LedgerError, LedgerWaits, open_ledger
@@ -230,7 +231,9 @@ def test_what_a_server_said_is_stored_whatever_is_in_it(ledger):
     run = calls.start_run(ledger, id, 1)
     made = calls.reserve(ledger, run, REQUESTS[:1])
     calls.mark_sent(ledger, run, made)
-    calls.finish(ledger, run, made, [calls.Answer({}, "found '\0\x1b[31m \N{SNOWMAN}'", os.urandom(100) + b"\0")], 1)
+    calls.finish(
+        ledger, run, made, at_cost([calls.Answer({}, "found '\0\x1b[31m \N{SNOWMAN}'", os.urandom(100) + b"\0")], 1)
+    )
     assert accounts.status(ledger)[0]["calls"]["done"] == 1
     with ledger.read() as db:
         assert "\N{SNOWMAN}" in db.scalar(sa.select(schema.rejected.c.reason))

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from support.answers import at_cost
 
 from tuition.errors import UserError
 from tuition.ledger import accounts, blocks, calls, exports, imports, owned
@@ -32,7 +33,7 @@ def exported(tmp_path, new_place):
     made = calls.reserve(ledger, run, REQUESTS)
     calls.mark_sent(ledger, run, made)
     values = np.random.default_rng(0).normal(size=(20, 10)).astype(np.float32)
-    calls.finish(ledger, run, made, [Answer({"logits": row, "embedding": row[:4]}) for row in values], 0.25)
+    calls.finish(ledger, run, made, at_cost([Answer({"logits": row, "embedding": row[:4]}) for row in values], 0.25))
     assert exports.export(ledger, tmp_path / "out", None) == (20, {})
     return tmp_path / "out"
 
@@ -60,7 +61,7 @@ def test_signals_that_only_some_samples_have_are_left_out_or_asked_for_and_can_b
     made = calls.reserve(ledger, run, further[:5])
     calls.mark_sent(ledger, run, made)
     energy = np.random.default_rng(1).random((5, 3, 3)).astype(np.float16)
-    calls.finish(ledger, run, made, [Answer({"energy1": one}) for one in energy], 0.0)
+    calls.finish(ledger, run, made, at_cost([Answer({"energy1": one}) for one in energy], 0.0))
     standing = owned.standing(ledger, account.id, REQUESTS[4:6])
     assert {request: standing.signals(request) for request in REQUESTS[4:6]} == {
         REQUESTS[4]: {"logits", "embedding", "energy1"},
@@ -182,7 +183,7 @@ def test_an_import_mends_what_is_damaged_and_leaves_what_is_whole(exported, tmp_
     run = calls.start_run(ledger, account.id, 3)
     made = calls.reserve(ledger, run, further[:3])
     calls.mark_sent(ledger, run, made)
-    calls.finish(ledger, run, made[:2], [Answer({"energy1": np.ones(4, np.float16)})] * 2, 0.0)
+    calls.finish(ledger, run, made[:2], at_cost([Answer({"energy1": np.ones(4, np.float16)})] * 2, 0.0))
     calls.abandon(ledger, run, made[2:], "lost")  # live, and without an output
     exports.export(ledger, tmp_path / "energy", None, ["energy1"])
     assert corrupt(ledger, "energy1", IDS[:1]) > 0

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.answers import at_cost
 
 from tuition.errors import UserError
 from tuition.ledger import accounts, calls, exports, imports, owned
@@ -32,7 +33,7 @@ def buy(ledger, requests, values, cost=0.5):
     calls.mark_sent(ledger, run, made)
     at = {one: row for row, one in enumerate(requests)}
     calls.finish(
-        ledger, run, made, [Answer({name: v[at[c.request]] for name, v in values.items()}) for c in made], cost
+        ledger, run, made, at_cost([Answer({name: v[at[c.request]] for name, v in values.items()}) for c in made], cost)
     )
     return made
 

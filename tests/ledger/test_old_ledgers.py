@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from support.answers import at_cost
 
 from tuition.ledger import accounts, calls, migrations, owned, schema
 from tuition.ledger.database import open_ledger
@@ -163,7 +164,7 @@ def test_an_old_ledger_goes_on(old):
     made = calls.reserve(ledger, run, REQUESTS[5:9])
     assert len(made) == 4
     calls.mark_sent(ledger, run, made)
-    calls.finish(ledger, run, made, [calls.Answer({"logits": np.ones(10, np.float32)})] * 4, 0.25)
+    calls.finish(ledger, run, made, at_cost([calls.Answer({"logits": np.ones(10, np.float32)})] * 4, 0.25))
     assert accounts.status(ledger)[0]["cost"] == 2.25
     assert accounts.verify(ledger) == []
     ledger.close()

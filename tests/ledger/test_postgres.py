@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 from support import bill, write_params
+from support.answers import at_cost
 
 from tuition.ledger import accounts, calls, database, owned, postgres, schema
 from tuition.ledger.calls import Answer
@@ -214,16 +215,18 @@ def test_answers_survive_a_restart_of_the_server(ledger, postgresql, how):
     run = calls.start_run(ledger, id, 50)
     made = calls.reserve(ledger, run, REQUESTS)
     calls.mark_sent(ledger, run, made)
-    calls.finish(ledger, run, made[:10], answers(made[:10]), 1)
+    calls.finish(ledger, run, made[:10], at_cost(answers(made[:10]), 1))
     with pytest.raises(LedgerWaits):
         write_and_write(ledger, lambda: postgresql.stop(how))
     with pytest.raises(LedgerWaits, match=r"cannot be reached.*Start it.*what is owned stays owned"):
-        calls.finish(ledger, run, made[10:], answers(made[10:]), 1)
+        calls.finish(ledger, run, made[10:], at_cost(answers(made[10:]), 1))
     with pytest.raises(LedgerWaits):
         accounts.status(ledger)
     postgresql.start()
-    calls.finish(ledger, run, made[10:], answers(made[10:]), 1)
-    calls.finish(ledger, run, made[10:], answers(made[10:]), 1)  # whose commit was never heard of: once more is once
+    calls.finish(ledger, run, made[10:], at_cost(answers(made[10:]), 1))
+    calls.finish(
+        ledger, run, made[10:], at_cost(answers(made[10:]), 1)
+    )  # whose commit was never heard of: once more is once
     found = accounts.status(ledger)[0]
     assert (found["name"], found["calls"]["done"], found["cost"]) == ("t", 50, 50.0)
     assert owned.read(ledger, id, REQUESTS)[1]["logits"][:, 0].tolist() == list(range(50))

@@ -9,8 +9,8 @@ from hypothesis.extra import numpy as arrays
 from support.viewing import padded
 
 from tuition.errors import UserError
-from tuition.files import content_id
 from tuition.inputs.batches import PlacedImages
+from tuition.inputs.images import content_id
 from tuition.inputs.views import Images, replay
 from tuition.params import Teach
 from tuition.purchase.views import draw, plan_views

@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from tuition import params as parameters
-from tuition.files import content_id, digest, write_array, write_json
+from tuition.files import digest, write_array, write_json
+from tuition.inputs.images import content_id
 from tuition.inputs.preprocess import to_float
 from tuition.models import build
 from tuition.params import Params

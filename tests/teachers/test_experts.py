@@ -10,7 +10,8 @@ from support import stage, write_params
 from support.methods import batch_of, context_of, made, terms
 
 from tuition import params
-from tuition.files import content_id, read_array, read_json
+from tuition.files import read_array, read_json
+from tuition.inputs.images import content_id
 from tuition.models import build
 from tuition.teachers import fingerprint, load_teacher
 from tuition.teachers.experts import difficulties

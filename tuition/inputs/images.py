@@ -1,5 +1,6 @@
 """Images of any mode and size -> uint8 arrays (C, H, W) of one shape."""
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -160,3 +161,9 @@ def statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
     mean = counts @ values / total
     std = np.sqrt(np.maximum(counts @ values**2 / total - mean**2, 1 / 255**2))
     return mean.tolist(), std.tolist()
+
+
+def content_id(image: np.ndarray) -> str:
+    """The sha256 (hex) of a sample's content: its shape and its uint8 pixels (C, H, W)."""
+    header = f"uint8{tuple(int(n) for n in image.shape)}".encode()
+    return hashlib.sha256(header + np.ascontiguousarray(image, dtype=np.uint8).tobytes()).hexdigest()

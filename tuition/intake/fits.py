@@ -6,7 +6,7 @@ from typing import Any
 
 from tuition.errors import UserError
 from tuition.params import Params
-from tuition.params.checks import MAIN
+from tuition.signals import MAIN
 
 
 def check(params: Params) -> None:

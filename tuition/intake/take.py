@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image
 
 from tuition.errors import UserError
-from tuition.files import atomic, content_id, read_array, read_json, write_json
+from tuition.files import atomic, read_array, read_json, write_json
+from tuition.inputs.images import content_id
 from tuition.intake import fits
 from tuition.intake.inbox import Entry, Inbox
 from tuition.params import Params, edits

@@ -18,7 +18,7 @@ from tuition.ledger import blocks, processes
 from tuition.ledger.database import Ledger
 from tuition.ledger.keys import Key, Request, find, key_of, keyed
 from tuition.ledger.schema import calls, is_live, is_open, rejected, runs, teachers
-from tuition.ledger.spending import Amount, Bound, CapReached, Caps, book, day_of, rebook, room, to_micros, unbook
+from tuition.ledger.spending import Amount, Bound, CapReached, Caps, book, day_of, rebook, room, unbook
 
 REFUNDED = {"state": "refunded", "tokens": 0, "cost": 0}
 UNDER_WAY = (is_open, calls.c.state.in_(("reserved", "sent")))
@@ -148,12 +148,9 @@ def mark_sent(ledger: Ledger, run: int, made: Sequence[Call]) -> None:
             raise UserError(f"{len(made) - hit} of {len(made)} calls are no longer this run's; run again")
 
 
-def finish(ledger: Ledger, run: int, made: Sequence[Call], answers: Sequence[Answer], cost: float = 0.0) -> None:
-    """Commit the answers and the charge together: `cost` a call, or what an answer itself says.
-
-    A malformed answer is charged and kept aside.
-    """
-    flat, given = to_micros(cost), dict(zip((call.id for call in made), answers, strict=True))
+def finish(ledger: Ledger, run: int, made: Sequence[Call], answers: Sequence[Answer]) -> None:
+    """Commit the answers and what each came to together. A malformed answer is charged and kept aside."""
+    given = dict(zip((call.id for call in made), answers, strict=True))
     with ledger.write() as db:
         # Whoever holds the call by now: an answer that arrives after this process was taken for dead is still an answer,
         # and one that another process has brought meanwhile stays as it is.
@@ -165,7 +162,7 @@ def finish(ledger: Ledger, run: int, made: Sequence[Call], answers: Sequence[Ans
         charged: dict[tuple[int, int], list[int]] = {}
         for row in mine:
             answer = given[row.id]
-            came_to = (answer.tokens or 0, flat if answer.cost is None else answer.cost)
+            came_to = (answer.tokens or 0, answer.cost or 0)
             charged.setdefault(came_to, []).append(row.id)
         for (tokens, micros), ids in charged.items():
             db.execute(calls.update().where(calls.c.id.in_(ids)).values(**done, tokens=tokens, cost=micros))

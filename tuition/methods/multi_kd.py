@@ -26,8 +26,7 @@ from torch.nn import functional as F
 from tuition.errors import UserError
 from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative, Positive
-
-MAIN = "teacher"
+from tuition.signals import MAIN
 
 
 class MultiKD(nn.Module):

@@ -7,9 +7,8 @@ from pathlib import Path
 from tuition.errors import UserError, unknown
 from tuition.params import Params
 from tuition.params.teacher import CheckpointSettings, ExpertsSettings, Network, TeacherSettings
+from tuition.signals import MAIN
 from tuition.workspace import PURCHASED
-
-MAIN = "teacher"  # stands for the section `teacher` where teachers are named
 
 
 def check(params: Params, path: Path) -> None:

@@ -11,11 +11,11 @@ from typing import TypeVar
 
 from tuition.errors import UserError
 from tuition.ledger.database import Ledger
-from tuition.params.checks import MAIN
 from tuition.params.teacher import TeacherSettings
 from tuition.purchase.loop import outstanding
 from tuition.purchase.order import Order
 from tuition.purchase.own import OpenOrder, open_order
+from tuition.signals import MAIN
 from tuition.teachers import Teacher, fingerprint, load_teacher
 from tuition.teachers.kinds import Facts
 

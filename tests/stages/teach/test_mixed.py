@@ -5,7 +5,8 @@ import sys
 import numpy as np
 from support import PAID, bill, stage, write_params
 
-from tuition.files import content_id, read_array, read_json
+from tuition.files import read_array, read_json
+from tuition.inputs.images import content_id
 from tuition.purchase.mixed import draw, mix
 from tuition.selection.order import purchase_order
 
