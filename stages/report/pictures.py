@@ -59,26 +59,8 @@ def accuracy_figure(study: dict[str, Any], summary: list[Row]) -> Figure:
         axes = figure.subplots()
         calls = sorted({r["calls"] for r in summary})
         logarithmic = len(calls) > 1 and calls[-1] >= LOG_SPAN * calls[0]
-        for index, method in enumerate(study["methods"]):
-            rows = [r for r in summary if r["method"] == method]
-            shift = index - (len(study["methods"]) - 1) / 2 if len(calls) > 1 else index / STEP
-            aside = shift + (0.45 if len(calls) > 1 else 0.09 / STEP)
-            at = {r["budget"]: _place(r["calls"], calls, shift, logarithmic) for r in rows}
-            beside = {r["budget"]: _place(r["calls"], calls, aside, logarithmic) for r in rows}
-            for row in rows:
-                values = [100 * study["metrics"][row["budget"], method, s]["top1"] for s in study["seeds"]]
-                if len(values) > 1:
-                    axes.plot(
-                        [beside[row["budget"]]] * len(values),
-                        values,
-                        _marker(index),
-                        ms=4,
-                        color=COLOURS[index % len(COLOURS)],
-                        alpha=0.35,
-                        mew=0,
-                    )
-            points = [(at[r["budget"]], 100 * r["top1"], 100 * r["low"], 100 * r["high"]) for r in rows]
-            _points(axes, points, index, method if len(calls) > 1 else None)
+        for index in range(len(study["methods"])):
+            _accuracy_of(axes, study, summary, index, logarithmic)
         known = study["teacher"].get("val_top1")
         if known is not None:
             axes.axhline(100 * known, color=GREY, lw=1.2, ls=(0, (5, 3)), zorder=1, label="teacher (validation)")
@@ -100,6 +82,30 @@ def accuracy_figure(study: dict[str, Any], summary: list[Row]) -> Figure:
             figure.legend(lines, names, loc="outside upper center", ncols=min(len(names), 5))
         _limit(axes, study, summary)
     return figure
+
+
+def _accuracy_of(axes: Axes, study: dict[str, Any], summary: list[Row], index: int, logarithmic: bool) -> None:
+    """One method's line with its intervals, and its single seeds beside it."""
+    calls, method = sorted({r["calls"] for r in summary}), study["methods"][index]
+    rows = [r for r in summary if r["method"] == method]
+    shift = index - (len(study["methods"]) - 1) / 2 if len(calls) > 1 else index / STEP
+    aside = shift + (0.45 if len(calls) > 1 else 0.09 / STEP)
+    at = {r["budget"]: _place(r["calls"], calls, shift, logarithmic) for r in rows}
+    beside = {r["budget"]: _place(r["calls"], calls, aside, logarithmic) for r in rows}
+    for row in rows:
+        values = [100 * study["metrics"][row["budget"], method, s]["top1"] for s in study["seeds"]]
+        if len(values) > 1:
+            axes.plot(
+                [beside[row["budget"]]] * len(values),
+                values,
+                _marker(index),
+                ms=4,
+                color=COLOURS[index % len(COLOURS)],
+                alpha=0.35,
+                mew=0,
+            )
+    points = [(at[r["budget"]], 100 * r["top1"], 100 * r["low"], 100 * r["high"]) for r in rows]
+    _points(axes, points, index, method if len(calls) > 1 else None)
 
 
 def paired_figure(study: dict[str, Any], rows: list[Row]) -> Figure:

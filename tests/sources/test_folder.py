@@ -11,7 +11,7 @@ from tuition.errors import UserError
 from tuition.files import read_array
 from tuition.inputs.images import decode
 from tuition.params import Data
-from tuition.sources.folder import load
+from tuition.sources.folder import load_folder
 from tuition.sources.splits import write_splits as prepare
 
 
@@ -51,7 +51,7 @@ def test_train_and_test_folders_with_and_without_val(tmp_path, with_val):
 
 def test_a_class_may_be_called_train(tmp_path):
     fill(tmp_path, classes=("car", "train"))
-    assert load(str(tmp_path), Data()).classes == ["car", "train"]
+    assert load_folder(str(tmp_path), Data()).classes == ["car", "train"]
 
 
 def test_duplicates_across_splits_stay_in_test(tmp_path):
@@ -174,7 +174,7 @@ def test_hidden_files_are_no_samples(tmp_path):
     (tmp_path / ".git").mkdir()
     (tmp_path / "cat/.DS_Store").write_text("x")
     (tmp_path / "cat/Thumbs.db").write_text("x")
-    raw = load(str(tmp_path), Data())
+    raw = load_folder(str(tmp_path), Data())
     assert raw.classes == ["cat", "dog"]
     assert raw.rejected == []
 
@@ -182,7 +182,7 @@ def test_hidden_files_are_no_samples(tmp_path):
 def test_images_may_lie_deeper(tmp_path):
     fill(tmp_path, count=2)
     save(tmp_path / "cat/2024/may/a.png", 77)
-    assert len(load(str(tmp_path), Data()).parts["train"].labels) == 5
+    assert len(load_folder(str(tmp_path), Data()).parts["train"].labels) == 5
 
 
 @pytest.mark.parametrize("below", ["", "train/", "test/"])
@@ -192,32 +192,32 @@ def test_an_empty_class_folder_is_named(tmp_path, below):
     for file in (tmp_path / below / "eel").iterdir():
         file.unlink()
     with pytest.raises(UserError, match=rf"class folder '{below}eel' is empty"):
-        load(str(tmp_path), Data())
+        load_folder(str(tmp_path), Data())
 
 
 def test_no_class_folders(tmp_path):
     save(tmp_path / "a.png", 1)
     with pytest.raises(UserError, match="no class folders; expected <path>/<class>/<images>"):
-        load(str(tmp_path), Data())
+        load_folder(str(tmp_path), Data())
 
 
 def test_no_such_folder(tmp_path):
     with pytest.raises(UserError, match="gone: no such folder"):
-        load(str(tmp_path / "gone"), Data())
+        load_folder(str(tmp_path / "gone"), Data())
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file: not a folder"):
-        load(str(tmp_path / "file"), Data())
+        load_folder(str(tmp_path / "file"), Data())
 
 
 def test_folders_beside_the_splits_are_not_ignored(tmp_path):
     fill(tmp_path / "train", count=2)
     fill(tmp_path / "valid", count=2)
     with pytest.raises(UserError, match="found valid beside train; valid are train, val, test"):
-        load(str(tmp_path), Data())
+        load_folder(str(tmp_path), Data())
 
 
 def test_a_class_that_only_test_has_is_refused(tmp_path):
     fill(tmp_path / "train", count=2)
     fill(tmp_path / "test", classes=("cat", "eel"), count=2)
     with pytest.raises(UserError, match="class 'eel' is in test but not in train"):
-        load(str(tmp_path), Data())
+        load_folder(str(tmp_path), Data())

@@ -6,7 +6,7 @@ import pytest
 from tuition.errors import UserError
 from tuition.files import read_array
 from tuition.params import Data
-from tuition.sources.npz import load
+from tuition.sources.npz import load_npz
 from tuition.sources.splits import write_splits as prepare
 
 
@@ -49,19 +49,19 @@ def test_channels_and_resize(tmp_path):
     from PIL import Image
 
     content = arrays()
-    parts = load(write(tmp_path / "x.npz", content), Data(channels=1)).parts
+    parts = load_npz(write(tmp_path / "x.npz", content), Data(channels=1)).parts
     expected = np.asarray(Image.fromarray(content["train_images"][0]).convert("L"))
     assert np.array_equal(parts["train"].images[0, 0], expected)
-    resized = load(str(tmp_path / "x.npz"), Data(resize=9)).parts["test"].images
+    resized = load_npz(str(tmp_path / "x.npz"), Data(resize=9)).parts["test"].images
     pillow = Image.fromarray(content["test_images"][3]).resize((9, 9), Image.Resampling.BICUBIC)
     assert np.array_equal(resized[3], np.asarray(pillow).transpose(2, 0, 1))
 
 
 def test_channels_that_cannot_be_converted(tmp_path):
     path = write(tmp_path / "x.npz", arrays(shape=(12, 12, 4)))
-    assert load(path, Data()).parts["train"].images.shape == (40, 4, 12, 12)
+    assert load_npz(path, Data()).parts["train"].images.shape == (40, 4, 12, 12)
     with pytest.raises(UserError, match=r"data.channels is 3, but the images have 4 channels"):
-        load(path, Data(channels=3))
+        load_npz(path, Data(channels=3))
 
 
 def test_splits_of_different_shapes(tmp_path):
@@ -69,21 +69,21 @@ def test_splits_of_different_shapes(tmp_path):
     content["test_images"] = arrays(shape=(20, 20, 3))["test_images"]
     path = write(tmp_path / "x.npz", content)
     with pytest.raises(UserError, match=r"differ in size: 10x12 in train, 20x20 in test; set data.resize"):
-        load(path, Data())
-    assert load(path, Data(resize=16)).parts["test"].images.shape == (40, 3, 16, 16)
+        load_npz(path, Data())
+    assert load_npz(path, Data(resize=16)).parts["test"].images.shape == (40, 3, 16, 16)
     content["test_images"] = arrays(shape=(12, 10))["test_images"]
     with pytest.raises(UserError, match=r"3 channels in train, 1 in test; set data.channels"):
-        load(write(tmp_path / "y.npz", content), Data())
+        load_npz(write(tmp_path / "y.npz", content), Data())
 
 
 def test_missing_keys_are_answered_with_what_was_found(tmp_path):
     content = arrays()
     del content["test_labels"]
     with pytest.raises(UserError, match="lacks test_labels; found train_images, train_labels, test_images"):
-        load(write(tmp_path / "x.npz", content), Data())
+        load_npz(write(tmp_path / "x.npz", content), Data())
     content = arrays() | {"val_images": arrays()["train_images"]}
     with pytest.raises(UserError, match="lacks val_labels; found"):
-        load(write(tmp_path / "x.npz", content), Data())
+        load_npz(write(tmp_path / "x.npz", content), Data())
 
 
 @pytest.mark.parametrize(
@@ -104,29 +104,29 @@ def test_missing_keys_are_answered_with_what_was_found(tmp_path):
 )
 def test_wrong_arrays(tmp_path, key, value, message):
     with pytest.raises(UserError, match=message):
-        load(write(tmp_path / "x.npz", arrays() | {key: value}), Data())
+        load_npz(write(tmp_path / "x.npz", arrays() | {key: value}), Data())
 
 
 def test_missing_and_damaged_files(tmp_path):
     with pytest.raises(UserError, match=r"gone.npz: no such file"):
-        load(str(tmp_path / "gone.npz"), Data())
+        load_npz(str(tmp_path / "gone.npz"), Data())
     path = tmp_path / "x.npz"
     write(path, arrays())
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(UserError, match=r"x\.npz: not a readable \.npz file"):
-        load(str(path), Data())
+        load_npz(str(path), Data())
     path.write_text("text")
     with pytest.raises(UserError, match=r"x\.npz: not a readable \.npz file"):
-        load(str(path), Data())
+        load_npz(str(path), Data())
     np.save(tmp_path / "y.npy", np.zeros(3))
     with pytest.raises(UserError, match="holds one bare array"):
-        load(str(tmp_path / "y.npy"), Data())
+        load_npz(str(tmp_path / "y.npy"), Data())
     write(path, arrays())
     whole = bytearray(path.read_bytes())
     whole[4000] ^= 255  # one flipped byte inside an array: the archive's checksum notices
     path.write_bytes(whole)
     with pytest.raises(UserError, match="train_images cannot be read"):
-        load(str(path), Data())
+        load_npz(str(path), Data())
 
 
 def test_a_class_without_training_samples_is_named(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from tuition.errors import UserError
 from tuition.params import Data
 from tuition.sources.splits import write_splits as prepare
-from tuition.sources.vision import DATASETS, load
+from tuition.sources.vision import DATASETS, load_torchvision
 
 
 def write_idx(path, array: np.ndarray) -> None:
@@ -38,12 +38,12 @@ def test_without_network_the_error_says_where_files_belong(tmp_path, monkeypatch
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens there
         monkeypatch.setenv(name.upper(), "http://127.0.0.1:9")
     with pytest.raises(UserError, match=rf"torchvision:CIFAR10: cannot be downloaded .*{tmp_path}.*data\.root"):
-        load("CIFAR10", Data(root=str(tmp_path)))
+        load_torchvision("CIFAR10", Data(root=str(tmp_path)))
 
 
 def test_unknown_sets_are_answered_with_the_valid_ones():
     with pytest.raises(UserError, match=r"'CIFAR' is not known. Did you mean 'CIFAR10'.*CIFAR100.*SVHN"):
-        load("CIFAR", Data())
+        load_torchvision("CIFAR", Data())
 
 
 def test_every_listed_set_is_one_of_torchvisions():

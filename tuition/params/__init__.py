@@ -1,5 +1,6 @@
 """`params.yaml`: its schema, and how it is loaded, checked and edited. Knows nothing of what stages do with it; imports no torch."""
 
+from tuition.params.identity import identity
 from tuition.params.load import FILE, load
 from tuition.params.schema import (
     Additions,
@@ -19,7 +20,6 @@ from tuition.params.schema import (
     Training,
     Transfer,
     comparison_set,
-    identity,
 )
 
 __all__ = [

@@ -147,7 +147,7 @@ class Compare(Section):
     limit: Count = 100_000
     seed: Seed = 0
     sets: Annotated[dict[str, ComparisonSet], OPERATIONAL] = Field(default={})
-    watch: Place = "tuition/files.py"
+    watch: Annotated[Place, OPERATIONAL] = "tuition/files.py"
 
 
 class Student(Section):
@@ -235,20 +235,3 @@ def comparison_set(params: Params, name: str) -> tuple[str, ComparisonSet] | Non
         if key in params.compare.sets:
             return key, params.compare.sets[key]
     return None
-
-
-def identity(section: Section) -> dict[str, Any]:
-    """What of a section makes two studies two: its fields but those marked OPERATIONAL, as plain values."""
-    dumped = section.model_dump()
-    found: dict[str, Any] = {}
-    for name, field in type(section).model_fields.items():
-        value = getattr(section, name)
-        if OPERATIONAL in field.metadata:
-            continue
-        if isinstance(value, Section):
-            found[name] = identity(value)
-        elif isinstance(value, list) and any(isinstance(one, Section) for one in value):
-            found[name] = [identity(one) for one in value]
-        else:
-            found[name] = dumped[name]
-    return found

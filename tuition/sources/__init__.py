@@ -25,13 +25,13 @@ def mnist5k(place: str, data: Data) -> Raw:
 
 SOURCES: dict[str, tuple[str, Callable[[str, Data], Raw]]] = {  # kind -> what follows the colon, its loader
     "mnist5k": ("", mnist5k),
-    "torchvision": ("<Dataset>", vision.load),
-    "folder": ("<path>", folder.load),
-    "npz": ("<path>", npz.load),
+    "torchvision": ("<Dataset>", vision.load_torchvision),
+    "folder": ("<path>", folder.load_folder),
+    "npz": ("<path>", npz.load_npz),
 }
 
 
-def load(data: Data) -> Raw:
+def load_source(data: Data) -> Raw:
     """Read `data.source`.
 
     Raises UserError for an unknown source, and where more than the share data.max_unreadable could not be read.

@@ -52,7 +52,7 @@ def digest(samples: Iterable[tuple[str, str]]) -> str:
     return hashlib.sha256("\n".join(sorted(f"{name}/{id}" for id, name in samples)).encode()).hexdigest()
 
 
-def read(
+def read_additions(
     additions: Additions, classes: list[str], shape: tuple[int, ...], splits: dict[str, Rows]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, int]]:
     """The additions that no split of the source holds, by content id: images (n, C, H, W) uint8, labels (n,) int64, ids (n,) S64.
@@ -79,18 +79,23 @@ def read(
         new &= ~held
     kept = np.flatnonzero(new)
     names = [f"{folder}/{samples[i][1]}/{samples[i][0]}.png" for i in kept]
+    return _read_images(folder, names, shape, ids[kept]), labels[kept], ids[kept], counts
+
+
+def _read_images(folder: Path, names: list[str], shape: tuple[int, ...], ids: np.ndarray) -> np.ndarray:
+    """The images (n, C, H, W) in the files `names`. Raises UserError for one that is not of `shape`, or not that of its id."""
     # As they were written, with the pool's channels: what a PNG holds is converted in no way.
     images, _, rejected = pixels.read(
         names, lambda index: Image.open(names[index]), None, None, "data.additions", THREADS
     )
     if rejected:
         raise UserError(f"data.additions: {rejected[0][0]}: {rejected[0][1]}; {MEND}")
-    if len(kept) and images.shape[1:] != shape:
+    if names and images.shape[1:] != shape:
         raise UserError(
             f"data.additions: {folder}/ has images {images.shape[1:]}, those of the source are {shape} (channels, height, width); "
             "set data.resize and data.channels as they were, or data.additions to null and take the inbox anew"
         )
-    for name, image, id in zip(names, images, ids[kept], strict=True):
+    for name, image, id in zip(names, images, ids, strict=True):
         if content_id(image) != id.decode():
             raise UserError(f"data.additions: {name}: its pixels are not those of its name; {MEND}")
-    return images if len(kept) else np.empty((0, *shape), np.uint8), labels[kept], ids[kept], counts
+    return images if names else np.empty((0, *shape), np.uint8)

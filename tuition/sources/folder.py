@@ -15,7 +15,7 @@ NOT_MEANT = ("thumbs.db", "desktop.ini")  # files that desktops leave behind
 THREADS = 8  # Pillow decodes outside Python's lock
 
 
-def load(place: str, data: Data) -> Raw:
+def load_folder(place: str, data: Data) -> Raw:
     """Every image below the class folders of `place`; a class is called by its folder's name, in sorted order.
 
     Raises UserError for a path that is no folder, one without class folders, an empty class folder, a class that train

@@ -18,7 +18,7 @@ NEEDED = ("train_images", "train_labels", "test_images", "test_labels")
 MAX_CHANNELS = 16  # more on the last axis is another layout
 
 
-def load(place: str, data: Data) -> Raw:
+def load_npz(place: str, data: Data) -> Raw:
     """The arrays of the archive at `place`.
 
     Raises UserError for a missing or damaged file, missing keys, and arrays of another type, shape or length.

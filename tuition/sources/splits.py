@@ -10,8 +10,9 @@ from tuition.errors import UserError
 from tuition.files import atomic, digest, write_array, write_json
 from tuition.inputs import images as pixels
 from tuition.params import Data
-from tuition.sources import additions, alter, load, split
-from tuition.workspace import Splits
+from tuition.sources import additions, alter, load_source, split
+from tuition.sources.raw import Raw
+from tuition.workspace import Split, Splits
 
 ALTERING = ("noise", "imbalance")  # not told where they are off: files made before there were such keys stay valid
 
@@ -21,7 +22,7 @@ def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None)
 
     Raises UserError for data that cannot be read or split as asked, and for images that are not (C, H, W) as `expected`.
     """
-    raw = load(data)
+    raw = load_source(data)
     if expected and (found_shape := raw.parts["train"].images.shape[1:]) != expected:
         raise UserError(
             f"{data.source}: images are {found_shape}, those of `data` {expected} (channels, height, width)"
@@ -31,25 +32,28 @@ def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None)
     shape = raw.parts["train"].images.shape[1:]
     sizes: dict[str, int] = {}
     for name, rows in found.items():
-        files = Splits(out).split(name)
-        images, labels, ids = raw.parts[rows.part].images[rows.rows], rows.labels, rows.ids
+        arrays: tuple[np.ndarray, ...] = raw.parts[rows.part].images[rows.rows], rows.labels, rows.ids
         if name == "train":
-            mean, std = pixels.statistics(images)  # the source's: a teacher that takes them stays the same teacher
+            mean, std = pixels.statistics(arrays[0])  # the source's: a teacher that takes them stays the same teacher
             facts = {"classes": raw.classes, "mean": mean, "std": std} | ({"altered": altered} if altered else {})
             if data.additions:
-                *more, counts = additions.read(data.additions, raw.classes, shape, found)
-                images, labels, ids = (np.concatenate(two) for two in zip((images, labels, ids), more, strict=True))
+                *more, counts = additions.read_additions(data.additions, raw.classes, shape, found)
+                arrays = tuple(np.concatenate(two) for two in zip(arrays, more, strict=True))
                 duplicates |= counts
                 facts["additions"] = len(more[0])
-            write_json(files.meta, facts)
         else:
-            write_json(files.meta, {"n": len(images), "digest": digest(images, labels, ids)})
-        write_array(files.images, images)
-        write_array(files.labels, labels)
-        write_array(files.ids, ids)
-        sizes[name] = len(ids)
+            facts = {"n": len(arrays[0]), "digest": digest(*arrays)}
+        _write_split(Splits(out).split(name), facts, *arrays)
+        sizes[name] = len(arrays[2])
     _write_rejected(Splits(out).rejected, raw.rejected)
-    meta = {
+    meta = _meta(data, raw, sizes, duplicates, altered)
+    write_json(Splits(out).meta, meta)
+    return meta
+
+
+def _meta(data: Data, raw: Raw, sizes: dict[str, int], duplicates: dict[str, int], altered: dict) -> dict:
+    shape = raw.parts["train"].images.shape[1:]
+    return {
         "source": data.source,
         "classes": raw.classes,
         "channels": shape[0],
@@ -62,8 +66,13 @@ def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None)
             exclude={"watch", *(() if altered else ALTERING), *(() if data.additions else ("additions",))}
         ),
     } | ({"altered": altered} if altered else {})
-    write_json(Splits(out).meta, meta)
-    return meta
+
+
+def _write_split(files: Split, facts: dict, images: np.ndarray, labels: np.ndarray, ids: np.ndarray) -> None:
+    write_json(files.meta, facts)
+    write_array(files.images, images)
+    write_array(files.labels, labels)
+    write_array(files.ids, ids)
 
 
 def _write_rejected(path: Path, rejected: list[tuple[str, str]]) -> None:

@@ -40,7 +40,7 @@ DATASETS: dict[str, dict[str, dict]] = {  # name -> the arguments that select ea
 }
 
 
-def load(place: str, data: Data) -> Raw:
+def load_torchvision(place: str, data: Data) -> Raw:
     """All splits of torchvision's dataset `place`, downloaded where its files are not there yet.
 
     Raises UserError for a name that is not in `DATASETS`, where the files can be neither found nor downloaded, and for
