@@ -59,7 +59,7 @@ def torchrun(count: int, *args: object, cwd: Path) -> subprocess.CompletedProces
 
 def places() -> dict[str, str]:
     """The environment in which Python finds what the tests have beside them."""
-    return {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}:{ROOT / 'tests/train'}"}
+    return {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}:{ROOT / 'tests/training'}"}
 
 
 def train(folder: Path, *args: object) -> subprocess.CompletedProcess:
