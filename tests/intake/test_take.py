@@ -168,7 +168,8 @@ def test_no_inbox_at_all(inbox):
 def test_what_would_be_paid_again_or_beyond_the_allowance_is_refused(inbox, changes, said):
     put(inbox, drawn(1)[0], "0", "good.png")
     source = read_json(Path("data/meta.json"))["source"]
-    write_params(Path(), {"data.source": source, "teacher.kind": "python", "teacher.function": "a:b", **changes})
+    function = {} if "teacher.kind" in changes else {"teacher.kind": "python", "teacher.function": "a:b"}
+    write_params(Path(), {"data.source": source, **function, **changes})
     with pytest.raises(UserError, match=said):
         taken()
     assert not Path("additions").exists()

@@ -263,14 +263,20 @@ CHECKPOINT = {"kind": "checkpoint", "name": "small", "arch": "resnet8", "weights
         ([HELPER, {**HELPER, "name": "Helper"}], "teachers.1.name: 'Helper' is the name of teachers.0, too"),
         ([{**HELPER, "prise": 1.0}], "teachers.0.prise: no such parameter. Did you mean 'price'?"),
         ([{**HELPER, "function": None}], "teachers.0: teacher.function: found None"),
-        ([{**HELPER, "signals": ["logit"]}], "teachers.0.signals: 'logit' is not known. Did you mean 'logits'"),
+        (
+            [{"kind": "checkpoint", "name": "helper", "weights": "a.pt", "signals": ["logit"]}],
+            "teachers.0.signals: 'logit' is not known. Did you mean 'logits'",
+        ),
         ([{**CHECKPOINT, "arch": "resnet9"}], "teachers.0.arch: 'resnet9' is not known"),
         ([{**CHECKPOINT, "weights": "teacher"}], "teachers.0.weights: found 'teacher', which the pretrain stage makes"),
         (
             [{**CHECKPOINT, "weights": "students/40-kd-0/weights.safetensors"}],
             "students/ is made of what teach buys, which cannot depend on it; copy it out",
         ),
-        ([{**HELPER, "name": "experts", "experts": [{"arch": "resnet8", "wights": "a"}]}], "Did you mean 'weights'?"),
+        (
+            [{"kind": "experts", "name": "experts", "experts": [{"arch": "resnet8", "wights": "a"}]}],
+            "Did you mean 'weights'?",
+        ),
     ],
 )
 def test_a_section_that_cannot_be_is_named(workspace, teachers, message):

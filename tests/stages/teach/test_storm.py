@@ -37,8 +37,9 @@ def change(folder, params):
         "study.budgets": [SAMPLES],
         "study.methods": ["kd"],
         "teacher.batch_size": 2,
-        "teacher.max_in_flight": 16,
     }
+    if params:  # then they name a server
+        mine["teacher.max_in_flight"] = 16
     write_params(folder, mine | params)
 
 

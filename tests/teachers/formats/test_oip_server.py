@@ -121,7 +121,7 @@ def ask(one, images: np.ndarray) -> list:
 
     async def asking():
         async with one:
-            size = one.batch_size
+            size = one.settings.batch_size
             starts = range(0, len(images), size)
             return await asyncio.gather(*(one.answer(images[at : at + size], keys[at : at + size]) for at in starts))
 
