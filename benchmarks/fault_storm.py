@@ -254,7 +254,6 @@ def main() -> None:
             "study.budgets": [args.samples],
             "study.methods": ["kd"],
             "teacher.batch_size": args.batch,
-            "teacher.max_in_flight": args.in_flight,
         }
         digits(place.folder / "digits.npz", args.samples)
         folder = place.clone("study", study)
@@ -267,7 +266,7 @@ def main() -> None:
                 args.kills,
                 args.window,
                 args.seed,
-                lambda params: set_params(folder, params),
+                lambda params: set_params(folder, params | {"teacher.max_in_flight": args.in_flight}),
                 latency=args.latency,
                 stall=2 * TIMEOUT,
             )
