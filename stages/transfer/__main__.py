@@ -56,10 +56,15 @@ def as_data(transfer: Transfer, data: Data, meta: dict[str, Any]) -> Data:
             f"valid: {channels} or null"
         )
     return Data(
-        source=transfer.source or "", root=transfer.root, resize=height if height == width else None,
+        source=transfer.source or "",
+        root=transfer.root,
+        resize=height if height == width else None,
         channels=channels if channels in (1, 3) else None,
-        val=data.val, test=data.test, seed=data.seed, max_unreadable=data.max_unreadable,
-    )  # fmt: skip
+        val=data.val,
+        test=data.test,
+        seed=data.seed,
+        max_unreadable=data.max_unreadable,
+    )
 
 
 def own_words(error: UserError) -> UserError:
