@@ -18,6 +18,7 @@ class Commands:
     """The commands of one flow run. `run` is called from many threads, `stop` from the one that ends the flow."""
 
     def __init__(self) -> None:
+        self.environment: dict[str, str] = {}  # what the commands find in theirs beside this process's
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[str]] = set()
@@ -38,6 +39,7 @@ class Commands:
         programs = str(Path(sys.executable).parent)  # `python` in dvc.yaml is this Python, activated or not
         environment = {
             **os.environ,
+            **self.environment,
             "PATH": os.pathsep.join([programs, os.environ.get("PATH", os.defpath)]),
             "PYTHONUNBUFFERED": "1",  # lines come while the stage runs, not when it ends
         }

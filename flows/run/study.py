@@ -8,7 +8,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from functools import partial
 from graphlib import TopologicalSorter
 from typing import Any
@@ -23,6 +23,7 @@ from flows.local.commands import Commands
 from flows.local.lock import keep_lockfile
 from flows.remote import elsewhere, runners
 from flows.run import artifact, pipeline
+from tuition import forkserver
 from tuition.errors import UserError
 from tuition.params import Flows, Params
 from tuition.workspace import Workspace
@@ -79,7 +80,10 @@ def run_study(commands: Commands, params: Params, cells: list[str] | None = None
         for name in paying:
             graph[name] = graph[name] | {"check"}
     failures: Lines = {}
-    with runners.open_runner(params.flows, commands) if graph else nullcontext() as driver:
+    with ExitStack() as during:
+        if graph and sys.platform == "linux":  # elsewhere libraries are not made to be forked
+            commands.environment[forkserver.VARIABLE] = during.enter_context(forkserver.running())
+        driver = during.enter_context(runners.open_runner(params.flows, commands)) if graph else None
         needs = {task: {name: sorted(upstream[name]) for name in names} for task, names in stages.items()}
         steps = {name: _step(name, needs.get(name, {}), commands, driver) for name in graph}
         done = _in_order(graph, steps, params.flows, commands, failures)
