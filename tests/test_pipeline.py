@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from support import COUNTING_TEACHER, PAID, ROOT, bill, copy_code, templates, write_params
+from support import COUNTING_TEACHER, PAID, ROOT, bill, copy_code, fork_server, templates, write_params
+
+from tuition import forkserver
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 STUDY = {**PAID, "data.source": "mnist5k", "study.budgets": [40], "study.methods": ["ce", "kd"], "study.seeds": [0]}
@@ -30,6 +32,7 @@ class Workspace:
         self.environment = {
             **os.environ,
             "BILL": str(bills),
+            forkserver.VARIABLE: fork_server(),
             "PYTHONPATH": str(folder),
             "DVC_NO_ANALYTICS": "1",
             "MLFLOW_DISABLE_TELEMETRY": "true",

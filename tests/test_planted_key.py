@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import ROOT, copy_code, templates, write_params
+from support import ROOT, copy_code, fork_server, templates, write_params
 from support.loopback import Server, status
+
+from tuition import forkserver
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 SECRET = "s3cret-Key.with_odd~chars"
@@ -49,6 +51,7 @@ def study(tmp_path, prepared):
         "TUITION_LEDGER": str(tmp_path / "ledger.db"),
         "XDG_DATA_HOME": str(tmp_path / "share"),
         "PLANTED": SECRET,
+        forkserver.VARIABLE: fork_server(),
         "PREFECT_LOGGING_LEVEL": "DEBUG",
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     }

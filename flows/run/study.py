@@ -3,6 +3,7 @@
 Whether a stage must run is DVC's to say (`pipeline`); this module decides when, tries again what may succeed then, and tells the end.
 """
 
+import os
 import queue
 import sys
 import time
@@ -81,7 +82,9 @@ def run_study(commands: Commands, params: Params, cells: list[str] | None = None
             graph[name] = graph[name] | {"check"}
     failures: Lines = {}
     with ExitStack() as during:
-        if graph and sys.platform == "linux":  # elsewhere libraries are not made to be forked
+        if (
+            graph and sys.platform == "linux" and forkserver.VARIABLE not in os.environ
+        ):  # elsewhere libraries bear no fork
             commands.environment[forkserver.VARIABLE] = during.enter_context(forkserver.running())
         driver = during.enter_context(runners.open_runner(params.flows, commands)) if graph else None
         needs = {task: {name: sorted(upstream[name]) for name in names} for task, names in stages.items()}

@@ -1,14 +1,19 @@
 """What tests share: real digits, a quick params.yaml, a teacher that keeps its own bill, and running a stage as DVC does."""
 
+import atexit
+import os
 import shutil
 import subprocess
 import sys
 import textwrap
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from ruamel.yaml import YAML
 
+from tuition import forkserver
 from tuition import params as parameters
 
 ROOT = Path(__file__).parents[2]
@@ -114,7 +119,16 @@ def module_of(name: str) -> str:
     return "tuition.intake" if name == "intake" else f"stages.{name}"
 
 
-def stage(name: str, *args: object, cwd: Path, **more) -> subprocess.CompletedProcess:
-    """Run `python -m stages.<name> args` as DVC does; the caller looks at the return code."""
+@cache
+def fork_server() -> str:
+    """The socket of this test process's fork server, which lasts as long; stages whose process is not the matter start from it."""
+    lasting = ExitStack()
+    atexit.register(lasting.close)
+    return lasting.enter_context(forkserver.running("mlflow.pytorch", "matplotlib.pyplot", "sklearn.linear_model"))
+
+
+def stage(name: str, *args: object, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+    """Run `python -m stages.<name> args` as a flow does; the caller looks at the return code."""
     command = [sys.executable, "-m", module_of(name), *map(str, args)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, **more)
+    environment = {**(os.environ if env is None else env), forkserver.VARIABLE: fork_server()}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)

@@ -15,6 +15,8 @@ from ruamel.yaml import YAML
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
+from support import fork_server
+from tuition import forkserver
 from tuition import params as parameters
 from tuition.files import digest, write_array, write_json
 from tuition.inputs.images import content_id
@@ -141,11 +143,11 @@ def loss_of(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def run_python(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:
-    """A Python process of its own, with its output captured."""
+    """A Python process of its own, with its output captured; a stage starts as a flow starts it."""
     return subprocess.Popen(
         [sys.executable, *arguments],
         cwd=cwd,
-        env={**os.environ, **environment},
+        env={**os.environ, forkserver.VARIABLE: fork_server(), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

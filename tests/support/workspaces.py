@@ -14,7 +14,8 @@ from typing import Any
 
 import psutil
 
-from support import COUNTING_TEACHER, PAID, ROOT, copy_code, templates, write_params
+from support import COUNTING_TEACHER, PAID, ROOT, copy_code, fork_server, templates, write_params
+from tuition import forkserver
 
 DVC = [sys.executable, "-m", "dvc"]
 QUICK = {
@@ -49,6 +50,7 @@ def make_workspace(folder: Path, prepared: Path, changes: dict | None = None, da
         **inherited,
         "PREFECT_HOME": str(folder / ".prefect-home"),
         "TUITION_LEDGER": str(folder / "ledger.db"),
+        forkserver.VARIABLE: fork_server(),
         "XDG_DATA_HOME": str(folder / "share"),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     }
