@@ -3,10 +3,11 @@
 Spending once, however often this runs and wherever it is killed, rests on three things. What is bought is read from the ledger, which
 counts a call before it is sent, and never from a file of ours. What may be bought is the allowance less all calls that the ledger has
 for this teacher in this day, week or month: those of a run that was killed among them. And the order that is written is a function of
-both: what is paid for, as it stood, then as many more as may be bought. So after a kill -9 in the middle of a purchase of 20 of which
-7 were sent, the next plan of the period lists those 7 as paid for and 13 to be bought; after a purchase, it lists the same 20 again,
-which buys nothing, and a study that was broken off goes on. Both files that `plan` writes are replaced whole: the order first,
-then params.yaml, which until then names a budget that the new order's head has paid for.
+both: what is paid for, as it stood, then as many more as may be bought, first those that the last order listed too. So after a kill -9
+in the middle of a purchase of 20 of which 7 were sent, the next plan of the period lists those 7 as paid for and the other 13 to be
+bought; after a purchase, it lists the same 20 again, which buys nothing, and a study that was broken off goes on. Both files that
+`plan` writes are replaced whole: the order first, then params.yaml, which until then names a budget that the new order's head has
+paid for.
 """
 
 from collections.abc import Collection, Sequence
@@ -117,10 +118,12 @@ def _read_additions(facts: dict[str, Any]) -> Additions:
 def _rank(
     params: Params, strategy: str, waiting: Additions, left: int, present: champion.Champion | None
 ) -> tuple[list[str], str]:
-    """The content ids of what waits, best first, and in words by what."""
+    """The content ids of what waits, best first, and in words by what. What the last plan chose and did not get stays first."""
     if not (len(waiting) and left):
         return [], "none: there is nothing to rank"
-    return rank(params, strategy, waiting.images, waiting.labels, waiting.ids, waiting.classes, left, present)
+    ranked, by = rank(params, strategy, waiting.images, waiting.labels, waiting.ids, waiting.classes, left, present)
+    chosen_before = [one for one in _previous() if one.encode() in set(waiting.ids.tolist())]
+    return list(dict.fromkeys([*chosen_before, *ranked])), by
 
 
 def _choose(params: Params, now: account.Standing, candidates: list[str], left: int, fingerprint: str) -> Choice:
