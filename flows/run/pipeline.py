@@ -9,7 +9,7 @@ from graphlib import TopologicalSorter
 from flows.local.commands import Commands
 from tuition.errors import UserError
 
-DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]
+DVC = [sys.executable, "-m", "flows.run.dvc", "--wait-for-lock"]
 CELL = "cell "  # what a cell's task is called, before the cell's name
 OF_CELLS = ("train@", "evaluate@")  # the stages of a cell, which bear its name
 HINTS = re.compile(r"(To track the changes with git|\s*git add |To enable auto staging|\s*dvc config |Use `dvc push`)")
