@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tuition.errors import UserError
+from tuition.errors import UserError, speak_any_name
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -16,6 +16,7 @@ def explained(command: Callable) -> Callable:
 
     @functools.wraps(command)
     def wrapped(*args: object, **options: object) -> None:
+        speak_any_name()
         try:
             command(*args, **options)
         except UserError as error:
