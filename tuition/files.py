@@ -1,17 +1,32 @@
 """The files that pass between stages: `.npy` and `.json`, each written whole or not at all."""
 
+import errno
 import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from tuition.errors import UserError
+
+# what file systems without hard links say of one
+NO_LINKS = (
+    errno.EPERM,
+    errno.EACCES,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
+    errno.EMLINK,
+    errno.EINVAL,
+    errno.EXDEV,
+)
+PATIENCE = 10.0  # seconds for another process to rename a file
 
 
 @contextmanager
@@ -24,11 +39,43 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
+        with suppress(OSError):  # some file systems have no modes
+            os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def place_new(made: Path, path: Path) -> None:
+    """Move the whole file `made` to `path` beside it, unless something is there already, be it from another process just now.
+
+    `made` may stay, for its maker to remove. Raises OSError where neither can be had.
+    """
+    try:
+        os.link(made, path)
+        return
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+    # A rename would replace what is there: who makes this mark alone may look and rename.
+    mark = path.with_name(f".{path.name}.placing")
+    until = time.monotonic() + PATIENCE
+    while not path.exists():
+        try:
+            os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            if time.monotonic() > until:
+                raise FileExistsError(errno.EEXIST, "left by a process that was killed; remove it", str(mark)) from None
+            time.sleep(0.05)
+            continue
+        try:
+            if not path.exists():
+                os.rename(made, path)
+        finally:
+            mark.unlink()
 
 
 def write_array(path: Path, array: np.ndarray) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from tuition.errors import LATER, UserError
+from tuition.files import place_new
 from tuition.ledger import migrations, postgres, schema, sqlite
 
 BUSY_SECONDS = postgres.BUSY_SECONDS
@@ -181,8 +182,7 @@ def _make_file(path: Path) -> None:
         raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")  # fold the WAL into the file before it moves
         raw.close()
         aside.close()
-        with suppress(FileExistsError):  # another process was first
-            os.link(name, path)
+        place_new(Path(name), path)
     except OSError as error:
         raise LedgerError(
             f"ledger {path}: cannot be made there ({error}); set TUITION_LEDGER to another place"
