@@ -12,7 +12,7 @@ from pathlib import Path
 
 from flows.local.lock import is_dvc_workspace, mend_lockfiles, sign_lock
 from tuition.errors import UserError
-from tuition.workspace import Workspace
+from tuition.workspace import Workspace, given
 
 VARIABLE = "TUITION_CLONE"  # of a worker: its clone, or several, with `:` between
 POLL = 0.5  # seconds
@@ -21,7 +21,7 @@ SHOWN = 5  # files that an error names
 
 def worker_clones() -> list[str]:
     """The clones of this worker: those that TUITION_CLONE names, or the current directory."""
-    return [one for one in os.environ.get(VARIABLE, "").split(os.pathsep) if one] or [str(Path.cwd())]
+    return [str(given(one)) for one in os.environ.get(VARIABLE, "").split(os.pathsep) if one] or [str(Path.cwd())]
 
 
 @contextmanager

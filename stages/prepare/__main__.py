@@ -6,7 +6,7 @@ from tuition import params
 from tuition.errors import UserError, run
 from tuition.sources import alter
 from tuition.sources.splits import summary, write_splits
-from tuition.workspace import Workspace
+from tuition.workspace import Workspace, given
 
 
 def main(argv: list[str]) -> None:
@@ -15,7 +15,7 @@ def main(argv: list[str]) -> None:
     data = params.load().data
     meta = write_splits(data, Workspace().data.path)
     kind, _, place = data.source.partition(":")
-    if kind in ("folder", "npz") and Path(data.watch) != Path(place):
+    if kind in ("folder", "npz") and Path(data.watch) != given(place):
         print(f"data.watch: {data.watch!r} is not {place!r}, so changed files there will not re-run this stage")
     print(summary(meta))
     if "altered" in meta:

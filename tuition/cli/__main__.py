@@ -30,8 +30,9 @@ def study() -> None:
 @app.command()
 @explained
 def check() -> None:
-    """Check params.yaml whole, methods' settings too, and that MLflow's store can be opened, without running anything."""
+    """Check params.yaml whole, methods' settings, the files that it names and MLflow's store too, without running anything."""
     from tuition import params as parameters
+    from tuition.params.places import check_places
     from tuition.purchase.account import check_price
     from tuition.teachers import KINDS
     from tuition.tracking import check_store
@@ -43,6 +44,7 @@ def check() -> None:
     check_methods(params, params.teacher.offered)
     for teacher in (params.teacher, *params.teachers):
         check_price(teacher)
+    check_places(params)
     check_store()
     cells = len(params.study.cells())
     typer.echo(

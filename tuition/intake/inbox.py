@@ -13,6 +13,7 @@ from PIL import Image
 from tuition.errors import Unreachable, UserError
 from tuition.inputs import images as pixels
 from tuition.sources.folder import NOT_MEANT, files_below, open_image
+from tuition.workspace import given, lacking
 
 THREADS = 8  # Pillow decodes outside Python's lock
 Entry = tuple[str, str | None, str]  # path below the inbox, class folder (None: it lies in none), path for fsspec
@@ -26,14 +27,14 @@ class Inbox:
         try:
             import fsspec
 
-            self.files, root = fsspec.core.url_to_fs(place if "://" in place else str(Path(place).expanduser()))
+            self.files, root = fsspec.core.url_to_fs(place if "://" in place else str(given(place)))
         except (ImportError, ValueError) as error:
             ask = "; `uv sync --extra s3` installs what S3 needs" if place.startswith("s3:") else ""
             raise UserError(f"refresh.inbox: {place}: {error}{ask}") from None
         self.root = root.rstrip("/")
         self.local = "://" not in place or place.startswith(("file:", "local:"))
         if self.local and not self.files.isdir(self.root):  # elsewhere there is nothing to find in an empty prefix
-            what = "not a folder" if self.files.exists(self.root) else "no such folder"
+            what = lacking(Path(self.root), "folder") or "not a folder"
             raise UserError(f"refresh.inbox: {place}: {what}; expected class folders of images. Nothing was taken")
 
     def entries(self) -> list[Entry]:

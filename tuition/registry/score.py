@@ -20,6 +20,7 @@ from tuition.inputs import images
 from tuition.registry.registry import parse_model, resolve_version
 from tuition.sources.folder import THREADS, files_below, open_image
 from tuition.tracking.store import connect_store
+from tuition.workspace import given, lacking
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -38,12 +39,9 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("--probabilities", action="store_true", help="a column for each class, too")
     options = parser.parse_args(argv)
-    options.folder, options.out = (
-        options.folder.expanduser(),
-        options.out.expanduser(),
-    )  # of a flow no shell has done it
+    options.folder, options.out = given(options.folder), given(options.out)  # of a flow no shell has done it
     if not options.folder.is_dir():
-        raise UserError(f"{options.folder}: {'not a folder' if options.folder.exists() else 'no such folder'}")
+        raise UserError(f"{options.folder}: {lacking(options.folder, 'folder') or 'not a folder'}")
     files = [file for file in files_below(options.folder) if file.resolve() != options.out.resolve()]
     if not files:
         raise UserError(f"{options.folder}: no files below it")

@@ -10,6 +10,7 @@ from tuition.errors import UserError, is_text
 from tuition.inputs import images as pixels
 from tuition.params import Data
 from tuition.sources.raw import Part, Raw
+from tuition.workspace import given, lacking
 
 SPLITS = ("train", "val", "test")
 NOT_MEANT = ("thumbs.db", "desktop.ini")  # files that desktops leave behind
@@ -23,9 +24,9 @@ def load_folder(place: str, data: Data) -> Raw:
     class folder, a class or split that is a link to nothing or whose name is no text, a class that train does not have, and images of
     several sizes without data.resize.
     """
-    root, where = Path(place).expanduser(), f"folder:{place}"
+    root, where = given(place), f"folder:{place}"
     if not root.is_dir():
-        raise UserError(f"data.source: {where}: {'not a folder' if root.exists() else 'no such folder'}")
+        raise UserError(f"data.source: {where}: {lacking(root, 'folder') or 'not a folder'}")
     tops = _splits(root, where)
     for top in {root, *tops.values()}:
         _check_names(top, root, where)

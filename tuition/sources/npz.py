@@ -6,7 +6,6 @@ is a validation split, val; optionally `classes`, the name of each label.
 
 import zipfile
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from tuition.errors import UserError
 from tuition.inputs import images as pixels
 from tuition.params import Data
 from tuition.sources.raw import Part, Raw, to_classes
+from tuition.workspace import given, lacking
 
 NEEDED = ("train_images", "train_labels", "test_images", "test_labels")
 MAX_CHANNELS = 16  # more on the last axis is another layout
@@ -26,9 +26,9 @@ def load_npz(place: str, data: Data) -> Raw:
 
     Raises UserError for a missing or damaged file, missing keys, and arrays of another type, shape or length.
     """
-    path, where = Path(place).expanduser(), f"npz:{place}"
+    path, where = given(place), f"npz:{place}"
     if not path.is_file():
-        raise UserError(f"data.source: {where}: no such file")
+        raise UserError(f"data.source: {where}: {lacking(path, 'file') or 'not a file'}")
     try:
         archive = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:

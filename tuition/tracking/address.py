@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from tuition.errors import Unreachable, UserError
-from tuition.workspace import Workspace
+from tuition.workspace import Workspace, given
 
 VARIABLE = "MLFLOW_TRACKING_URI"
 DEFAULT = f"sqlite:///{Workspace().mlflow_database}"
@@ -88,6 +88,9 @@ def _check_reachable(uri: str) -> None:
 
 
 def _check_file(uri: str, database: Path) -> None:
+    if uri.partition(":///")[2].startswith("~"):
+        place = given(uri.partition(":///")[2])
+        raise UserError(f"{VARIABLE}: found {uri!r}, but an address knows no `~`; write 'sqlite:///{place}'")
     if "?" in str(database.parent):
         raise UserError(f"{VARIABLE}: {database.parent}: no database's address can hold a `?`; rename the folder")
     if not database.exists():
