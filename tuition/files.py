@@ -1,5 +1,6 @@
 """The files that pass between stages: `.npy` and `.json`, each written whole or not at all."""
 
+import codecs
 import errno
 import hashlib
 import json
@@ -90,6 +91,18 @@ def write_json(path: Path, value: Any) -> None:
         file.write((json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
 
 
+def read_text(path: Path) -> str:
+    """A text file of the user's: UTF-8, with a byte order mark or without. Raises UserError for another encoding, OSError as `open`."""
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        found = f"the byte 0x{content[error.start]:02x} in line {content.count(10, 0, error.start) + 1}"
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        found = "UTF-16"
+    raise UserError(f"{path}: not UTF-8: found {found}; save it as UTF-8") from None
+
+
 def read_array(path: Path) -> np.ndarray:
     """Read a `.npy` file memory-mapped and read-only. Raises UserError when it is missing or damaged."""
     return _read(path, lambda: np.load(path, mmap_mode="r", allow_pickle=False))
@@ -97,7 +110,7 @@ def read_array(path: Path) -> np.ndarray:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file. Raises UserError when it is missing or damaged."""
-    return _read(path, lambda: json.loads(path.read_text()))
+    return _read(path, lambda: json.loads(path.read_text(encoding="utf-8")))
 
 
 def _read(path: Path, read: Callable[[], Any]) -> Any:

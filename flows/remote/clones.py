@@ -4,7 +4,6 @@ import fcntl
 import hashlib
 import os
 import socket
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from flows.local.lock import is_dvc_workspace, mend_lockfiles, sign_lock
 from tuition.errors import UserError
+from tuition.tracking.lineage import run_git
 from tuition.workspace import Workspace, given
 
 VARIABLE = "TUITION_CLONE"  # of a worker: its clone, or several, with `:` between
@@ -64,9 +64,9 @@ def code_digests() -> dict[str, str]:
 
 
 def short_commit() -> str:
-    """The current directory's git commit, short."""
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    return done.stdout.strip() if done.returncode == 0 else "none"
+    """The current directory's git commit, short; "none" where it has none."""
+    found = run_git("rev-parse", "--short", "HEAD") if run_git("ls-files") else None
+    return found.decode().strip() if found else "none"
 
 
 def clone_place() -> str:
