@@ -13,7 +13,6 @@ from typing import TextIO
 
 from tuition.errors import UserError
 from tuition.files import atomic
-from tuition.tracking.lineage import check_git
 from tuition.workspace import Workspace
 
 _held: set[Path] = set()  # by this process: a flow that runs another one's tasks goes on under its own lock
@@ -23,12 +22,11 @@ _held: set[Path] = set()  # by this process: a flow that runs another one's task
 def workspace_lock(name: str) -> Iterator[None]:
     """Hold the workspace in the current directory for the flow run `name`.
 
-    Raises UserError where the current directory is no workspace or in no git repository, and where another flow holds it, naming that one.
+    Raises UserError where the current directory is no workspace, and where another flow holds it, naming that one.
     """
     here = Workspace()
     if not is_dvc_workspace(here):
         raise UserError(f"{Path.cwd()}: no workspace: found no dvc.yaml and .dvc; flows run from the repository's root")
-    check_git()
     place = here.lock.absolute()
     if place in _held:
         yield

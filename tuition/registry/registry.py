@@ -99,7 +99,9 @@ def resolve_version(store: Store, name: str, which: str) -> "ModelVersion":
     model = model_of(store, name)
     if model is None:
         there = ", ".join(one.name for one in store.client.search_registered_models(max_results=20)) or "none"
-        raise UserError(f"no registered model {name!r} in {store.shown}; there: {there}")
+        raise UserError(
+            f"no registered model {name!r} in {store.shown}; there: {there}. `python -m stages.register` registers that of a study that is up to date here"
+        )
     versions = versions_of(store, name)
     numbers = ", ".join(str(version.version) for version in versions) or "none"
     aliases = {alias: str(number) for alias, number in model.aliases.items()}

@@ -70,7 +70,9 @@ def connect_store(name: str, create: bool = True) -> Store:
     """
     uri = tracking_uri()
     if not create and store_missing():
-        raise UserError(f"MLFLOW_TRACKING_URI: no MLflow store at {uri}; `dvc repro` makes one")
+        raise UserError(
+            f"MLFLOW_TRACKING_URI: no MLflow store at {uri}; `dvc repro` makes one, and `python -m stages.register` where the study is up to date"
+        )
     check_store()
     for key, value in _SETTINGS.items():
         os.environ.setdefault(key, value)

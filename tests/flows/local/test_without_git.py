@@ -7,10 +7,12 @@ import sys
 import pytest
 from support import ROOT
 
-from flows.local.lock import workspace_lock
+from flows.local.commands import Commands
 from flows.remote.clones import short_commit
+from flows.run.study import run_study
+from tuition import params as parameters
 from tuition.errors import UserError
-from tuition.tracking.lineage import git_tags
+from tuition.tracking.lineage import check_git, git_tags
 
 
 @pytest.fixture
@@ -30,11 +32,8 @@ def dvc(*arguments: str) -> subprocess.CompletedProcess:
 
 def test_a_flow_says_what_makes_a_workspace_of_it(unpacked):
     assert "is not a git repository" in dvc("status").stderr
-    with (
-        pytest.raises(UserError, match=r"no git repository, which DVC keeps to: .*`git init.*core.no_scm true`"),
-        workspace_lock("study"),
-    ):
-        pass
+    with pytest.raises(UserError, match=r"no git repository, which DVC keeps to: .*`git init.*core.no_scm true`"):
+        run_study(Commands(), parameters.load(ROOT / "params.yaml"))
 
 
 NO_SCM = [sys.executable, "-m", "dvc", "config", "--local", "core.no_scm", "true"]
@@ -43,8 +42,8 @@ NO_SCM = [sys.executable, "-m", "dvc", "config", "--local", "core.no_scm", "true
 @pytest.mark.parametrize("way", [["git", "init", "-q"], NO_SCM])
 def test_what_it_says_is_right(unpacked, way):
     subprocess.run(way, check=True)
-    with workspace_lock("study"):
-        assert dvc("status").returncode == 0
+    check_git()
+    assert dvc("status").returncode == 0
 
 
 def test_there_is_no_commit_and_no_git_is_needed(unpacked, monkeypatch):
