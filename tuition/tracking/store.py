@@ -51,6 +51,9 @@ _NOISE = {  # loggers, and from which level on they say what a user can do somet
 }
 
 
+REGISTER = "`python -m stages.register` where a study that is up to date came from elsewhere"
+
+
 class Store(NamedTuple):
     client: "MlflowClient"
     experiment: str  # its id
@@ -70,9 +73,7 @@ def connect_store(name: str, create: bool = True) -> Store:
     """
     uri = tracking_uri()
     if not create and store_missing():
-        raise UserError(
-            f"MLFLOW_TRACKING_URI: no MLflow store at {uri}; `dvc repro` makes one, and `python -m stages.register` where the study is up to date"
-        )
+        raise UserError(f"MLFLOW_TRACKING_URI: no MLflow store at {uri}; `dvc repro` makes one, or {REGISTER}")
     check_store()
     for key, value in _SETTINGS.items():
         os.environ.setdefault(key, value)
