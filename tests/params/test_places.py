@@ -1,5 +1,6 @@
 """Paths in params.yaml: `~` is the user's folder, and what leads nowhere is told before anything runs."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from support.registry import tuition
 from tuition import params as parameters
 from tuition.errors import UserError
 from tuition.params import Data
-from tuition.params.places import check_watched
+from tuition.params.places import check_watched, linked_folders
 from tuition.sources import load_source
 from tuition.sources.vision import load_torchvision
 from tuition.workspace import given
@@ -38,6 +39,21 @@ def test_what_dvc_reads_is_named_in_full(workspace, home, key):
         check_watched(parameters.load())
     ran = tuition("check")
     assert (ran.exit_code, f"{home}/lost is a link to 'nowhere'" in ran.output) == (2, True), ran.output
+
+
+def test_what_dvc_cannot_read_in_a_folder_is_told(workspace, home):
+    (home / "pics/cat").mkdir(parents=True)
+    write_params(workspace, {"data.watch": str(home / "pics")})
+    (home / "pics/more").symlink_to("cat")
+    check_watched(parameters.load())
+    assert linked_folders(home / "pics") == [home / "pics/more"]
+    (home / "pics/cat/lost.png").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"data.watch: .*/cat/lost.png is a link to 'nowhere', .*: DVC cannot read it"):
+        check_watched(parameters.load())
+    (home / "pics/cat/lost.png").unlink()
+    Path(os.fsdecode(os.fsencode(home / "pics/cat") + b"/\xff.png")).touch()
+    with pytest.raises(UserError, match=r"data.watch: '.*udcff.png': a name that is not UTF-8"):
+        check_watched(parameters.load())
 
 
 @pytest.mark.parametrize(

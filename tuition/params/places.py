@@ -5,12 +5,13 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tuition.errors import UserError
+from tuition.errors import UserError, is_text
 from tuition.params.schema import GUIDES, Data, Params
 from tuition.params.teacher import CheckpointSettings, ExpertsSettings
 from tuition.signals import MAIN
 from tuition.workspace import Splits, Workspace, given, lacking
 
+DVC_IGNORES = (".git", ".hg", ".dvc")
 UNNAMED = str(Data.model_fields["watch"].default)  # what `watch` names where the user brings nothing
 
 
@@ -24,8 +25,31 @@ def watched(params: Params) -> dict[str, str]:
 
 
 def check_watched(params: Params) -> None:
-    """Raises UserError where something is not there that DVC needs before it runs a stage."""
-    _check(watched(params).items())
+    """Raises UserError where something is not there that DVC needs before it runs a stage, or holds what DVC cannot read."""
+    places = watched(params)
+    _check(places.items())
+    for key, place in places.items():
+        for file in _within(Path(place)):
+            if file.is_symlink() and not file.exists():
+                raise UserError(
+                    f"{key}: {file} is a link to {os.readlink(file)!r}, which is not there: DVC cannot read it; remove it"
+                )
+            if not is_text(file.name):
+                raise UserError(
+                    f"{key}: {str(file)!r}: a name that is not UTF-8, which DVC cannot keep; rename it, or watch another file"
+                )
+
+
+def linked_folders(place: Path) -> list[Path]:
+    """The links to folders below a folder that DVC looks at: it does not follow them, so that what changes behind them is not noticed."""
+    return sorted(file for file in _within(place) if file.is_symlink() and file.is_dir())
+
+
+def _within(place: Path) -> Iterator[Path]:
+    """All files and folders below a folder, as DVC goes through it."""
+    for top, folders, files in os.walk(place):
+        folders[:] = [name for name in folders if name not in DVC_IGNORES]
+        yield from (Path(top, name) for name in (*folders, *files))
 
 
 def check_places(params: Params) -> None:
