@@ -27,6 +27,7 @@ from flows.run.overrides import apply_overrides
 from flows.run.study import reproduce, run_study
 from tuition.errors import UserError, run
 from tuition.params import load
+from tuition.tracking.lineage import check_git
 from tuition.workspace import Workspace
 
 STAGE = [sys.executable, "-m", "tuition.intake"]
@@ -74,6 +75,7 @@ def _refresh(
     commands: Commands, inbox: str | None, allowance: int | None, strategy: str | None
 ) -> tuple[str, str, bool]:
     """(a line on what came of it, the artifact's text, whether it is complete). Raises Broken where a step fails."""
+    check_git()
     retries = load().flows.retries
 
     def step(name: str, command: list[str]) -> None:

@@ -30,8 +30,35 @@ def unknown(where: str, found: object, valid: Iterable[str], hint: str = "") -> 
     )
 
 
+UNSPEAKABLE = (
+    "backslashreplace"  # how what no encoding has, such as a byte of a file's name that is no UTF-8, is told everywhere
+)
+
+
+def as_utf8(text: str) -> bytes:
+    """Text as any reader of UTF-8 takes it: a byte of a file's name that is no UTF-8 becomes such as `\\udcff`."""
+    return text.encode(errors=UNSPEAKABLE)
+
+
+def is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8, so that any table or database can hold it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def speak_any_name() -> None:
+    """Make printing fail for no text, whatever a file is called and whatever the terminal's encoding."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=UNSPEAKABLE)
+
+
 def run(main: Callable[[list[str]], object]) -> None:
     """Run a stage's `main(argv)`; a UserError becomes one line on stderr and its exit status."""
+    speak_any_name()
     try:
         main(sys.argv[1:])
     except UserError as error:

@@ -1,17 +1,33 @@
 """The files that pass between stages: `.npy` and `.json`, each written whole or not at all."""
 
+import codecs
+import errno
 import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from tuition.errors import UserError
+
+# what file systems without hard links say of one
+NO_LINKS = (
+    errno.EPERM,
+    errno.EACCES,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
+    errno.EMLINK,
+    errno.EINVAL,
+    errno.EXDEV,
+)
+PATIENCE = 10.0  # seconds for another process to rename a file
 
 
 @contextmanager
@@ -24,11 +40,43 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
+        with suppress(OSError):  # some file systems have no modes
+            os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def place_new(made: Path, path: Path) -> None:
+    """Move the whole file `made` to `path` beside it, unless something is there already, be it from another process just now.
+
+    `made` may stay, for its maker to remove. Raises OSError where neither can be had.
+    """
+    try:
+        os.link(made, path)
+        return
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+    # A rename would replace what is there: who makes this mark alone may look and rename.
+    mark = path.with_name(f".{path.name}.placing")
+    until = time.monotonic() + PATIENCE
+    while not path.exists():
+        try:
+            os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            if time.monotonic() > until:
+                raise FileExistsError(errno.EEXIST, "left by a process that was killed; remove it", str(mark)) from None
+            time.sleep(0.05)
+            continue
+        try:
+            if not path.exists():
+                os.rename(made, path)
+        finally:
+            mark.unlink()
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
@@ -43,6 +91,18 @@ def write_json(path: Path, value: Any) -> None:
         file.write((json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
 
 
+def read_text(path: Path) -> str:
+    """A text file of the user's: UTF-8, with a byte order mark or without. Raises UserError for another encoding, OSError as `open`."""
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        found = f"the byte 0x{content[error.start]:02x} in line {content.count(10, 0, error.start) + 1}"
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        found = "UTF-16"
+    raise UserError(f"{path}: not UTF-8: found {found}; save it as UTF-8") from None
+
+
 def read_array(path: Path) -> np.ndarray:
     """Read a `.npy` file memory-mapped and read-only. Raises UserError when it is missing or damaged."""
     return _read(path, lambda: np.load(path, mmap_mode="r", allow_pickle=False))
@@ -50,7 +110,7 @@ def read_array(path: Path) -> np.ndarray:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file. Raises UserError when it is missing or damaged."""
-    return _read(path, lambda: json.loads(path.read_text()))
+    return _read(path, lambda: json.loads(path.read_text(encoding="utf-8")))
 
 
 def _read(path: Path, read: Callable[[], Any]) -> Any:

@@ -3,8 +3,10 @@
 `Workspace()` is the current directory, `Workspace(root)` another one. A property or method gives a path, or a folder whose own
 properties are paths: `Workspace().split("train").images`, `Workspace().outputs(400).signal("logits")`. This module does not know
 what the files hold. It opens none and makes none; `Outputs.further` and `Workspace.exports` only look which folders are there.
+`given` and `lacking` speak of paths that a user gives.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,21 @@ def cell_name(budget: int | str, method: str, seed: int | str) -> str:
 def budget_of(cell: str) -> str:
     """The budget that a cell's name begins with, as text."""
     return cell.partition("-")[0]
+
+
+def given(place: str | Path) -> Path:
+    """A path that a user gave, `~` and `~name` expanded."""
+    return Path(os.path.expanduser(place))
+
+
+def lacking(path: Path, what: str = "file or folder") -> str:
+    """Why there is nothing at `path`; empty where there is something."""
+    if path.exists():
+        return ""
+    for one in (path, *path.parents):
+        if one.is_symlink() and not one.exists():
+            return f"{one} is a link to {os.readlink(one)!r}, which is not there"
+    return f"no such {what}"
 
 
 class File:

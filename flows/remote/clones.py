@@ -4,7 +4,6 @@ import fcntl
 import hashlib
 import os
 import socket
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,8 @@ from pathlib import Path
 
 from flows.local.lock import is_dvc_workspace, mend_lockfiles, sign_lock
 from tuition.errors import UserError
-from tuition.workspace import Workspace
+from tuition.tracking.lineage import run_git
+from tuition.workspace import Workspace, given
 
 VARIABLE = "TUITION_CLONE"  # of a worker: its clone, or several, with `:` between
 POLL = 0.5  # seconds
@@ -21,7 +21,7 @@ SHOWN = 5  # files that an error names
 
 def worker_clones() -> list[str]:
     """The clones of this worker: those that TUITION_CLONE names, or the current directory."""
-    return [one for one in os.environ.get(VARIABLE, "").split(os.pathsep) if one] or [str(Path.cwd())]
+    return [str(given(one)) for one in os.environ.get(VARIABLE, "").split(os.pathsep) if one] or [str(Path.cwd())]
 
 
 @contextmanager
@@ -64,9 +64,9 @@ def code_digests() -> dict[str, str]:
 
 
 def short_commit() -> str:
-    """The current directory's git commit, short."""
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    return done.stdout.strip() if done.returncode == 0 else "none"
+    """The current directory's git commit, short; "none" where it has none."""
+    found = run_git("rev-parse", "--short", "HEAD") if run_git("ls-files") else None
+    return found.decode().strip() if found else "none"
 
 
 def clone_place() -> str:

@@ -26,6 +26,7 @@ from flows.local.commands import Commands
 from flows.remote import clones
 from flows.remote.exchange import Entry
 from flows.run import pipeline
+from tuition.files import read_text
 from tuition.workspace import Workspace
 
 POLL = 1.0  # seconds
@@ -50,8 +51,8 @@ def driver_facts() -> dict[str, Any]:
     """What every cell is given: the driver's parameters, pipeline and code, as they are now."""
     here = Workspace()
     return {
-        "params": here.params.read_text(),
-        "pipeline": here.pipeline.read_text(),
+        "params": read_text(here.params),
+        "pipeline": read_text(here.pipeline),
         "code": clones.code_digests(),
         "commit": clones.short_commit(),
         "driver": here.lock.read_text(),

@@ -27,6 +27,8 @@ from flows.run import artifact, pipeline
 from tuition import forkserver
 from tuition.errors import UserError
 from tuition.params import Flows, Params
+from tuition.params.places import check_watched
+from tuition.tracking.lineage import check_git
 from tuition.workspace import Workspace
 
 KEPT = 15  # lines of a failed task that the end of the flow repeats
@@ -70,6 +72,8 @@ def run_study(commands: Commands, params: Params, cells: list[str] | None = None
     Returns (a line on what came of it, the artifact's text, whether all is complete). Raises UserError where DVC cannot read
     the pipeline, and for cells that the study has not.
     """
+    check_git()
+    check_watched(params)
     upstream, due = pipeline.read_pipeline(commands)
     if cells:
         upstream = pipeline.select_cells(upstream, cells)

@@ -14,6 +14,7 @@ from typing import Any
 
 from flows.services import api
 from tuition.errors import UserError, unknown
+from tuition.files import read_text
 from tuition.params import Params
 from tuition.workspace import Workspace
 
@@ -47,7 +48,7 @@ def _content(path: Path) -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(path.read_text())
+        return yaml.safe_load(read_text(path))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file here; start from the workspace, the folder with params.yaml") from None
     except yaml.YAMLError as error:
@@ -63,7 +64,7 @@ def _check_entrypoint(where: str, entrypoint: str, folder: Path) -> None:
     file, _, function = entrypoint.partition(":")
     try:
         tree = ast.parse((folder / file).read_text())
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{where}: entrypoint {entrypoint!r}: {error}") from None
     functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     if function not in functions:

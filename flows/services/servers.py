@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flows.services.deployments import POOL
 from tuition.errors import UserError
+from tuition.tracking.store import artifact_root
 from tuition.workspace import Workspace
 
 HOST = "127.0.0.1"
@@ -38,7 +39,7 @@ def mlflow_server(port: int, database: str) -> list[str]:
         database,
         "--no-serve-artifacts",
         "--default-artifact-root",
-        str(Workspace().mlflow_artifacts.absolute()),
+        artifact_root(Path.cwd()),
         "--host",
         HOST,
         "--port",

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from tuition import params
 from tuition.errors import UserError, run
+from tuition.params.places import linked_folders
 from tuition.sources import alter
 from tuition.sources.splits import summary, write_splits
-from tuition.workspace import Workspace
+from tuition.workspace import Workspace, given
 
 
 def main(argv: list[str]) -> None:
@@ -15,8 +16,12 @@ def main(argv: list[str]) -> None:
     data = params.load().data
     meta = write_splits(data, Workspace().data.path)
     kind, _, place = data.source.partition(":")
-    if kind in ("folder", "npz") and Path(data.watch) != Path(place):
+    if kind in ("folder", "npz") and Path(data.watch) != given(place):
         print(f"data.watch: {data.watch!r} is not {place!r}, so changed files there will not re-run this stage")
+    elif kind == "folder" and (links := linked_folders(Path(data.watch))):
+        print(
+            f"data.watch: DVC follows no links, so changed files behind {links[0]} ({len(links)} such) will not re-run this stage"
+        )
     print(summary(meta))
     if "altered" in meta:
         print(alter.told(meta["altered"]))

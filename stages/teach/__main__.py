@@ -15,6 +15,7 @@ from tuition.preflight import check_methods, check_shapes, check_student
 from tuition.purchase import further
 from tuition.purchase.own import open_order, own, own_in_rounds
 from tuition.teachers import InProcess, Teacher
+from tuition.tracking import check_store
 
 
 def main(argv: list[str]) -> None:
@@ -29,6 +30,9 @@ def main(argv: list[str]) -> None:
     ledger, classes = open_ledger(), len(pool.facts["classes"])
     order = open_order(ledger, teacher, params.teacher, classes, plan.order)
     further_orders = further.open_orders(ledger, params.teachers, further_teachers, classes, plan.further)
+
+    if any(one.buys for one in (order, *further_orders.values())):
+        check_store()  # where the study is to end
 
     title = f"teach {budget}"
     new = own_in_rounds(order, plan.images_of, title)

@@ -114,3 +114,10 @@ def test_use_writes_a_study(workspace):
     assert ran.exit_code == 0, ran.output
     assert "24 cells, budgets up to 200 calls" in ran.stdout
     assert tuition("check").exit_code == 0
+
+
+def test_check_looks_at_the_store_of_mlflow(workspace, monkeypatch):
+    write_params(workspace)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "./mlruns")
+    ran = tuition("check")
+    assert (ran.exit_code, "MLFLOW_TRACKING_URI: found './mlruns', a folder" in ran.output) == (2, True)

@@ -57,6 +57,18 @@ def test_what_an_earlier_study_registered_is_not_told_as_this_ones(make):
     assert "other" not in printed(root)
 
 
+def test_a_version_that_is_not_to_be_had_here_is_told_so(make, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    root = make([100], ["ce", "kd"], [0])
+    report.main([])
+    found = {"name": "a", "version": 1, "alias": "champion", "cell": "100-kd-0", "reason": "first", "run_id": "ab"}
+    write_json(root / "report/registered.json", found)
+    said = " ".join(printed(root).split())
+    assert "models:/a@champion is version 1" in said
+    assert "But it is not to be had here: there is no mlflow.db" in said
+    assert "`python -m stages.register` registers its student here" in said
+
+
 def test_mixed_inputs_are_on_the_bill(make):
     root = make([100], ["ce", "kd"], [0, 1, 2])
     for path in (root / "spend/100.json", root / "outputs/100/spend.json"):

@@ -91,6 +91,33 @@ def test_what_is_no_image_is_named_with_the_reason(inbox):
     assert rows["list.csv"] == "not in a class folder"
 
 
+def test_links_are_followed_and_those_that_lead_nowhere_are_named(inbox, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for number, image in enumerate(drawn(4)):
+        put(elsewhere, image, str(number // 2), f"{number}.png")
+    (inbox / "0").symlink_to(elsewhere / "0")
+    (inbox / "1").mkdir()
+    (inbox / "1/more").symlink_to(elsewhere / "1")
+    (elsewhere / "1/round").symlink_to(".")
+    (inbox / "1/lost").symlink_to("nowhere")
+    told = taken()
+    assert (told["new"], told["classes"], told["rejected"]) == (4, {"0": 2, "1": 2}, 1)
+    assert Path("refresh/rejected.csv").read_text() == "file,reason\n1/lost,a link that leads nowhere\n"
+
+
+def test_names_that_are_not_utf8_are_told(inbox):
+    (inbox / "1").mkdir()
+    Path(os.fsdecode(os.fsencode(inbox / "1") + b"/\xff.png")).write_text("no image")
+    assert taken()["rejected"] == 1
+    assert "1/\\udcff.png,not an image" in Path("refresh/rejected.csv").read_bytes().decode()
+
+
+def test_twelve_bits_in_sixteen_are_told(inbox):
+    (inbox / "5").mkdir()
+    Image.fromarray(np.full((28, 28), 4095, np.uint16)).save(inbox / "5/deep.png")
+    assert "hold values from 4095 to 4095 (12 bits)" in taken()["warnings"][0]
+
+
 def test_the_same_image_in_two_classes_is_taken_once_and_named(inbox):
     image = drawn(1)[0]
     put(inbox, image, "1", "a.png")

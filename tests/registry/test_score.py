@@ -1,6 +1,7 @@
 """A folder of real images, classified by the champion."""
 
 import csv
+import os
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,31 @@ def test_every_file_has_a_row(workspace: Path, inbox: Path, capsys: pytest.Captu
     }
     assert rows["torn.png"]["reason"]
     assert "out/predictions.csv: 17 files, 14 classified, 3 could not be read" in capsys.readouterr().out
+
+
+def test_links_odd_names_and_narrow_ranges_are_told(
+    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    inbox, elsewhere = tmp_path / "pictures", tmp_path / "elsewhere"
+    inbox.mkdir()
+    elsewhere.mkdir()
+    Image.fromarray(digits()[0][TEST][0][0]).save(elsewhere / "a.png")
+    Image.fromarray(np.full((28, 28), 4095, np.uint16)).save(elsewhere / "deep.png")
+    (inbox / "more").symlink_to(elsewhere)
+    (elsewhere / "round").symlink_to(inbox)
+    (inbox / "lost.png").symlink_to("nowhere")
+    Path(os.fsdecode(os.fsencode(inbox) + b"/\xff.png")).write_text("no image")
+    main([str(inbox), "--model", MODEL, "--out", "out.csv"])
+    rows = {row["file"]: row["reason"] for row in table(Path("out.csv"))}
+    assert rows == {
+        "lost.png": "a link that leads nowhere",
+        "more/a.png": "",
+        "more/deep.png": "",
+        "\\udcff.png": "not an image that Pillow can read",
+    }
+    said = capsys.readouterr().out.splitlines()
+    assert "1 of 1 images of 16 bits hold values from 4095 to 4095 (12 bits)" in said[-2]
+    assert said[-1] == "out.csv: 4 files, 2 classified, 2 could not be read"
 
 
 def test_it_may_be_run_again_into_the_folder_itself(workspace: Path, inbox: Path) -> None:

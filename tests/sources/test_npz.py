@@ -93,6 +93,16 @@ def test_missing_keys_are_answered_with_what_was_found(tmp_path):
         ("train_images", np.zeros((40, 100), np.uint8), r"train_images: found shape \(40, 100\), expected \(N, H, W\)"),
         ("train_images", np.zeros((40, 3, 32, 32), np.uint8), r"found shape \(40, 3, 32, 32\).*\(N, H, W, channels\)"),
         ("train_images", np.zeros((39, 12, 10, 3), np.uint8), "39 train_images, but 40 train_labels"),
+        (
+            "train_images",
+            np.zeros((40, 3, 16, 16), np.uint8),
+            r"\(40, 3, 16, 16\): channels seem to come first; expected",
+        ),
+        ("train_images", np.zeros((40, 8, 8, 8), np.uint8), r"channels may come first or last; expected \(N, H, W\)"),
+        ("train_images", np.zeros((40, 100, 3), np.uint8), "images 3 wide and 100 high, or pixels in one row"),
+        ("valid_images", np.zeros((40, 12, 10, 3), np.uint8), "found valid_images; valid are .*val_images"),
+        ("classes", np.array(["a", "b", "a", "c"]), "classes: found 'a' twice"),
+        ("classes", np.array([b"a", b"\xff", b"c", b"d"]), "classes: found b'.xff', expected UTF-8"),
         ("test_labels", np.zeros((40, 14), np.uint8), r"test_labels: found shape \(40, 14\): several labels a sample"),
         ("test_labels", np.zeros((40, 1, 1), np.uint8), r"expected \(N,\) or \(N, 1\)"),
         ("test_labels", np.zeros(40), "test_labels: found float64, expected integers"),
@@ -133,3 +143,9 @@ def test_a_class_without_training_samples_is_named(tmp_path):
     content = arrays() | {"classes": np.array(["a", "b", "c", "d", "e"])}
     with pytest.raises(UserError, match=r"train has no samples of 1 classes \('e'\)"):
         prepare(Data(source="npz:" + write(tmp_path / "x.npz", content)), tmp_path / "data")
+
+
+@pytest.mark.parametrize("shape", [(12, 12, 5), (8, 8, 3), (16, 8, 3), (12, 12, 1)])
+def test_small_images_with_channels_last_are_told_apart(tmp_path, shape):
+    images = load_npz(write(tmp_path / "x.npz", arrays(shape=shape)), Data()).parts["train"].images
+    assert images.shape == (40, shape[2], *shape[:2])

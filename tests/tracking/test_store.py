@@ -5,7 +5,7 @@ from support import templates
 from support.small_study import content, make_study, run_python, write_cell
 
 from tuition.errors import UserError
-from tuition.tracking import lineage, store
+from tuition.tracking import address, lineage, store
 
 
 def test_importing_tracking_imports_no_mlflow_and_no_torch(tmp_path: Path) -> None:
@@ -66,12 +66,12 @@ def test_outside_a_repository_there_is_no_commit(tmp_path: Path, monkeypatch: py
 def test_looking_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     monkeypatch.chdir(tmp_path)
-    assert store.store_missing()
+    assert address.store_missing()
     with pytest.raises(UserError, match=r"no MLflow store at sqlite:///mlflow\.db"):
         store.connect_store("study", create=False)
     assert not list(tmp_path.iterdir())
     templates.mlflow_database(tmp_path / "mlflow.db")
-    assert not store.store_missing()
+    assert not address.store_missing()
     opened = store.connect_store("study", create=False)
     assert opened.experiment == ""
     assert opened.client.get_experiment_by_name("study") is None

@@ -30,10 +30,12 @@ def study() -> None:
 @app.command()
 @explained
 def check() -> None:
-    """Check params.yaml whole, methods' settings too, without running anything."""
+    """Check params.yaml whole, methods' settings, the files that it names and MLflow's store too, without running anything."""
     from tuition import params as parameters
+    from tuition.params.places import check_places
     from tuition.purchase.account import check_price
     from tuition.teachers import KINDS
+    from tuition.tracking import check_store
 
     params = parameters.load()
     from tuition.preflight import check_methods
@@ -42,6 +44,8 @@ def check() -> None:
     check_methods(params, params.teacher.offered)
     for teacher in (params.teacher, *params.teachers):
         check_price(teacher)
+    check_places(params)
+    check_store()
     cells = len(params.study.cells())
     typer.echo(
         f"params.yaml is valid: {cells} cells, teacher {params.teacher.name!r} ({params.teacher.kind}; kinds: {', '.join(KINDS)})"

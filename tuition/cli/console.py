@@ -2,11 +2,13 @@
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tuition.errors import UserError
+from tuition.errors import UserError, speak_any_name
+from tuition.workspace import given
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -16,10 +18,18 @@ def explained(command: Callable) -> Callable:
 
     @functools.wraps(command)
     def wrapped(*args: object, **options: object) -> None:
+        speak_any_name()
         try:
-            command(*args, **options)
+            command(*args, **{name: _expanded(value) for name, value in options.items()})
         except UserError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(error.status) from None
 
     return wrapped
+
+
+def _expanded(value: object) -> object:
+    """Paths with their `~` expanded: of `--folder=~/here` no shell does it."""
+    if isinstance(value, list):
+        return [_expanded(one) for one in value]
+    return given(value) if isinstance(value, Path) else value

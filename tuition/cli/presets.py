@@ -11,6 +11,7 @@ from typing import Any
 
 from tuition import params as parameters
 from tuition.errors import UserError, unknown
+from tuition.files import read_text
 from tuition.params import edits
 
 SIZES = ("small", "full")
@@ -47,11 +48,11 @@ def read(study: Path, size: str) -> dict[str, Any]:
     from ruamel.yaml import YAML, YAMLError
 
     try:
-        raw = YAML(typ="safe", pure=True).load(study.read_text())
+        raw = YAML(typ="safe", pure=True).load(read_text(study))
     except (FileNotFoundError, IsADirectoryError):
         there = ", ".join(str(one) for one in sorted(HERE.glob("*.yaml"))) or "none"
         raise UserError(f"{study}: no such file; valid: {there}") from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except YAMLError as error:
         raise UserError(f"{study}: not valid YAML: {error}") from None
     if not isinstance(raw, dict):
         raise UserError(f"{study}: found {type(raw).__name__}, expected the keys all, {', '.join(SIZES)}")

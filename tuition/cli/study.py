@@ -79,6 +79,10 @@ def _print_places(console: Console, here: Workspace) -> None:
             f"       [bold]{place}[/bold] is version {registered['version']}, cell {escape(str(registered['cell']))}"
         )
         console.print(f"       {escape(str(registered['reason']))}")
+        from tuition.registry.present import why_missing  # what it needs is heavy
+
+        if why := why_missing(here, registered):
+            console.print(f"       [bold]But it is not to be had here:[/bold] {escape(why)}")
 
 
 def _value(mean: float, low: float, high: float) -> str:

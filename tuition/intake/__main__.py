@@ -44,6 +44,8 @@ def main(argv: list[str]) -> None:
             f"take: {told['new']} new samples of {told['files']} files in {told['inbox']}; {held} are held already, {told['rejected']} "
             f"are none{' (refresh/rejected.csv)' if told['rejected'] else ''}; {told['folder']}/ holds {told['additions']}"
         )
+        for warning in told["warnings"]:
+            print(f"warning: {told['inbox']}: {warning}")
         return
     from tuition.intake.plan import plan, words
 

@@ -1,6 +1,5 @@
 """The present champion, asked which samples it is unsure of."""
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.registry import registry
-from tuition.tracking import store
+from tuition.tracking import address, store
 
 BATCH = 500
 
@@ -17,8 +16,7 @@ Champion = tuple[str, Any]  # tracking URI, MLflow's model version
 
 def find(name: str) -> Champion | None:
     """(tracking URI, model version) of `models:/<name>@champion`; None where there is none. Makes no store."""
-    uri = store.tracking_uri()
-    if uri == store.DEFAULT and not os.path.exists("mlflow.db"):
+    if address.store_missing():
         return None
     opened = store.connect_store(name)
     version = registry.champion_of(opened, name)

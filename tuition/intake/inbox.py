@@ -12,7 +12,8 @@ from PIL import Image
 
 from tuition.errors import Unreachable, UserError
 from tuition.inputs import images as pixels
-from tuition.sources.folder import NOT_MEANT
+from tuition.sources.folder import NOT_MEANT, files_below, open_image
+from tuition.workspace import given, lacking
 
 THREADS = 8  # Pillow decodes outside Python's lock
 Entry = tuple[str, str | None, str]  # path below the inbox, class folder (None: it lies in none), path for fsspec
@@ -22,26 +23,28 @@ class Inbox:
     """`place` opened. Raises UserError where it is not there or may not be read; a prefix without objects is empty."""
 
     def __init__(self, place: str):
-        self.place = place
+        self.place, self.depths = place, pixels.Depths()
         try:
             import fsspec
 
-            self.files, root = fsspec.core.url_to_fs(place if "://" in place else str(Path(place).expanduser()))
+            self.files, root = fsspec.core.url_to_fs(place if "://" in place else str(given(place)))
         except (ImportError, ValueError) as error:
             ask = "; `uv sync --extra s3` installs what S3 needs" if place.startswith("s3:") else ""
             raise UserError(f"refresh.inbox: {place}: {error}{ask}") from None
         self.root = root.rstrip("/")
-        local = "://" not in place or place.startswith(("file:", "local:"))
-        if local and not self.files.isdir(self.root):  # elsewhere there is nothing to find in an empty prefix
-            what = "not a folder" if self.files.exists(self.root) else "no such folder"
+        self.local = "://" not in place or place.startswith(("file:", "local:"))
+        if self.local and not self.files.isdir(self.root):  # elsewhere there is nothing to find in an empty prefix
+            what = lacking(Path(self.root), "folder") or "not a folder"
             raise UserError(f"refresh.inbox: {place}: {what}; expected class folders of images. Nothing was taken")
 
     def entries(self) -> list[Entry]:
-        """Every file that does not begin with a dot, nor lies in a folder that does, sorted by path."""
+        """Every file that does not begin with a dot, nor lies in a folder that does, sorted by path; links to folders are followed."""
         found = []
         with _explained(self.place):
             self.files.invalidate_cache()
-            paths = self.files.find(self.root)
+            if self.local:
+                self.files.ls(self.root, detail=False)  # says why it may not be read
+            paths = [str(file) for file in files_below(Path(self.root))] if self.local else self.files.find(self.root)
         for path in paths:
             name = path[len(self.root) :].lstrip("/")
             parts = name.split("/")
@@ -55,14 +58,15 @@ class Inbox:
     def images(self, entries: list[Entry], shape: tuple[int, int, int]) -> Iterator[np.ndarray | str]:
         """For each entry in order its image, uint8 of `shape` (C, H, W), or why it is none.
 
-        What is of another size is resized where `shape` is square, as `data.resize` does; channels become those of `shape`.
+        What is of another size is resized where `shape` is square, as `data.resize` does; channels become those of `shape`. `depths`
+        is told the values of images of 16 bits.
         """
         channels, height, width = shape
 
         def attempt(index: int) -> np.ndarray | str:
             try:
-                with Image.open(io.BytesIO(self.files.cat_file(entries[index][2]))) as image:
-                    found = pixels.decode(image, channels, height if height == width else None)
+                with self._open(entries[index][2]) as image:
+                    found = pixels.decode(image, channels, height if height == width else None, self.depths)
             except Exception as error:  # damaged files make decoders fail in every way; the reason is kept
                 if _lost(error):
                     raise
@@ -73,6 +77,9 @@ class Inbox:
 
         with _explained(self.place):
             yield from pixels.in_order(attempt, len(entries), THREADS)
+
+    def _open(self, path: str) -> Image.Image:
+        return open_image(Path(path)) if self.local else Image.open(io.BytesIO(self.files.cat_file(path)))
 
 
 class _explained:

@@ -5,7 +5,6 @@ params.yaml. Before the first is moved `refresh/taking.json` says which they are
 from a folder that someone changed, and the next one goes on.
 """
 
-import csv
 import io
 import os
 import shutil
@@ -25,6 +24,7 @@ from tuition.intake import fits
 from tuition.intake.inbox import Entry, Inbox
 from tuition.params import Params, edits
 from tuition.sources import additions
+from tuition.tables import write_rejected
 from tuition.workspace import Workspace
 
 Held = dict[str, tuple[str, str]]  # content id -> where it is held already (train, val, test, additions), its class
@@ -79,7 +79,7 @@ def take(params: Params, place: str | None) -> dict[str, Any]:
     folder = Path(params.data.additions.folder) if params.data.additions else Workspace().additions
     recorded = params.data.additions.digest if params.data.additions else additions.digest([])
     before = _settled(folder, recorded)
-    entries, done = _sort_inbox(place, meta, before)
+    entries, done, warnings = _sort_inbox(place, meta, before)
     after = [*before, *done.new.items()]
     _move(done.new, folder)
     digest = additions.digest(after)
@@ -87,7 +87,7 @@ def take(params: Params, place: str | None) -> dict[str, Any]:
         value = edits.parser().load(f"{{folder: {folder}, digest: {digest}}}")
         edits.apply([edits.Edit("refresh", ["data", "additions"], value)])
     Workspace().refresh.taking.unlink(missing_ok=True)
-    _write_rejected(done.rejected)
+    write_rejected(Workspace().refresh.rejected, done.rejected)
     taken = {
         "inbox": place,
         "files": len(entries),
@@ -98,6 +98,7 @@ def take(params: Params, place: str | None) -> dict[str, Any]:
         "duplicates": dict(sorted(done.duplicates.items())),
         "rejected": len(done.rejected),
         "classes": dict(sorted(Counter(done.new.values()).items())),
+        "warnings": warnings,
     }
     write_json(Workspace().refresh.taken, taken)
     return taken
@@ -114,8 +115,10 @@ def _read_meta(params: Params) -> dict[str, Any]:
     return meta
 
 
-def _sort_inbox(place: str, meta: dict[str, Any], before: Sequence[tuple[str, str]]) -> tuple[list[Entry], Sorted]:
-    """The files of the inbox, and what became of them; new samples are written aside."""
+def _sort_inbox(
+    place: str, meta: dict[str, Any], before: Sequence[tuple[str, str]]
+) -> tuple[list[Entry], Sorted, list[str]]:
+    """The files of the inbox, what became of them, and warnings; new samples are written aside."""
     inbox, aside = Inbox(place), Workspace().refresh.aside
     entries = inbox.entries()
     _check_classes(entries, meta["classes"], place)
@@ -127,7 +130,7 @@ def _sort_inbox(place: str, meta: dict[str, Any], before: Sequence[tuple[str, st
         _held(meta["classes"], before),
         lambda id, name, image: write_png(aside / name / f"{id}.png", image),
     )
-    return entries, done
+    return entries, done, inbox.depths.warnings()
 
 
 def _move(new: dict[str, str], folder: Path) -> None:
@@ -182,10 +185,3 @@ def _check_classes(entries: list[Entry], classes: list[str], place: str) -> None
             f"refresh.inbox: {place}: {', '.join(repr(name) for name in strange[:5])}: a class never seen; valid folders: "
             f"{', '.join(classes)}. Rename or move it; nothing was taken. A new class needs new data of its own: data.source"
         )
-
-
-def _write_rejected(rejected: list[tuple[str, str]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("file", "reason"), *rejected])
-    with atomic(Workspace().refresh.rejected) as file:
-        file.write(text.getvalue().encode(errors="surrogateescape"))

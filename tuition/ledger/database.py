@@ -10,7 +10,9 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from tuition.errors import LATER, UserError
+from tuition.files import place_new
 from tuition.ledger import migrations, postgres, schema, sqlite
+from tuition.workspace import given
 
 BUSY_SECONDS = postgres.BUSY_SECONDS
 VALID = "valid: a file path, sqlite:///path or postgresql://user:password@host:port/database"
@@ -100,7 +102,7 @@ def locate() -> str:
 
 def exists(place: str) -> bool:
     """Whether there is a ledger at `place` (a database server is taken to have one)."""
-    return "://" in place or Path(place).expanduser().exists()
+    return "://" in place or given(place).exists()
 
 
 def open_ledger(place: str | None = None) -> Ledger:
@@ -113,7 +115,7 @@ def open_ledger(place: str | None = None) -> Ledger:
         url = _parsed(place)
         ledger = Ledger(_server(url), postgres.shown(url))
     else:
-        path = Path(place).expanduser().absolute()
+        path = given(place).absolute()
         _make_file(path)
         _check_file(path)
         ledger = Ledger(sqlite.create_engine(path, BUSY_SECONDS), str(path))
@@ -181,8 +183,7 @@ def _make_file(path: Path) -> None:
         raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")  # fold the WAL into the file before it moves
         raw.close()
         aside.close()
-        with suppress(FileExistsError):  # another process was first
-            os.link(name, path)
+        place_new(Path(name), path)
     except OSError as error:
         raise LedgerError(
             f"ledger {path}: cannot be made there ({error}); set TUITION_LEDGER to another place"

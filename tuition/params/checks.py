@@ -6,9 +6,10 @@ from pathlib import Path
 
 from tuition.errors import UserError, unknown
 from tuition.params import Params
+from tuition.params.places import watched
 from tuition.params.teacher import CheckpointSettings, ExpertsSettings, Network, TeacherSettings
 from tuition.signals import MAIN
-from tuition.workspace import PURCHASED
+from tuition.workspace import PURCHASED, given
 
 
 def check(params: Params, path: Path) -> None:
@@ -16,6 +17,11 @@ def check(params: Params, path: Path) -> None:
     _check_methods(params, path)
     _check_teacher(params.teacher, f"{path}: teacher")
     _check_further(params, path)
+    for key, place in watched(params).items():
+        if place.startswith("~"):
+            raise UserError(
+                f"{path}: {key}: found {place!r}, but DVC, which looks there for changes, knows no `~`; write {str(given(place))!r}"
+            )
     for key, section in (("pretrain", params.pretrain), ("train", params.train)):
         if section.devices > section.batch_size:
             raise UserError(

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from tuition import params as parameters
 from tuition.errors import UserError, unknown
+from tuition.files import read_text
 
 
 class Edit(NamedTuple):
@@ -35,8 +36,8 @@ def apply(edits: Iterable[Edit], path: Path = parameters.FILE, check: Callable[[
 
     yaml = parser()
     try:
+        params = yaml.load(read_text(path))
         before = path.read_bytes()
-        params = yaml.load(before)
     except (OSError, YAMLError):
         parameters.load(path)  # tells what is wrong with the file
         raise

@@ -22,11 +22,12 @@ def load(path: Path = FILE) -> Params:
     """
     from ruamel.yaml import YAML, YAMLError  # the parser that DVC uses, so that both read `5e-4` as a number
 
+    from tuition.files import read_text
     from tuition.params.checks import check
 
     try:
-        raw = YAML(typ="safe", pure=True).load(path.read_text())
-    except FileNotFoundError:
+        raw = YAML(typ="safe", pure=True).load(read_text(path))
+    except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"{path.resolve()}: no such file; stages run from the repository's root") from None
     except YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {error}") from None

@@ -21,7 +21,7 @@ from tuition.params.teacher import (
     Seed,
     Share,
 )
-from tuition.workspace import PURCHASED
+from tuition.workspace import PURCHASED, given
 
 Place = Annotated[str, Field(min_length=1)]  # of a file or folder
 
@@ -110,7 +110,7 @@ class Teach(Section):
                     f"teach.{GUIDES[self.strategy]}: found null; strategy {self.strategy!r} needs the path of a {what}"
                 )
             return self
-        key, guide = f"teach.{GUIDES[self.strategy]}", Path(os.path.relpath(self.guide))
+        key, guide = f"teach.{GUIDES[self.strategy]}", Path(os.path.relpath(given(self.guide)))
         if guide.parts[:1] and guide.parts[0] in PURCHASED:
             raise ValueError(
                 f"{key}: found {self.guide!r}, but {guide.parts[0]}/ is made of what teach buys, which cannot depend on it; "

@@ -26,6 +26,12 @@ class OpenOrder:
     order: Order
     before: Standing
 
+    @property
+    def buys(self) -> bool:
+        """Whether it was to buy anything."""
+        lacking = missing(self.account, self.order.all, self.before)
+        return bool(lacking.new or lacking.further)
+
     def read_standing(self) -> Standing:
         """How its requests stand now."""
         return read_standing(self.account, self.order)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from tuition.errors import UserError
 from tuition.files import read_json
 from tuition.registry.registry import champion_of, model_of, versions_of
-from tuition.tracking.store import Store, connect_store, store_missing
+from tuition.tracking.address import check_store, store_missing
+from tuition.tracking.store import Store, connect_store
 from tuition.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ OTHER = "choose another register.name in params.yaml"
 def check_registered_name(name: str) -> str:
     """Check the name against the store and data/meta.json; returns what was found, in words.
 
-    Raises UserError as `check_name` does. Makes nothing in the store.
+    Raises UserError as `check_name` does, and where the store cannot be opened. Makes nothing in the store.
     """
+    check_store()
     if store_missing():
         return f"register.name: {name!r} is free"
     store = connect_store(name, create=False)

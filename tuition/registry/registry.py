@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tuition.errors import UserError
 from tuition.files import read_array
-from tuition.tracking.store import Store
+from tuition.tracking.store import REGISTER, Store
 from tuition.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def resolve_version(store: Store, name: str, which: str) -> "ModelVersion":
     model = model_of(store, name)
     if model is None:
         there = ", ".join(one.name for one in store.client.search_registered_models(max_results=20)) or "none"
-        raise UserError(f"no registered model {name!r} in {store.shown}; there: {there}")
+        raise UserError(f"no registered model {name!r} in {store.shown}; there: {there}. {REGISTER} makes it")
     versions = versions_of(store, name)
     numbers = ", ".join(str(version.version) for version in versions) or "none"
     aliases = {alias: str(number) for alias, number in model.aliases.items()}

@@ -4,14 +4,10 @@ No teacher is asked and no ledger is opened: what was bought comes out of DVC's 
 the recorded dvc.yaml: as with a model itself, whoever may write to the registry says what is run here.
 """
 
-import io
 import json
 import os
-import re
-import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,8 +19,10 @@ import numpy as np
 from tuition.errors import UserError
 from tuition.files import read_json
 from tuition.methods import module_name
+from tuition.registry.code import copy_present, extract_commit
 from tuition.registry.evidence import fetch_artifacts
 from tuition.registry.provenance import made_with
+from tuition.tracking.lineage import NO_GIT
 from tuition.tracking.record import file_digest
 from tuition.tracking.store import Store
 from tuition.workspace import Comparisons, Model, Workspace
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 OVERLAID = tuple(path.name for path in (Workspace().params, Workspace().lockfile, Workspace().pipeline))  # of lineage/
-IGNORED = ("__pycache__", "*.pyc")
 
 
 def reproduce_student(
@@ -111,9 +108,9 @@ def _restore(
     otherwise the code that lies here, where that is; otherwise the commit's, with a warning.
     """
     commit, changed = tags.get("git_commit"), []
-    sources: list[tuple[str, Callable[[Path], bool]]] = [("the code that lies here", _copy_present)]
+    sources: list[tuple[str, Callable[[Path], bool]]] = [("the code that lies here", copy_present)]
     if commit:
-        sources.insert(0, (f"commit {commit}", lambda to: _extract(commit, to)))
+        sources.insert(0, (f"commit {commit}", lambda to: extract_commit(commit, to, say)))
     for turn, (words, put) in enumerate([*sources, sources[0]]):
         if not put(work):
             say(f"{words} is not in this repository (`git fetch` brings what a remote has)")
@@ -141,41 +138,19 @@ def _restore(
     return f"{words}, without uncommitted changes of {', '.join(changed)}"
 
 
-def _extract(commit: str, work: Path) -> bool:
-    """Put the tracked files of a commit into `work`; touches nothing in the repository."""
-    if not re.fullmatch(r"[0-9a-f]{40,64}", commit):  # whoever may write to the registry wrote it
-        return False
-    done = subprocess.run(["git", "archive", "--format=tar", commit], capture_output=True)
-    if done.returncode:
-        return False
-    shutil.rmtree(work / "stages", ignore_errors=True)
-    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-        if hasattr(tarfile, "data_filter"):  # Python 3.11.4 and later
-            archive.extraction_filter = tarfile.data_filter
-        archive.extractall(work)
-    return True
-
-
-def _copy_present(work: Path) -> bool:
-    if not Path("stages").is_dir():
-        return False
-    shutil.rmtree(work / "stages", ignore_errors=True)
-    shutil.copytree("stages", work / "stages", ignore=shutil.ignore_patterns(*IGNORED))
-    if not (work / ".dvcignore").exists() and Path(".dvcignore").exists():
-        shutil.copyfile(".dvcignore", work / ".dvcignore")
-    return True
-
-
 def _share_cache(work: Path) -> None:
     """Make `work` a DVC workspace of its own, without git, with the cache and the remotes of the present one."""
     from configobj import ConfigObj
     from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo
+    from dvc.scm import SCMError
 
     try:
         repo = Repo()
     except NotDvcRepoError:
         raise UserError(f"{Path.cwd()}: no DVC workspace; run this where the study's repository is") from None
+    except SCMError:
+        raise UserError(f"{Path.cwd()}: {NO_GIT}") from None
     with repo:
         config = repo.config
         local: dict[str, Any] = {"core": {"no_scm": "true", "analytics": "false", "check_update": "false"}}

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from tuition.errors import UserError, run
+from tuition.errors import UNSPEAKABLE, UserError, run
 from tuition.files import atomic
 from tuition.inputs import images
 from tuition.registry.registry import parse_model, resolve_version
-from tuition.sources.folder import THREADS, files_below
+from tuition.sources.folder import THREADS, files_below, open_image
 from tuition.tracking.store import connect_store
+from tuition.workspace import given, lacking
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
@@ -38,21 +39,23 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("--probabilities", action="store_true", help="a column for each class, too")
     options = parser.parse_args(argv)
+    options.folder, options.out = given(options.folder), given(options.out)  # of a flow no shell has done it
     if not options.folder.is_dir():
-        raise UserError(f"{options.folder}: {'not a folder' if options.folder.exists() else 'no such folder'}")
+        raise UserError(f"{options.folder}: {lacking(options.folder, 'folder') or 'not a folder'}")
     files = [file for file in files_below(options.folder) if file.resolve() != options.out.resolve()]
     if not files:
         raise UserError(f"{options.folder}: no files below it")
     model, shape, classes = load_model(options.model)
+    depths = images.Depths()
     columns = ["file", "class", "probability", "reason"]
     columns += [f"p_{name}" for name in classes] if options.probabilities else []
     counts: dict[str, int] = {}
     rejected = 0
     with atomic(options.out) as out:
-        text = io.TextIOWrapper(out, encoding="utf-8", newline="", write_through=True)
+        text = io.TextIOWrapper(out, encoding="utf-8", errors=UNSPEAKABLE, newline="", write_through=True)
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(columns)
-        for row in prediction_rows(options.folder, files, model, shape, classes, options.probabilities):
+        for row in prediction_rows(options.folder, files, model, shape, classes, options.probabilities, depths):
             writer.writerow(row)
             rejected += row[1] == ""
             counts[row[1]] = counts.get(row[1], 0) + 1
@@ -60,6 +63,8 @@ def main(argv: list[str]) -> None:
     counts.pop("", None)
     for name, count in sorted(counts.items(), key=lambda item: -item[1]):
         print(f"{count:8,}  {name}")
+    for warning in depths.warnings():
+        print(f"warning: {options.folder}: {warning}")
     print(f"{options.out}: {len(files):,} files, {len(files) - rejected:,} classified, {rejected:,} could not be read")
 
 
@@ -90,13 +95,16 @@ def prediction_rows(
     shape: tuple[int, int, int],
     classes: list[str],
     probabilities: bool,
+    depths: images.Depths | None = None,
 ) -> Iterator[list[str]]:
     """The cells of each file's row, in order; images are read as `prepare` reads those of a folder, at the model's size."""
     channels, height, width = shape
     for start in range(0, len(files), BATCH):
         some = files[start : start + BATCH]
         names = [file.relative_to(root).as_posix() for file in some]
-        pixels, kept, rejected = images.read(names, partial(_open, some), channels, (width, height), str(root), THREADS)
+        pixels, kept, rejected = images.read(
+            names, partial(_open, some), channels, (width, height), str(root), THREADS, depths
+        )
         reasons = dict(rejected)
         predicted = np.asarray(model.predict(pixels)) if len(kept) else np.zeros((0, len(classes)))
         answers = {names[place]: row for place, row in zip(kept, predicted, strict=True)}
@@ -110,7 +118,7 @@ def prediction_rows(
 
 
 def _open(files: list[Path], index: int) -> Image.Image:
-    return Image.open(files[index])
+    return open_image(files[index])
 
 
 if __name__ == "__main__":

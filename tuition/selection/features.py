@@ -1,11 +1,10 @@
 """Features that cost no teacher call: the pixels, or a file of the user's own, such as the embeddings of a public network."""
 
-from pathlib import Path
-
 import numpy as np
 
 from tuition.errors import UserError
 from tuition.selection.pool import Pool
+from tuition.workspace import given
 
 SIDE = 8  # pooled pixels a side
 DIMENSIONS = 64  # of the pixels, at most
@@ -37,7 +36,7 @@ def of_file(path: str, pool: Pool) -> np.ndarray:
     """
     where = f"teach.features: {path}"
     try:
-        every = np.load(Path(path), mmap_mode="r", allow_pickle=False)
+        every = np.load(given(path), mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise UserError(
             f"{where}: no such file; valid: a .npy file (N, d), one row for each sample of data/train"

@@ -6,12 +6,12 @@ heading `id` is passed over.
 """
 
 import re
-from pathlib import Path
 
 import numpy as np
 
 from tuition.errors import UserError
 from tuition.selection.pool import Pool
+from tuition.workspace import given
 
 HEADINGS = ("id", "ids", "content_id")
 
@@ -42,7 +42,7 @@ def order(pool: Pool, limit: int, guide: str | None) -> np.ndarray:
 def _first_columns(guide: str, where: str) -> list[tuple[int, str]]:
     """(number of the line from 1, first column in lower case) of every line that holds something."""
     try:
-        text = Path(guide).read_text(encoding="utf-8-sig")
+        text = given(guide).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(f"{where}: not a text file; valid: one content id a line") from None
     except OSError as error:

@@ -6,13 +6,13 @@ smaller budget is then a prefix of a larger one that was ordered elsewhere.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from tuition.errors import UserError
 from tuition.models.description import ModelDescription
 from tuition.selection.pool import Pool
+from tuition.workspace import given
 
 BATCH = 256
 FILES = ("weights.safetensors", "student.json")
@@ -34,7 +34,7 @@ def margins(pool: Pool, guide: str) -> np.ndarray:
     from tuition.inputs.preprocess import to_float
     from tuition.models import load_student
 
-    where, folder = f"teach.student: {guide}", Path(guide)
+    where, folder = f"teach.student: {guide}", given(guide)
     for name in FILES:
         if not (folder / name).is_file():
             raise UserError(

@@ -5,7 +5,7 @@ is a validation split, val; optionally `classes`, the name of each label.
 """
 
 import zipfile
-from pathlib import Path
+from collections import Counter
 
 import numpy as np
 
@@ -13,9 +13,12 @@ from tuition.errors import UserError
 from tuition.inputs import images as pixels
 from tuition.params import Data
 from tuition.sources.raw import Part, Raw, to_classes
+from tuition.workspace import given, lacking
 
 NEEDED = ("train_images", "train_labels", "test_images", "test_labels")
 MAX_CHANNELS = 16  # more on the last axis is another layout
+USUAL = (1, 3, 4)  # channels: grey, colour, colour with alpha
+LAYOUTS = "expected (N, H, W) or (N, H, W, channels)"
 
 
 def load_npz(place: str, data: Data) -> Raw:
@@ -23,9 +26,9 @@ def load_npz(place: str, data: Data) -> Raw:
 
     Raises UserError for a missing or damaged file, missing keys, and arrays of another type, shape or length.
     """
-    path, where = Path(place).expanduser(), f"npz:{place}"
+    path, where = given(place), f"npz:{place}"
     if not path.is_file():
-        raise UserError(f"data.source: {where}: no such file")
+        raise UserError(f"data.source: {where}: {lacking(path, 'file') or 'not a file'}")
     try:
         archive = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
@@ -39,6 +42,10 @@ def load_npz(place: str, data: Data) -> Raw:
 def _load(archive: np.lib.npyio.NpzFile, data: Data, where: str) -> Raw:
     splits = ["train", "test"] + (["val"] if {"val_images", "val_labels"} & set(archive.files) else [])
     wanted = [f"{split}_{what}" for split in splits for what in ("images", "labels")]
+    known = {f"{split}_{what}" for split in ("train", "val", "test") for what in ("images", "labels")}
+    strange = [key for key in archive.files if key.endswith(("_images", "_labels")) and key not in known]
+    if strange:
+        raise UserError(f"{where}: found {', '.join(strange)}; valid are {', '.join(sorted(known))}: rename or remove")
     missing = [key for key in wanted if key not in archive.files]
     if missing:
         raise UserError(f"{where}: lacks {', '.join(missing)}; found {', '.join(archive.files) or 'nothing'}")
@@ -73,11 +80,29 @@ def _images(images: np.ndarray, where: str) -> np.ndarray:
     """(N, H, W) or (N, H, W, C) -> contiguous (N, C, H, W)."""
     if images.dtype != np.uint8:
         raise UserError(f"{where}: found {images.dtype}, expected uint8")
-    if images.ndim == 3:
+    shape = images.shape
+    if images.ndim == 3 and min(shape[1:]) > max(USUAL):
         return images[:, None]
-    if images.ndim != 4 or images.shape[3] > MAX_CHANNELS:
-        raise UserError(f"{where}: found shape {images.shape}, expected (N, H, W) or (N, H, W, channels)")
+    if images.ndim == 3:
+        raise UserError(
+            f"{where}: found shape {shape}: images {shape[2]} wide and {shape[1]} high, or pixels in one row? {LAYOUTS}"
+        )
+    if images.ndim != 4 or shape[3] > MAX_CHANNELS:
+        raise UserError(f"{where}: found shape {shape}, {LAYOUTS}")
+    last, first = (_plausible(*sides) for sides in ((shape[3], shape[1:3]), (shape[1], shape[2:])))
+    if first >= last:
+        what = "channels seem to come first" if first > last else "channels may come first or last"
+        raise UserError(
+            f"{where}: found shape {shape}: {what}; {LAYOUTS}. `images.transpose(0, 2, 3, 1)` puts them last"
+        )
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+
+def _plausible(channels: int, sides: tuple[int, ...]) -> int:
+    """How much an axis looks like that of the channels, the others being `sides` of an image."""
+    if channels > MAX_CHANNELS:
+        return 0
+    return 1 + 2 * (channels in USUAL and max(sides) > channels) + (sides[0] == sides[1])
 
 
 def _labels(labels: np.ndarray, where: str) -> np.ndarray:
@@ -95,7 +120,16 @@ def _labels(labels: np.ndarray, where: str) -> np.ndarray:
 def _names(classes: np.ndarray, where: str) -> list[str]:
     if classes.ndim != 1 or classes.dtype.kind not in "US":
         raise UserError(f"{where}: classes: found {classes.dtype} {classes.shape}, expected one text for each label")
-    return [name.decode() if isinstance(name, bytes) else str(name) for name in classes]
+    try:
+        names = [name.decode() if isinstance(name, bytes) else str(name) for name in classes]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{where}: classes: found {error.object!r}, expected UTF-8") from None
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise UserError(
+            f"{where}: classes: found {', '.join(map(repr, twice))} twice; each label needs a name of its own"
+        )
+    return names
 
 
 def _short(error: Exception) -> str:

@@ -18,6 +18,7 @@ class Raw:
     parts: dict[str, Part]  # "train", and "val" and "test" where the source has them
     classes: list[str]  # the name of label i
     rejected: list[tuple[str, str]] = field(default_factory=list)  # file, reason
+    warnings: list[str] = field(default_factory=list)  # what was read, and is perhaps not what was meant
 
 
 def to_classes(

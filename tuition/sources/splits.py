@@ -1,19 +1,19 @@
 """From a source to a folder of arrays: the splits of `data/`, and of `transfer/`."""
 
-import csv
-import io
 from pathlib import Path
 
 import numpy as np
 
 from tuition.errors import UserError
-from tuition.files import atomic, digest, write_array, write_json
+from tuition.files import digest, write_array, write_json
 from tuition.inputs import images as pixels
 from tuition.params import Data
 from tuition.sources import additions, alter, load_source, split
 from tuition.sources.raw import Raw
+from tuition.tables import write_rejected
 from tuition.workspace import Split, Splits
 
+DIM = 32  # of 255; where no pixel is as bright, something else than 255 was meant to be white
 ALTERING = ("noise", "imbalance")  # not told where they are off: files made before there were such keys stay valid
 
 
@@ -45,7 +45,7 @@ def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None)
             facts = {"n": len(arrays[0]), "digest": digest(*arrays)}
         _write_split(Splits(out).split(name), facts, *arrays)
         sizes[name] = len(arrays[2])
-    _write_rejected(Splits(out).rejected, raw.rejected)
+    write_rejected(Splits(out).rejected, raw.rejected)
     meta = _meta(data, raw, sizes, duplicates, altered)
     write_json(Splits(out).meta, meta)
     return meta
@@ -65,7 +65,9 @@ def _meta(data: Data, raw: Raw, sizes: dict[str, int], duplicates: dict[str, int
         "data": data.model_dump(
             exclude={"watch", *(() if altered else ALTERING), *(() if data.additions else ("additions",))}
         ),
-    } | ({"altered": altered} if altered else {})
+        **({"altered": altered} if altered else {}),
+        **({"warnings": warnings} if (warnings := _warnings(raw)) else {}),
+    }
 
 
 def _write_split(files: Split, facts: dict, images: np.ndarray, labels: np.ndarray, ids: np.ndarray) -> None:
@@ -75,19 +77,23 @@ def _write_split(files: Split, facts: dict, images: np.ndarray, labels: np.ndarr
     write_array(files.ids, ids)
 
 
-def _write_rejected(path: Path, rejected: list[tuple[str, str]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("file", "reason"), *rejected])
-    with atomic(path) as file:
-        file.write(text.getvalue().encode(errors="surrogateescape"))
+def _warnings(raw: Raw) -> list[str]:
+    """What was read, and is perhaps not what was meant."""
+    brightest = max(int(part.images.max(initial=0)) for part in raw.parts.values())
+    if raw.warnings or brightest >= DIM:
+        return raw.warnings
+    return [
+        f"no pixel is brighter than {brightest}, where 255 is white; where {brightest} is meant to be white, scale them to 0..255"
+    ]
 
 
 def summary(meta: dict) -> str:
-    """What was written, in one line, from its `meta.json`."""
+    """What was written, in one line, from its `meta.json`; and a line for each warning."""
     sizes = ", ".join(f"{count} {name}" for name, count in meta["splits"].items())
     dropped = sum(count for key, count in meta["duplicates"].items() if "_in_" in key)
     shape = f"{meta['channels']}x{meta['height']}x{meta['width']}"
-    return (
+    said = (
         f"{meta['source']}: {sizes}; {len(meta['classes'])} classes, {shape}; {meta['rejected']} unreadable files and "
         f"{dropped} duplicates across splits left out"
     )
+    return "\n".join([said, *(f"warning: {meta['source']}: {one}" for one in meta.get("warnings", []))])

@@ -10,6 +10,7 @@ from tuition.errors import UserError, unknown
 from tuition.inputs import images as pixels
 from tuition.params import Data
 from tuition.sources.raw import Part, Raw, to_classes
+from tuition.workspace import given
 
 FLAG: dict[str, dict] = {"train": {"train": True}, "test": {"train": False}}
 NAMED: dict[str, dict] = {"train": {"split": "train"}, "test": {"split": "test"}}
@@ -54,7 +55,7 @@ def load_torchvision(place: str, data: Data) -> Raw:
 
         root = user_cache_path("tuition") / "torchvision"
     else:
-        root = Path(data.root).expanduser()
+        root = given(data.root)
     sets = {split: _open(place, root, settings) for split, settings in DATASETS[place].items()}
     names = [f"{split}/{index}" for split, one in sets.items() for index in range(len(one))]
     starts = dict(zip(sets, np.cumsum([0, *map(len, sets.values())]).tolist(), strict=False))
@@ -77,8 +78,8 @@ def load_torchvision(place: str, data: Data) -> Raw:
 def _open(name: str, root: Path, settings: dict) -> Any:
     import torchvision
 
-    root.mkdir(parents=True, exist_ok=True)
     try:
+        root.mkdir(parents=True, exist_ok=True)
         return getattr(torchvision.datasets, name)(root, download=True, **settings)
     except (OSError, RuntimeError, ImportError, EOFError) as error:  # URLError and HTTPError are OSErrors
         reason = (str(error).splitlines() or [type(error).__name__])[0]

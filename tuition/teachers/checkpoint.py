@@ -18,6 +18,7 @@ from tuition.models.weights import read_state
 from tuition.params.teacher import CheckpointSettings
 from tuition.signals import LAYERED, arrays_of
 from tuition.teachers.derived import boundary, from_maps, pruned_copy
+from tuition.workspace import given
 
 
 class CheckpointTeacher:
@@ -75,7 +76,7 @@ def load_checkpoint(settings: CheckpointSettings, facts: dict[str, Any]) -> Chec
     Raises UserError where the file is missing, damaged, holds code, does not fit `teacher.arch`, or knows another number of
     classes than the data has.
     """
-    path = Path(settings.weights)
+    path = given(settings.weights)
     made = read_json(path / "meta.json") if path.is_dir() else {}
     if path.is_dir():
         path = path / "weights.safetensors"

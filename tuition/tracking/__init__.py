@@ -5,7 +5,8 @@ Importing this package imports no MLflow: that costs seconds, and a machine that
 It knows no registry, no teacher and no model: a cell is what its files say.
 """
 
+from tuition.tracking.address import check_store
 from tuition.tracking.live import Live
 from tuition.tracking.sync import reconcile
 
-__all__ = ["Live", "reconcile"]
+__all__ = ["Live", "check_store", "reconcile"]

@@ -5,7 +5,6 @@ Knows nothing of studies and cells. MLflow is imported by `connect`, never befor
 
 import fcntl
 import os
-import socket
 import sqlite3
 import sys
 import time
@@ -13,9 +12,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote
 
-from tuition.errors import Unreachable, UserError
+from tuition.errors import UserError
+from tuition.tracking.address import (
+    VALID,
+    VARIABLE,
+    as_location,
+    check_store,
+    database_of,
+    shown,
+    store_missing,
+    tracking_uri,
+)
 from tuition.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -24,7 +33,6 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
-DEFAULT = f"sqlite:///{Workspace().mlflow_database}"
 BATCH = 800  # metrics a request: MLflow takes 1000 entries of all kinds, and the last request carries the rest
 
 _SETTINGS = {
@@ -43,6 +51,9 @@ _NOISE = {  # loggers, and from which level on they say what a user can do somet
 }
 
 
+REGISTER = "`python -m stages.register` where a study that is up to date came from elsewhere"
+
+
 class Store(NamedTuple):
     client: "MlflowClient"
     experiment: str  # its id
@@ -51,39 +62,39 @@ class Store(NamedTuple):
     @property
     def shown(self) -> str:
         """The store's address without a user's name and password."""
-        parts = urlsplit(self.uri)
-        return self.uri.replace(f"{parts.netloc.rpartition('@')[0]}@", "") if "@" in parts.netloc else self.uri
-
-
-def tracking_uri() -> str:
-    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT
-
-
-def store_missing() -> bool:
-    """Whether the store is a SQLite file that is not there yet, so that nothing can be in it."""
-    database = _database(tracking_uri())
-    return database is not None and not (database.is_file() and database.stat().st_size)
+        return shown(self.uri)
 
 
 def connect_store(name: str, create: bool = True) -> Store:
     """Open the store, with an experiment of that name; makes both where there are none, unless `create` is false.
 
-    Raises UserError where a server does not answer, where the experiment of that name was deleted, and where nothing is to be
-    made and there is no store.
+    Raises UserError as `check_store` does, where MLflow cannot open the store, where the experiment of that name was deleted, and
+    where nothing is to be made and there is no store.
     """
     uri = tracking_uri()
     if not create and store_missing():
-        raise UserError(f"MLFLOW_TRACKING_URI: no MLflow store at {uri}; `dvc repro` makes one")
-    _check_reachable(uri)
+        raise UserError(f"MLFLOW_TRACKING_URI: no MLflow store at {uri}; `dvc repro` makes one, or {REGISTER}")
+    check_store()
     for key, value in _SETTINGS.items():
         os.environ.setdefault(key, value)
     import logging
 
-    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     for logger, level in _NOISE.items():
         logging.getLogger(logger).setLevel(level)
-    database = _database(uri)
+    try:
+        return _open(uri, name, create)
+    except (MlflowException, SQLAlchemyError) as error:
+        first = (str(error).replace(uri, shown(uri)).splitlines() or [""])[0]
+        raise UserError(f"{VARIABLE}: MLflow cannot open {shown(uri)}: {first}; {VALID}") from error
+
+
+def _open(uri: str, name: str, create: bool) -> Store:
+    from mlflow import MlflowClient
+
+    database = database_of(uri)
     if database is None:
         client = MlflowClient(uri)
         return Store(client, _experiment(client, name, None, create), uri)
@@ -98,7 +109,7 @@ def connect_store(name: str, create: bool = True) -> Store:
 @contextmanager
 def store_lock(uri: str) -> Iterator[None]:
     """Hold the lock of a SQLite store, so that two processes never both make the same run; other stores have none."""
-    database = _database(uri)
+    database = database_of(uri)
     if database is None:
         yield
         return
@@ -147,27 +158,6 @@ def search_runs(store: Store, where: str) -> list["Run"]:
             return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
 
-def _database(uri: str) -> Path | None:
-    """The file of a SQLite store; None for a server or another database."""
-    scheme, _, rest = uri.partition(":///")
-    if scheme.partition("+")[0] != "sqlite" or not rest or rest.startswith(":memory:"):
-        return None
-    return Path(rest.partition("?")[0]).absolute()
-
-
-def _check_reachable(uri: str) -> None:
-    """MLflow itself would try a server that is not there for minutes."""
-    parts = urlsplit(uri)
-    if parts.scheme not in ("http", "https"):
-        return
-    address = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
-    shown = f"{parts.scheme}://{address[0]}:{address[1]}"  # without the user's name and password
-    try:
-        socket.create_connection(address, timeout=5).close()
-    except OSError as error:
-        raise Unreachable(f"MLFLOW_TRACKING_URI: no server answers at {shown} ({error})") from None
-
-
 def _create(database: Path) -> None:
     """Make a fresh database under another name, then rename it: a process killed here leaves no half of one."""
     from mlflow import MlflowClient
@@ -188,18 +178,23 @@ def _create(database: Path) -> None:
     os.replace(fresh, database)
 
 
+def artifact_root(folder: Path) -> str:
+    """Where the artifacts of a workspace lie, as MLflow takes it."""
+    return as_location(Workspace(folder).mlflow_artifacts)
+
+
 def _experiment(client: "MlflowClient", name: str, database: Path | None, create: bool) -> str:
     """The id of the experiment of that name; "" where there is none and none is to be made."""
     from mlflow.exceptions import MlflowException
 
     # beside the database, wherever the process stands; a server chooses for itself
-    place = Workspace(database.parent).mlflow_artifacts / quote(name) if database else None
+    place = f"{artifact_root(database.parent)}/{quote(name)}" if database else None
     found = client.get_experiment_by_name(name)
     if found is None and not create:
         return ""
     if found is None:
         try:
-            return client.create_experiment(name, artifact_location=str(place) if place else None)
+            return client.create_experiment(name, artifact_location=place)
         except MlflowException:  # another process was quicker
             found = client.get_experiment_by_name(name)
             if found is None:
@@ -210,7 +205,7 @@ def _experiment(client: "MlflowClient", name: str, database: Path | None, create
             f"`mlflow experiments restore -x {found.experiment_id}` or choose another name"
         )
     if place is not None and database is not None:
-        _follow_a_move(database, found.artifact_location, str(place))
+        _follow_a_move(database, found.artifact_location, place)
     return found.experiment_id
 
 
@@ -226,11 +221,12 @@ _PATHS = [
 
 def _follow_a_move(database: Path, recorded: str, place: str) -> None:
     """Correct the paths in the database after the workspace was moved or copied: MLflow stores absolute ones only."""
-    tail = place[len(str(database.parent)) :]
+    new = as_location(database.parent)
+    tail = place[len(new) :]
     if recorded == place or not recorded.startswith("/") or not recorded.endswith(tail):
         return
-    old, new = recorded[: -len(tail)], str(database.parent)
-    print(f"mlflow: the workspace moved from {old}; correcting the paths in {database.name}", file=sys.stderr)
+    old = recorded[: -len(tail)]
+    print(f"mlflow: the workspace moved from {unquote(old)}; correcting the paths in {database.name}", file=sys.stderr)
     with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
         for table, column in _PATHS:
             columns = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}

@@ -113,8 +113,8 @@ def test_arguments_are_refused():
 
 
 def test_rejected_names_with_commas_stay_readable(tmp_path):
-    from tuition.sources.splits import _write_rejected
+    from tuition.tables import write_rejected
 
-    _write_rejected(tmp_path / "r.csv", [("a/x, y.png", 'bad "header"')])
+    write_rejected(tmp_path / "r.csv", [("a/x, y.png", 'bad "header"')])
     with (tmp_path / "r.csv").open() as file:
         assert list(csv.reader(file)) == [["file", "reason"], ["a/x, y.png", 'bad "header"']]

@@ -258,3 +258,14 @@ def test_sys_exit_in_the_teacher_is_no_success(paid):
     (paid / "paid.py").write_text((paid / "paid.py").read_text() + "\ndef leaves(images):\n    raise SystemExit(0)\n")
     ran = teach(paid, teacher__function="paid:leaves")
     assert (ran.returncode, "sys.exit(0)" in ran.stderr) == (2, True)
+
+
+def test_a_store_of_mlflow_that_cannot_be_opened_stops_before_anything_is_paid(paid):
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": "./mlruns"}
+    done = stage("teach", 40, cwd=paid, env=environment)
+    assert (done.returncode, bill(paid)) == (2, []), done.stderr
+    assert "error: MLFLOW_TRACKING_URI: found './mlruns', a folder" in done.stderr
+    assert stage("teach", 40, cwd=paid).returncode == 0
+    paid_for = bill(paid)
+    assert stage("teach", 40, cwd=paid, env=environment).returncode == 0  # nothing is to be bought
+    assert bill(paid) == paid_for

@@ -1,0 +1,101 @@
+"""The files and folders that `params.yaml` names: whether they are there."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tuition.errors import UserError, is_text
+from tuition.params.schema import GUIDES, Data, Params
+from tuition.params.teacher import CheckpointSettings, ExpertsSettings
+from tuition.signals import MAIN
+from tuition.workspace import Splits, Workspace, given, lacking
+
+DVC_IGNORES = (".git", ".hg", ".dvc")
+UNNAMED = str(Data.model_fields["watch"].default)  # what `watch` names where the user brings nothing
+
+
+def watched(params: Params) -> dict[str, str]:
+    """Key and path of what DVC looks at for changes, where the user brings it."""
+    found = {"data.watch": params.data.watch, "teach.watch": params.teach.watch, "compare.watch": params.compare.watch}
+    found["teacher.weights"] = params.teacher.weights
+    if params.data.additions:
+        found["data.additions.folder"] = params.data.additions.folder
+    return {key: place for key, place in found.items() if place != UNNAMED and not _of_pretrain(place)}
+
+
+def check_watched(params: Params) -> None:
+    """Raises UserError where something is not there that DVC needs before it runs a stage, or holds what DVC cannot read."""
+    places = watched(params)
+    _check(places.items())
+    for key, place in places.items():
+        for file in _within(Path(place)):
+            if file.is_symlink() and not file.exists():
+                raise UserError(
+                    f"{key}: {file} is a link to {os.readlink(file)!r}, which is not there: DVC cannot read it; remove it"
+                )
+            if not is_text(file.name):
+                raise UserError(
+                    f"{key}: {str(file)!r}: a name that is not UTF-8, which DVC cannot keep; rename it, or watch another file"
+                )
+
+
+def linked_folders(place: Path) -> list[Path]:
+    """The links to folders below a folder that DVC looks at: it does not follow them, so that what changes behind them is not noticed."""
+    return sorted(file for file in _within(place) if file.is_symlink() and file.is_dir())
+
+
+def _within(place: Path) -> Iterator[Path]:
+    """All files and folders below a folder, as DVC goes through it."""
+    for top, folders, files in os.walk(place):
+        folders[:] = [name for name in folders if name not in DVC_IGNORES]
+        yield from (Path(top, name) for name in (*folders, *files))
+
+
+def check_places(params: Params) -> None:
+    """Raises UserError where something is not there that a stage or a flow is to read.
+
+    A source is not asked for where what was made of it is there.
+    """
+    check_watched(params)
+    _check(_read(params))
+
+
+def _of_pretrain(place: str) -> bool:
+    return Path(os.path.relpath(place)).parts[:1] == (MAIN,)
+
+
+def _check(places: Iterable[tuple[str, str]]) -> None:
+    for key, place in places:
+        if wrong := lacking(given(place)):
+            raise UserError(f"{key}: found {place!r}: {wrong}")
+
+
+def _read(params: Params) -> Iterator[tuple[str, str]]:
+    """Key and path of what stages and flows read beside that."""
+    here = Workspace()
+    for key, source, made in (
+        ("data.source", params.data.source, here.data),
+        ("transfer.source", params.transfer.source or "", here.transfer),
+    ):
+        kind, _, place = source.partition(":")
+        if kind in ("folder", "npz") and _made_of(made) != source:
+            yield key, place
+    if params.teach.guide is not None:
+        yield f"teach.{GUIDES[params.teach.strategy]}", params.teach.guide
+    for number, one in enumerate((params.teacher, *params.teachers)):
+        where = f"teachers.{number - 1}" if number else MAIN
+        if isinstance(one, CheckpointSettings) and number:
+            yield f"{where}.weights", one.weights
+        if isinstance(one, ExpertsSettings):
+            networks = [*one.experts, *([one.free] if one.free else [])]
+            yield from ((f"{where}.experts", each.weights) for each in networks if not _of_pretrain(each.weights))
+    if params.refresh.inbox and "://" not in params.refresh.inbox:
+        yield "refresh.inbox", params.refresh.inbox
+
+
+def _made_of(splits: Splits) -> str | None:
+    try:
+        return json.loads(splits.meta.read_text(encoding="utf-8"))["source"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
