@@ -26,10 +26,10 @@ repro: .venv/.ready
 	@$(RUN) tuition study
 
 test: .venv/.ready
-	$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(RUN) pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-all: .venv/.ready
-	$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m ""
+	$(RUN) pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder -m ""
 
 lint: .venv/.ready
 	$(RUN) ruff check
