@@ -89,6 +89,15 @@ def read(db: sa.Connection, ids: Collection[int], signals: Collection[str] | Non
             yield Part(row)
 
 
+def damaged(db: sa.Connection) -> Iterator[tuple[Part, list[int]]]:
+    """The parts that hold outputs which are not as they were stored, and the places of those."""
+    query = sa.select(parts, blocks.c.calls.label("places")).join(blocks, blocks.c.id == parts.c.block_id)
+    for row in db.execute(query.execution_options(yield_per=256)):
+        part = Part(row)
+        if places := [at for at in range(row.places) if not part.is_whole(at)]:
+            yield part, places
+
+
 def mend(db: sa.Connection, part: Part, at: int, value: np.ndarray) -> None:
     """Put `value` in the place of a damaged output."""
     fresh = np.ascontiguousarray(value, dtype=part.dtype).tobytes()
