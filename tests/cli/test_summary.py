@@ -66,7 +66,7 @@ def test_a_version_that_is_not_to_be_had_here_is_told_so(make, monkeypatch):
     said = " ".join(printed(root).split())
     assert "models:/a@champion is version 1" in said
     assert "But it is not to be had here: there is no mlflow.db" in said
-    assert "`python -m stages.register` registers its student here" in said
+    assert "`dvc repro -f -s register` registers its student here" in said
 
 
 def test_mixed_inputs_are_on_the_bill(make):

@@ -10,7 +10,7 @@ from tuition.workspace import Workspace
 
 MEND = (
     "the study's files came from elsewhere, as `dvc exp run --temp` and `dvc pull` bring them, and MLflow's store is no such file. "
-    "`dvc checkout`, then `python -m stages.register` registers its student here"
+    "`dvc checkout`, then `dvc repro -f -s register` registers its student here"
 )
 
 

@@ -51,7 +51,7 @@ _NOISE = {  # loggers, and from which level on they say what a user can do somet
 }
 
 
-REGISTER = "`python -m stages.register` where a study that is up to date came from elsewhere"
+REGISTER = "`dvc repro -f -s register` where a study that is up to date came from elsewhere"
 
 
 class Store(NamedTuple):
