@@ -2,7 +2,6 @@
 
 import runpy
 import sys
-import warnings
 
 import pytest
 
@@ -14,23 +13,28 @@ WRONG = [
     ("stages.register", ["4"], "expected no arguments, or check", " [check]"),
     *[(name, argv, "expected 1 argument;", " <budget>") for name in BUDGET for argv in ([], ["40", "ce"])],
     *[(name, [text], f"<budget>: found '{text}'", " <budget>") for name in BUDGET for text in ("forty", "-4", "²")],
-    *[(name, argv, "expected 3 arguments", " <budget> <method> <seed>") for name in CELL for argv in ([], ["40", "ce"])],
+    *[
+        (name, argv, "expected 3 arguments", " <budget> <method> <seed>")
+        for name in CELL
+        for argv in ([], ["40", "ce"])
+    ],
     *[(name, ["x", "ce", "0"], "<budget>: found 'x', expected a whole number", " <seed>") for name in CELL],
     *[(name, ["40", "ce", "0.5"], "<seed>: found '0.5'", " <seed>") for name in CELL],
 ]
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # runpy's, of modules that other tests have imported
 @pytest.mark.parametrize(("module", "argv", "said", "usage"), WRONG)
-def test_wrong_arguments_are_told_with_the_usage_and_status_2(
-    module, argv, said, usage, tmp_path, monkeypatch, capsys
-):
+def test_wrong_arguments_are_told_with_the_usage_and_status_2(module, argv, said, usage, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [module, *argv])
-    with warnings.catch_warnings(), pytest.raises(SystemExit) as end:
-        warnings.simplefilter("ignore")  # runpy's, of modules that other tests have imported
+    with pytest.raises(SystemExit) as end:
         runpy.run_module(module, run_name="__main__")
     error = capsys.readouterr().err
     assert end.value.code == 2
-    assert error.startswith(f"error: {module}: ") and error.count("\n") == 1
-    assert said in error and f"usage: python -m {module}" in error and error.rstrip().endswith(usage)
+    assert error.startswith(f"error: {module}: ")
+    assert error.count("\n") == 1
+    assert said in error
+    assert f"usage: python -m {module}" in error
+    assert error.rstrip().endswith(usage)
     assert not any(path.name != "ledger.db" for path in tmp_path.iterdir())
