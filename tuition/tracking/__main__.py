@@ -8,7 +8,7 @@ from tuition.tracking import store
 def main(argv: list[str]) -> None:
     """Prints where the store is. Raises UserError as `store.connect` does."""
     read_arguments("tuition.tracking", argv)
-    print(store.connect_store(parameters.load().registry.name).uri)
+    print(store.connect_store(parameters.load().registry.name).shown)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlsplit
 
+from tuition.addresses import check_database, shown, split_user
 from tuition.errors import Unreachable, UserError
 from tuition.workspace import Workspace
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
+VARIABLE = "MLFLOW_TRACKING_URI"
 DEFAULT = f"sqlite:///{Workspace().mlflow_database}"
 BATCH = 800  # metrics a request: MLflow takes 1000 entries of all kinds, and the last request carries the rest
 
@@ -51,12 +53,23 @@ class Store(NamedTuple):
     @property
     def shown(self) -> str:
         """The store's address without a user's name and password."""
-        parts = urlsplit(self.uri)
-        return self.uri.replace(f"{parts.netloc.rpartition('@')[0]}@", "") if "@" in parts.netloc else self.uri
+        return shown(self.uri)
 
 
 def tracking_uri() -> str:
-    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT
+    """The store's URI, without a server's user and password, which go where MLflow shows them in no message and no file: into its
+    own variables of the environment.
+
+    Raises UserError where they are not escaped, so that parts of them would be taken for the server.
+    """
+    uri = os.environ.get(VARIABLE) or DEFAULT
+    if not uri.startswith(("http://", "https://")):
+        check_database(VARIABLE, uri)
+        return uri
+    plain, user, password = split_user(VARIABLE, uri)
+    if plain != uri:
+        os.environ |= {VARIABLE: plain, "MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
+    return plain
 
 
 def store_missing() -> bool:
@@ -161,11 +174,12 @@ def _check_reachable(uri: str) -> None:
     if parts.scheme not in ("http", "https"):
         return
     address = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
-    shown = f"{parts.scheme}://{address[0]}:{address[1]}"  # without the user's name and password
     try:
         socket.create_connection(address, timeout=5).close()
     except OSError as error:
-        raise Unreachable(f"MLFLOW_TRACKING_URI: no server answers at {shown} ({error})") from None
+        raise Unreachable(
+            f"MLFLOW_TRACKING_URI: no server answers at {parts.scheme}://{address[0]}:{address[1]} ({error})"
+        ) from None
 
 
 def _create(database: Path) -> None:
