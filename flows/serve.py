@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flows.services import api, deployments, processes, servers
+from tuition.addresses import shown
 from tuition.errors import Unreachable, UserError, run
 from tuition.files import read_json, write_json
 from tuition.params import Params, load
@@ -61,8 +62,8 @@ def _new(state: State, before: State) -> list[str]:
 
 
 def _start(state: State, ports: dict[str, int], params: Params, plan: list[deployments.Deployment]) -> None:
-    environment, chosen = servers.environment(), _addresses(state, ports, plan)
-    tracking = os.environ.get("MLFLOW_TRACKING_URI") or ""
+    tracking, chosen = servers.named_tracking(), _addresses(state, ports, plan)
+    environment = servers.environment()
     database = (
         tracking
         if tracking and not tracking.startswith("http")
@@ -97,7 +98,7 @@ def _addresses(state: State, ports: dict[str, int], plan: list[deployments.Deplo
     Raises Unreachable where a named server does not answer, UserError where a port is taken or a deployment another workspace's.
     """
     own = state.setdefault("own", {})
-    prefect, tracking = _named_prefect(), os.environ.get("MLFLOW_TRACKING_URI") or ""
+    prefect, tracking = servers.named_prefect(), servers.named_tracking()
     named = {"prefect": prefect, "mlflow": tracking if tracking.startswith("http") else None}
     outside = {name: url for name, url in named.items() if url and url != own.get(name)}  # a shell may still name ours
     for name, variable in (("prefect", "PREFECT_API_URL"), ("mlflow", "MLFLOW_TRACKING_URI")):
@@ -159,7 +160,7 @@ def check() -> None:
     """Check params.yaml, prefect.yaml and, where one is named, the server, without changing anything."""
     load()
     plan = deployments.read_deployments()
-    if url := _named_prefect():
+    if url := servers.named_prefect():
         _check_answers("PREFECT_API_URL", url)
         deployments.check_unclaimed(url, plan, Path.cwd())
     print(deployments.describe_deployments(plan))
@@ -168,7 +169,7 @@ def check() -> None:
 def deploy() -> None:
     """Deploy to the server that PREFECT_API_URL names, for workers that are started elsewhere."""
     params, _ = load(), deployments.read_deployments()
-    url = _named_prefect()
+    url = servers.named_prefect()
     if not url:
         raise UserError("PREFECT_API_URL: not set; it names the server to deploy to (`start` starts one here)")
     _check_answers("PREFECT_API_URL", url)
@@ -180,21 +181,11 @@ def deploy() -> None:
 def work() -> None:
     """Deploy to the server that PREFECT_API_URL names, then be its worker for this workspace. Does not return."""
     deploy()
-    url, name = str(_named_prefect()), servers.worker_name()
+    url, name = str(servers.named_prefect()), servers.worker_name()
     for lost in deployments.settle_lost_runs(url, name):
         print(f"the run {lost} had ended with its worker; it is marked as crashed", flush=True)
     command = [*servers.worker(name), "--with-healthcheck"]
     os.execve(command[0], command, servers.environment())
-
-
-def _named_prefect() -> str | None:
-    """The server that the environment, or Prefect's profile, names."""
-    if "PREFECT_API_URL" in os.environ:
-        return os.environ["PREFECT_API_URL"].rstrip("/") or None
-    from prefect.settings import get_current_settings
-
-    url = get_current_settings().api.url
-    return url.rstrip("/") if url else None
 
 
 def _check_answers(variable: str, url: str) -> None:
@@ -264,8 +255,8 @@ def _signals_blocked() -> Iterator[None]:
 def _shown(name: str, where: str) -> str:
     if name == "worker":
         return where
-    parts = urlsplit(where)  # without a password
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    parts = urlsplit(shown(where))
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _print_addresses(state: State, started: list[str]) -> None:

@@ -2,7 +2,8 @@
 
 import difflib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 
 class UserError(Exception):
@@ -54,6 +55,21 @@ def speak_any_name() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=UNSPEAKABLE)
+
+
+def read_arguments(module: str, argv: Sequence[str], **kinds: type) -> list[Any]:
+    """What `python -m module` was given, one value for each of `kinds`: text (str) or a whole number of 0 or more (int).
+
+    Raises UserError, with the usage, where it is something else.
+    """
+    usage = " ".join([f"usage: python -m {module}", *(f"<{name}>" for name in kinds)])
+    if len(argv) != len(kinds):
+        takes = f"{len(kinds)} argument{'s' if len(kinds) > 1 else ''}" if kinds else "no arguments"
+        raise UserError(f"{module}: found {' '.join(argv)!r}, expected {takes}; {usage}")
+    for (name, kind), given in zip(kinds.items(), argv, strict=True):
+        if kind is int and not (given.isascii() and given.isdigit()):
+            raise UserError(f"{module}: <{name}>: found {given!r}, expected a whole number such as 400; {usage}")
+    return [kind(given) for kind, given in zip(kinds.values(), argv, strict=True)]
 
 
 def run(main: Callable[[list[str]], object]) -> None:

@@ -122,6 +122,21 @@ def _read(path: Path, read: Callable[[], Any]) -> Any:
         raise UserError(f"{path}: cannot be read ({error}); delete it and run `dvc repro`") from None
 
 
+def stand_in(path: Path) -> str | None:
+    """What lies at `path` in the place of a file of data, and how to get that: a pointer to it, a page about it, nothing; else None."""
+    with path.open("rb") as file:
+        start = file.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if not start:
+        return "an empty file; copy or download it again"
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer and not the file itself; `git lfs pull` fetches that"
+    if start.startswith((b"/annex/objects/", b"../.git/annex", b".git/annex")):
+        return "a git-annex pointer and not the file itself; `git annex get` fetches that"
+    if start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml")):
+        return "a web page (HTML) and not the file itself; download it again from the address of the file, signed in where that is needed"
+    return None
+
+
 def digest(*arrays: np.ndarray) -> str:
     """The sha256 (hex) over the types, shapes and bytes of arrays."""
     total = hashlib.sha256()

@@ -16,6 +16,7 @@ network, numbered from 1, shallow to deep:
 
 import re
 from collections.abc import Collection
+from functools import cache
 
 import numpy as np
 
@@ -50,6 +51,7 @@ def families(present: Collection[str]) -> list[str]:
     return list(dict.fromkeys(family_of(name) for name in present))
 
 
+@cache  # asked of every answer
 def stored_type(name: str) -> type[np.generic]:
     """What an array is stored as: logits in full, packed bits and pixels as bytes, the rest as halves.
 

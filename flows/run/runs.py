@@ -12,8 +12,10 @@ from typing import Any
 import psutil
 from prefect import runtime
 from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL
 
 from flows.local import watchdog
+from flows.services import api
 from tuition.errors import Unreachable
 
 POLL = 1.0  # seconds
@@ -28,6 +30,7 @@ def start_server() -> None:
     Raises Unreachable where no server answers.
     """
     # Prefect raises in the flow on SIGTERM and then sends it again.
+    api.without_user(PREFECT_API_URL.value() or "")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the server inherits this
     try:

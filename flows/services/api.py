@@ -8,11 +8,22 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+from tuition.addresses import shown, split_user
 from tuition.errors import Unreachable, UserError
 
 TIMEOUT = 30.0
 BUSY = (429, 503)  # Prefect's answer while its database is locked; its own client asks again, too
 PAUSES = (0.5, 1, 2, 4, 8)  # seconds between attempts
+
+
+def without_user(url: str) -> str:
+    """The address of Prefect's server. Raises UserError where a user and a password are in it: Prefect would show them in its messages."""
+    if split_user("PREFECT_API_URL", url)[0] != url:
+        raise UserError(
+            "PREFECT_API_URL: it has a user and a password in it, which are not shown; give them as PREFECT_API_AUTH_STRING=user:password, "
+            f"and here the address alone: {shown(url)}"
+        )
+    return url
 
 
 def url_answers(url: str, timeout: float = 5.0) -> bool:
@@ -53,7 +64,7 @@ def _once(api: str, method: str, path: str, body: Any) -> Any:
             return None
         told = error.read()[:500].decode(errors="replace")
         kind = Busy if error.code in BUSY else UserError
-        raise kind(f"PREFECT_API_URL: {api} refused {method} {path} ({error.code}): {told}") from None
+        raise kind(f"PREFECT_API_URL: {api} refused {method} {path} ({error.code}): {shown(told)}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise Unreachable(f"PREFECT_API_URL: no Prefect server answers at {api} ({reason})") from None

@@ -6,8 +6,10 @@ import socket
 import sys
 from pathlib import Path
 
+from flows.services import api
 from flows.services.deployments import POOL
 from tuition.errors import UserError
+from tuition.tracking.address import tracking_uri
 from tuition.tracking.store import artifact_root
 from tuition.workspace import Workspace
 
@@ -96,3 +98,19 @@ def free_port(name: str, asked: int | None) -> int:
                 f"--{name}-port to another one (0: any that is free), or end what has it"
             ) from None
         return probe.getsockname()[1]
+
+
+def named_prefect() -> str | None:
+    """The Prefect server that the environment, or Prefect's profile, names. Raises UserError as `api.without_user` does."""
+    if "PREFECT_API_URL" in os.environ:
+        url = os.environ["PREFECT_API_URL"]
+    else:
+        from prefect.settings import get_current_settings
+
+        url = get_current_settings().api.url or ""
+    return api.without_user(url.rstrip("/")) if url else None
+
+
+def named_tracking() -> str:
+    """The MLflow store that the environment names, without a user and a password of a server's; empty where none is named."""
+    return tracking_uri() if os.environ.get("MLFLOW_TRACKING_URI") else ""

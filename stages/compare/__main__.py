@@ -14,7 +14,7 @@ import numpy as np
 
 from tuition import params as parameters
 from tuition.comparisons import checked_weights, draw, statistics
-from tuition.errors import run
+from tuition.errors import read_arguments, run
 from tuition.files import read_array, write_array, write_json
 from tuition.methods import METHODS, method_file, resolve
 from tuition.params import Compare, ComparisonSet
@@ -22,7 +22,8 @@ from tuition.workspace import Comparisons, Workspace
 
 
 def main(argv: list[str]) -> None:
-    params, budget = parameters.load(), int(argv[0])
+    (budget,) = read_arguments("stages.compare", argv, budget=int)
+    params = parameters.load()
     workspace = Workspace()
     outputs = workspace.outputs(budget)
     path = outputs.signal("logits")

@@ -15,7 +15,7 @@ import torch
 
 from stages.evaluate import metrics
 from stages.evaluate.probe import linear_probe
-from tuition.errors import UserError, run
+from tuition.errors import UserError, read_arguments, run
 from tuition.files import read_array, read_json, write_array, write_json
 from tuition.inputs.preprocess import to_float
 from tuition.inputs.views import Images, bought
@@ -64,7 +64,7 @@ class Student:
 
 
 def main(argv: list[str]) -> None:
-    budget, method, seed = _arguments(argv)
+    budget, method, seed = read_arguments("stages.evaluate", argv, budget=int, method=str, seed=int)
     settings, workspace = load().evaluate, Workspace()
     cell = cell_name(budget, method, seed)
     student, results = Student.of(workspace.student(cell), settings.batch_size), workspace.results(cell)
@@ -175,14 +175,6 @@ def _device() -> torch.device:
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.allow_tf32 = False
     return torch.device("cuda")
-
-
-def _arguments(argv: list[str]) -> tuple[int, str, int]:
-    try:
-        budget, method, seed = argv
-        return int(budget), method, int(seed)
-    except ValueError:
-        raise UserError(f"found {argv}; usage: python -m stages.evaluate <budget> <method> <seed>") from None
 
 
 if __name__ == "__main__":

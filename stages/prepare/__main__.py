@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tuition import params
-from tuition.errors import UserError, run
+from tuition.errors import read_arguments, run
 from tuition.params.places import linked_folders
 from tuition.sources import alter
 from tuition.sources.splits import summary, write_splits
@@ -11,8 +11,7 @@ from tuition.workspace import Workspace, given
 
 
 def main(argv: list[str]) -> None:
-    if argv:
-        raise UserError(f"stages.prepare takes no arguments; found {' '.join(argv)}")
+    read_arguments("stages.prepare", argv)
     data = params.load().data
     meta = write_splits(data, Workspace().data.path)
     kind, _, place = data.source.partition(":")

@@ -3,7 +3,7 @@
 import shutil
 
 from tuition import params as parameters
-from tuition.errors import run
+from tuition.errors import read_arguments, run
 from tuition.files import write_json
 from tuition.methods import build
 from tuition.training import processes
@@ -14,6 +14,7 @@ from tuition.workspace import Workspace
 
 
 def main(argv: list[str]) -> None:
+    read_arguments("stages.pretrain", argv)
     params, files = parameters.load(), Workspace().teacher
     if params.teacher.kind != "checkpoint" or params.teacher.weights != str(files):
         if not processes.rank():

@@ -34,7 +34,9 @@ def main(argv: list[str]) -> None:
     project's, and a champion of other images or classes.
     """
     if argv not in ([], ["check"]):
-        raise UserError(f"found {' '.join(argv)!r}; `python -m stages.register` takes no arguments, or `check`")
+        raise UserError(
+            f"stages.register: found {' '.join(argv)!r}, expected no arguments, or check; usage: python -m stages.register [check]"
+        )
     params = parameters.load()
     if argv:
         print(check_registered_name(params.registry.name))

@@ -7,7 +7,7 @@ from math import isnan
 from typing import Any
 
 from stages.report import pictures, study, text
-from tuition.errors import run
+from tuition.errors import read_arguments, run
 from tuition.files import atomic, write_json
 from tuition.params import load
 from tuition.tables import write_rows
@@ -15,6 +15,7 @@ from tuition.workspace import Workspace
 
 
 def main(argv: list[str]) -> None:
+    read_arguments("stages.report", argv)
     params, report = load(), Workspace().report
     collected = study.collect_study(params)
     summary, paired = study.summary_rows(collected), study.paired_rows(collected)

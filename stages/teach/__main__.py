@@ -8,7 +8,7 @@ from stages.teach.bill import Bought, print_bill, write_bill
 from stages.teach.export import export
 from stages.teach.plan import Pool, make_plan, read_pool
 from tuition import params as parameters
-from tuition.errors import UserError, run
+from tuition.errors import read_arguments, run
 from tuition.ledger.database import open_ledger
 from tuition.params import Params
 from tuition.preflight import check_methods, check_shapes, check_student
@@ -19,10 +19,8 @@ from tuition.tracking import check_store
 
 
 def main(argv: list[str]) -> None:
+    (budget,) = read_arguments("stages.teach", argv, budget=int)
     params = parameters.load()
-    if len(argv) != 1 or not argv[0].isdigit():
-        raise UserError(f"python -m stages.teach: found {' '.join(argv)!r}, expected one budget, such as 400")
-    budget = int(argv[0])
     pool = read_pool()
     plan = make_plan(params, pool, budget)
     teacher, further_teachers = _load_teachers(params, pool)

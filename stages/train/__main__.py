@@ -5,7 +5,7 @@ from typing import Any
 
 from stages.train.reading import read_training_set
 from tuition import params as parameters
-from tuition.errors import run
+from tuition.errors import read_arguments, run
 from tuition.files import read_json, write_json
 from tuition.methods import build
 from tuition.models.description import ModelDescription
@@ -19,10 +19,10 @@ from tuition.workspace import Workspace, cell_name
 
 
 def main(argv: list[str]) -> None:
+    budget, name, seed = read_arguments("stages.train", argv, budget=int, method=str, seed=int)
     params = parameters.load()
     if processes.launched("stages.train", argv, params.train, "train"):
         return
-    budget, name, seed = int(argv[0]), argv[1], int(argv[2])
     cell = cell_name(budget, name, seed)
     if processes.rank():
         train_cell(params, budget, name, seed)

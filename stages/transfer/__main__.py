@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tuition import params
-from tuition.errors import UserError, run
+from tuition.errors import UserError, read_arguments, run
 from tuition.files import read_json, write_json
 from tuition.params import Data, Transfer
 from tuition.sources.splits import summary, write_splits
@@ -17,8 +17,7 @@ from tuition.workspace import Splits, Workspace
 
 
 def main(argv: list[str]) -> None:
-    if argv:
-        raise UserError(f"stages.transfer takes no arguments; found {' '.join(argv)}")
+    read_arguments("stages.transfer", argv)
     settings = params.load()
     here = Workspace()
     meta = prepare_transfer(settings.transfer, settings.data, here.data.path, here.transfer.path)

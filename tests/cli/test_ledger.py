@@ -119,11 +119,28 @@ def test_a_rejected_answer():
 def test_which_teacher():
     fill()
     fill(mark=SECOND)
-    said = tuition("calls", code=2)
-    assert "2 teachers match None. Teachers: abababababab teacher ab; cdcdcdcdcdcd teacher cd" in said
+    listed = "Teachers: abababababab teacher ab; cdcdcdcdcdcd teacher cd"
+    for command in (["resolve", "refunded"], ["export", "out"]):
+        said = tuition(*command, code=2)
+        assert "it holds 2 teachers, expected one: give --teacher" in said
+        assert listed in said
     assert as_json("unknown", "--teacher", "cd")["calls"][0]["key"] == key_of(SECOND, REQUESTS[4])
     assert "0 teachers match 'ef'" in tuition("resolve", "charged", "--teacher", "ef", code=2)
     assert len(as_json("status")["teachers"]) == 2
+
+
+def test_calls_of_each_teacher():
+    fill()
+    fill(mark=SECOND)
+    bad = as_json("calls", "--malformed")["calls"]
+    assert [(one["teacher"], one["id"]) for one in bad] == [(FIRST, 4), (SECOND, 10)]
+    said = tuition("calls", "--malformed")
+    assert "1 calls of teacher ab\n10  20" in said
+    assert said.endswith("1 calls of teacher cd\n")
+    assert [one["id"] for one in as_json("calls", "--limit", 1)["calls"]] == [6, 12]
+    assert {one["teacher"] for one in as_json("unknown")["calls"]} == {FIRST, SECOND}
+    assert "1 unknown calls of teacher ab\n" in tuition("unknown")
+    assert "1 unknown calls of" not in tuition("calls", "--teacher", "cd")
 
 
 def test_unknown():
@@ -135,7 +152,7 @@ def test_unknown():
     assert "tuition ledger resolve refunded --call ID" in said
     tuition("resolve", "refunded")
     assert as_json("unknown") == {"calls": []}
-    assert tuition("unknown") == "0 unknown calls\n"
+    assert tuition("unknown") == "0 unknown calls of teacher ab\n"
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,63 @@ def test_wrapped_and_prefixed_weights_are_read(tmp_path, key):
     assert same(source, target)
 
 
+@pytest.mark.parametrize(
+    "prefix", ["model.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model._orig_mod."]
+)
+def test_what_wrappers_put_before_names_is_taken_off(tmp_path, prefix):
+    source, target = make(seed=1), make(seed=2)
+    save_file({f"{prefix}{name}": tensor for name, tensor in source.state_dict().items()}, tmp_path / "a.safetensors")
+    load_weights(target, tmp_path / "a.safetensors")
+    assert same(source, target)
+
+
+def test_wrappers_as_torch_makes_them(tmp_path):
+    source = make(seed=1)
+    part = make(seed=1)
+    part.layer1 = torch.compile(part.layer1)
+    for wrapped in (torch.compile(source), torch.optim.swa_utils.AveragedModel(source), part):
+        target = make(seed=2)
+        torch.save({"model_state_dict": wrapped.state_dict(), "epoch": 3}, tmp_path / "a.pt")
+        load_weights(target, tmp_path / "a.pt")
+        assert same(source, target)
+
+
+def test_weights_that_are_there_twice(tmp_path):
+    state = make().state_dict()
+    torch.save(state | {f"_orig_mod.{name}": tensor for name, tensor in state.items()}, tmp_path / "a.pt")
+    with pytest.raises(UserError, match=r"a\.pt: holds the same weights twice"):
+        load_weights(make(), tmp_path / "a.pt")
+
+
+STAND_INS = {
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n": "a Git LFS pointer .* `git lfs pull`",
+    b"\xef\xbb\xbf\n<!DOCTYPE html><html><title>Sign in</title>": r"a web page \(HTML\)",
+    b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>": r"a web page \(HTML\)",
+    b"/annex/objects/SHA256E-s31390--f50d.pt\n": "a git-annex pointer",
+    b"": "an empty file",
+}
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pt"])
+@pytest.mark.parametrize("content", STAND_INS)
+def test_what_stands_in_for_weights_is_named(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=f"{name}: not a readable file of weights: found {STAND_INS[content]}"):
+        load_weights(make(), tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["run", "a.pt", "a.safetensors"])
+def test_a_folder_is_no_file_of_weights(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(
+        UserError, match=rf"{name}: a folder, expected a file of weights; none of \.safetensors, .* lies in it"
+    ):
+        load_weights(make(), tmp_path / name)
+    (tmp_path / name / "last.pt").touch()
+    with pytest.raises(UserError, match=r"name one of those in it: last\.pt"):
+        load_weights(make(), tmp_path / name)
+
+
 def test_files_without_batch_counters_are_read(tmp_path):
     source, target = make(seed=1), make(seed=2)
     state = {k: v for k, v in source.state_dict().items() if not k.endswith("num_batches_tracked")}

@@ -57,6 +57,14 @@ def test_channels_and_resize(tmp_path):
     assert np.array_equal(resized[3], np.asarray(pillow).transpose(2, 0, 1))
 
 
+def test_what_stands_in_for_an_archive_is_named(tmp_path):
+    (tmp_path / "x.npz").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    with pytest.raises(UserError, match=r"x\.npz: not an \.npz file: found a Git LFS pointer"):
+        load_npz(str(tmp_path / "x.npz"), Data())
+    with pytest.raises(UserError, match=r"a folder, expected an \.npz file; folders of images are folder:"):
+        load_npz(str(tmp_path), Data())
+
+
 def test_channels_that_cannot_be_converted(tmp_path):
     path = write(tmp_path / "x.npz", arrays(shape=(12, 12, 4)))
     assert load_npz(path, Data()).parts["train"].images.shape == (40, 4, 12, 12)

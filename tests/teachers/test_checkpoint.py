@@ -39,7 +39,15 @@ def test_checkpoint_teachers(workspace):
     head = next(k for k, v in weights.items() if v.ndim == 2)
     wide = {**weights, head: torch.zeros(100, 64), head.replace("weight", "bias"): torch.zeros(100)}
     save_file(wide, workspace / "hundred.safetensors")
+    (workspace / "pointer.pt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    (workspace / "run").mkdir()
+    (workspace / "run/last.pt").touch()
     for changes, message in (
+        ({"teacher.weights": "pointer.pt"}, "pointer.pt: not a readable file of weights: found a Git LFS pointer"),
+        (
+            {"teacher.weights": "run"},
+            "teacher.weights: run: a folder, expected a file of weights; name one of those in it: last.pt",
+        ),
         ({"teacher.weights": "evil.pt"}, "refused"),
         ({"teacher.weights": "cut.safetensors"}, "cut.safetensors: not a readable"),
         ({"teacher.weights": "none.safetensors"}, "no such file"),

@@ -5,18 +5,24 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from tuition.cli.console import AsJson, explained
 from tuition.errors import UserError
 
+if TYPE_CHECKING:
+    from tuition.ledger.database import Ledger
+
 ledger_app = typer.Typer(
     no_args_is_help=True, help="What is owned, what was spent. Its place: TUITION_LEDGER, else the user's data folder."
 )
 Which = Annotated[
     str | None, typer.Option("--teacher", help="A fingerprint or its beginning; not needed where there is one teacher.")
+]
+Some = Annotated[
+    str | None, typer.Option("--teacher", help="A fingerprint or its beginning; without it, each teacher in turn.")
 ]
 State = StrEnum("State", "reserved sent done unknown refunded")
 
@@ -68,17 +74,17 @@ def _caps(caps: dict[str, Any]) -> str:
 @ledger_app.command("calls")
 @explained
 def calls_(
-    teacher: Which = None,
+    teacher: Some = None,
     state: Annotated[list[State] | None, typer.Option(help="Only these; may be repeated.")] = None,
     malformed: Annotated[bool, typer.Option("--malformed", help="Only those charged without a usable answer.")] = False,
     answer: Annotated[
         int | None, typer.Option(help="Print the rejected answer to the call with this id, as it came.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="The latest so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="The latest so many of a teacher.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List calls, the latest first: state, sample, view, key, tokens, cost, when, by whom, why."""
-    from tuition.ledger import accounts, calls, database
+    from tuition.ledger import accounts, database
 
     ledger = database.open_existing()
     if answer is not None:
@@ -86,10 +92,22 @@ def calls_(
         text = raw.decode(errors="replace")
         _print(as_json, {"call": answer, "reason": reason, "answer": text}, [reason, text])
         return
-    account = accounts.find(ledger, teacher)
-    calls.settle(ledger, account.id)  # those of a process that was killed, too
-    found = accounts.listed(ledger, account.id, state or (), False if malformed else None, limit)
-    _print(as_json, {"calls": found}, [*(_line(one) for one in found), f"{len(found)} calls of {account.name}"])
+    found, lines = _listed(ledger, teacher, "", state or (), False if malformed else None, limit)
+    _print(as_json, {"calls": found}, lines)
+
+
+def _listed(ledger: "Ledger", teacher: str | None, kind: str, *which: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    """The calls of one teacher, or of each, and the lines that tell of them: a teacher's calls, and how many of this `kind` there are."""
+    from tuition.ledger import accounts, calls
+
+    found: list[dict[str, Any]] = []
+    lines: list[str] = []
+    for account in accounts.matching(ledger, teacher):
+        calls.settle(ledger, account.id)  # those of a process that was killed, too
+        own = accounts.listed(ledger, account.id, *which)
+        found += [{**one, "teacher": account.fingerprint} for one in own]
+        lines += [*(_line(one) for one in own), f"{len(own)} {kind}calls of {account.name}"]
+    return found, lines or ["nothing bought yet"]
 
 
 def _line(call: dict[str, Any]) -> str:
@@ -103,15 +121,11 @@ def _line(call: dict[str, Any]) -> str:
 
 @ledger_app.command()
 @explained
-def unknown(teacher: Which = None, as_json: AsJson = False) -> None:
+def unknown(teacher: Some = None, as_json: AsJson = False) -> None:
     """List the calls that may or may not have been charged, and what to do."""
-    from tuition.ledger import accounts, calls, database
+    from tuition.ledger import database
 
-    ledger = database.open_existing()
-    account = accounts.find(ledger, teacher)
-    calls.settle(ledger, account.id)  # those of a process that was killed, too
-    found = accounts.listed(ledger, account.id, ["unknown"])
-    lines = [*(_line(one) for one in found), f"{len(found)} unknown calls"]
+    found, lines = _listed(database.open_existing(), teacher, "unknown ", ["unknown"])
     if found:
         lines += [
             "Look for their keys or times in the provider's log or bill. Those that are not there may be bought again after",

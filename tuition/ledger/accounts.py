@@ -50,8 +50,19 @@ def find(ledger: Ledger, fingerprint: str | None) -> sa.Row:
     hits = [row for row in rows if row.fingerprint.startswith(fingerprint or "")]
     if len(hits) == 1:
         return hits[0]
+    found = f"{len(hits)} teachers match {fingerprint!r}" if fingerprint else f"it holds {len(hits)} teachers"
     listed = "; ".join(f"{row.fingerprint[:12]} {row.name}" for row in rows) or "none"
-    raise UserError(f"ledger {ledger.place}: {len(hits)} teachers match {fingerprint!r}. Teachers: {listed}")
+    raise UserError(
+        f"ledger {ledger.place}: {found}, expected one: give --teacher with a fingerprint or its beginning. Teachers: {listed}"
+    )
+
+
+def matching(ledger: Ledger, fingerprint: str | None) -> list[sa.Row]:
+    """The teacher whose fingerprint starts so; without one, all teachers. Raises UserError as `find` does."""
+    if fingerprint:
+        return [find(ledger, fingerprint)]
+    with ledger.read() as db:
+        return list(db.execute(sa.select(teachers).order_by(teachers.c.id)))
 
 
 def status(ledger: Ledger) -> list[dict[str, Any]]:

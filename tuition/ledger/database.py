@@ -9,13 +9,17 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from tuition.addresses import check_database
 from tuition.errors import LATER, UserError
 from tuition.files import place_new
 from tuition.ledger import migrations, postgres, schema, sqlite
 from tuition.workspace import given
 
 BUSY_SECONDS = postgres.BUSY_SECONDS
-VALID = "valid: a file path, sqlite:///path or postgresql://user:password@host:port/database"
+SERVERS = ("postgresql", "postgres")
+VALID = (
+    "valid: a file path, sqlite:///path or postgresql://user:password@host:port/database, with @ in the password as %40"
+)
 
 
 class LedgerError(UserError):
@@ -102,7 +106,12 @@ def locate() -> str:
 
 def exists(place: str) -> bool:
     """Whether there is a ledger at `place` (a database server is taken to have one)."""
-    return "://" in place or given(place).exists()
+    return _is_server(place) or given(place).exists()
+
+
+def _is_server(place: str) -> bool:
+    """Whether a place is, or was meant to be, a URL: what lacks slashes is no file whose name could be shown."""
+    return "://" in place or place.partition(":")[0].partition("+")[0] in SERVERS
 
 
 def open_ledger(place: str | None = None) -> Ledger:
@@ -111,7 +120,7 @@ def open_ledger(place: str | None = None) -> Ledger:
     Raises LedgerError when it is damaged, empty, newer than this Tuition, or not reachable.
     """
     place = _file_of(place or locate())
-    if "://" in place:
+    if _is_server(place):
         url = _parsed(place)
         ledger = Ledger(_server(url), postgres.shown(url))
     else:
@@ -146,8 +155,14 @@ def _file_of(place: str) -> str:
 
 def _parsed(place: str) -> sa.URL:
     """The URL of a database server. Its text, which may hold a password, is in no error."""
+    try:
+        check_database("TUITION_LEDGER", place)
+    except UserError as error:
+        raise LedgerError(str(error)) from None
     scheme = place.partition("://")[0]
-    if scheme.partition("+")[0] not in ("postgresql", "postgres"):
+    if "://" not in place:
+        raise LedgerError(f"TUITION_LEDGER: cannot be read as a URL; {VALID}")
+    if scheme.partition("+")[0] not in SERVERS:
         raise LedgerError(f"TUITION_LEDGER: {scheme}://… is no ledger; {VALID}")
     try:
         return sa.make_url(place).set(drivername="postgresql")

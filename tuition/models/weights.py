@@ -4,6 +4,7 @@ What a file of the wrong architecture, a damaged file or one with code in it lea
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
@@ -11,14 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from tuition.errors import UserError
-from tuition.files import read_json
+from tuition.files import read_json, stand_in
 from tuition.models import build, projected
 from tuition.models.description import ModelDescription
 from tuition.models.network import Network
 from tuition.workspace import Model
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
-WRAPPERS = ("state_dict", "model")  # keys under which training scripts keep the weights
+WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which training scripts keep the weights
+PREFIXES = (
+    "module.",
+    "model.",
+)  # torch's parallel wrappers and averages; Lightning's modules and other classes around a network
+COMPILED = "_orig_mod."  # torch.compile's, before every key or before those of a part
+OF_AVERAGE = "n_averaged"  # torch's AveragedModel keeps it beside the weights
 SHOWN = 4  # keys named in an error
 STUDENT_KEYS = ("arch", "channels", "classes", "height", "width")
 
@@ -26,9 +33,10 @@ STUDENT_KEYS = ("arch", "channels", "classes", "height", "width")
 def load_weights(model: nn.Module, path: Path) -> None:
     """Fill `model` (as made by `build`) with the weights in `path`.
 
-    `.safetensors`, or `.pt`, `.pth`, `.bin` as torch.save writes them: a state dict, bare or under "state_dict" or
-    "model", its keys with or without "module." before them. Raises UserError for a missing or damaged file, one that
-    holds anything but tensors, keys or shapes that do not fit the architecture, and weights that are not finite.
+    `.safetensors`, or `.pt`, `.pth`, `.bin` as torch.save writes them: a state dict, bare or under "state_dict", "model_state_dict" or
+    "model", its keys with or without "module.", "model." and "_orig_mod." before them. Raises UserError for a missing or damaged file
+    or what stands in for one (`files.stand_in`), one that holds anything but tensors, keys or shapes that do not fit the architecture,
+    and weights that are not finite.
     """
     found = read_state(path)
     expected = model.state_dict()
@@ -46,7 +54,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 def read_state(path: Path) -> dict[str, Tensor]:
     """The state dict in `path`, without running anything that is in it. Raises UserError as `load_weights` does."""
-    return _strip_module(_unwrap(_read(path), path))
+    return _strip(_unwrap(_read(path), path), path)
 
 
 def load_student(folder: Path) -> tuple[Network, ModelDescription]:
@@ -69,6 +77,13 @@ def load_student(folder: Path) -> tuple[Network, ModelDescription]:
     return model, cast(ModelDescription, student)
 
 
+def no_file(folder: Path) -> UserError:
+    """The error for a folder where a file of weights is expected: names those in it."""
+    inside = sorted(one.name for one in folder.iterdir() if one.suffix in SUFFIXES)
+    hint = f"name one of those in it: {_some(inside)}" if inside else f"none of {', '.join(SUFFIXES)} lies in it"
+    return UserError(f"{folder}: a folder, expected a file of weights; {hint}")
+
+
 def _width(found: object, path: Path) -> int:
     width = found.get("width") if isinstance(found, dict) else None
     if type(width) is not int or width < 1:
@@ -77,10 +92,14 @@ def _width(found: object, path: Path) -> int:
 
 
 def _read(path: Path) -> object:
+    if path.is_dir():
+        raise no_file(path)
     if path.suffix not in SUFFIXES:
         raise UserError(f"{path}: weights are read from {', '.join(SUFFIXES)} files")
     if not path.is_file():
         raise UserError(f"{path}: no such file")
+    if found := stand_in(path):
+        raise UserError(f"{path}: not a readable file of weights: found {found}")
     return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
 
 
@@ -132,11 +151,20 @@ def _unwrap(content: object, path: Path) -> dict[str, Tensor]:
     return dict(content)
 
 
-def _strip_module(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Remove the prefix that torch's parallel wrappers put before every key."""
-    if all(key.startswith("module.") for key in state):
-        return {key.removeprefix("module."): tensor for key, tensor in state.items()}
-    return state
+def _strip(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Remove what wrappers put before every key, in whatever order they were put around the network."""
+    plain = {key: key.replace(COMPILED, "") for key in state}
+    if len(set(plain.values())) < len(plain):
+        raise UserError(f"{path}: holds the same weights twice, with and without {COMPILED!r} in their names")
+    while prefix := next((one for one in PREFIXES if _all_begin(plain.values(), one)), None):
+        plain = {key: name.removeprefix(prefix) for key, name in plain.items() if name != OF_AVERAGE}
+    return {name: state[key] for key, name in plain.items()}
+
+
+def _all_begin(names: Iterable[str], prefix: str) -> bool:
+    """Whether there are `names` and all of them begin with `prefix`, but for an average's count."""
+    own = [name for name in names if name != OF_AVERAGE]
+    return bool(own) and all(name.startswith(prefix) for name in own)
 
 
 def _check_fit(found: dict[str, Tensor], expected: dict[str, Tensor], path: Path, arch: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from tuition.addresses import shown
 from tuition.errors import UserError
 from tuition.params.schema import Compare, ComparisonSet, Params
 from tuition.params.teacher import KINDS, TeacherSettings, kind_of
@@ -30,7 +31,7 @@ def load(path: Path = FILE) -> Params:
     except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"{path.resolve()}: no such file; stages run from the repository's root") from None
     except YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {error}") from None
+        raise UserError(f"{path}: not valid YAML: {shown(str(error))}") from None
     if not isinstance(raw, dict):
         raise UserError(f"{path}: found {type(raw).__name__}, expected sections: {', '.join(_fields([], {}))}")
     try:
@@ -60,7 +61,7 @@ def _explain(error: Any, raw: dict) -> str:
     if error["type"] == "value_error":
         text = str(error["ctx"]["error"])
         return text if where[:1] != ["teachers"] else f"teachers.{where[1]}: {text}"  # which speaks of `teacher`
-    return f"{key}: found {found!r}. {error['msg']}"
+    return f"{key}: found {shown(repr(found))}. {error['msg']}"
 
 
 def _without_tags(loc: Sequence[int | str]) -> list[int | str]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
+from functools import lru_cache
 from numbers import Integral
 
 from tuition.errors import UserError
@@ -57,7 +58,7 @@ def bound_of(amounts: Amounts) -> Bound:
 def worst(settings: TeacherSettings) -> Amount:
     """The most that one call may come to: what is reserved for it."""
     tokens, price = settings.max_tokens_per_call or 0, settings.price
-    return _amount(price, *((tokens, 0) if price.input > price.output else (0, tokens)))
+    return _amount(*_each(price), *((tokens, 0) if price.input > price.output else (0, tokens)))
 
 
 def real(settings: TeacherSettings, count: int, input_tokens: int | None, output_tokens: int | None) -> list[Amount]:
@@ -72,13 +73,18 @@ def real(settings: TeacherSettings, count: int, input_tokens: int | None, output
     rest, bounded = max(0, most.tokens * count - (into or 0) - (out or 0)), _bounds_tokens(settings)
     into = into if into is not None else rest if price.input or bounded else 0
     out = out if out is not None else rest if price.output or bounded else 0
-    shares = [(_share(into, count, i), _share(out, count, i)) for i in range(count)]
-    return [_amount(price, i, o) for i, o in shares]
+    each, shares = _each(price), [(_share(into, count, i), _share(out, count, i)) for i in range(count)]
+    return [_amount(*each, i, o) for i, o in shares]
 
 
-def _amount(price: Price, into: int, out: int) -> Amount:
+def _each(price: Price) -> tuple[float, float, float]:
+    return price.call, price.input, price.output
+
+
+@lru_cache(maxsize=4096)  # most calls take as many tokens as another one, and decimals are slow
+def _amount(price_call: float, price_in: float, price_out: float, into: int, out: int) -> Amount:
     """What a call with so many tokens comes to."""
-    call, each_in, each_out = (Decimal(str(one)) for one in (price.call, price.input, price.output))
+    call, each_in, each_out = (Decimal(str(one)) for one in (price_call, price_in, price_out))
     return Amount(1, into + out, to_micros(call + (into * each_in + out * each_out) / 1_000_000))
 
 

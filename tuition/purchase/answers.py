@@ -37,8 +37,12 @@ def split(
         return unusable(reason, _raw(given), count)
     with np.errstate(all="ignore"):  # what overflows is found below, as infinity
         stored = {signal: values.astype(stored_type(signal)) for signal, values in arrays.items()}
-        wide = {signal: values.astype(np.float32) for signal, values in arrays.items()}
-    whole, fits = _finite(wide), _finite(stored)
+        wide = {
+            signal: stored[signal] if stored[signal].dtype == np.float32 else values.astype(np.float32)
+            for signal, values in arrays.items()
+        }
+    whole = _finite(wide)
+    fits = {name: whole[name] if one is wide[name] else _finite_rows(one) for name, one in stored.items()}
     rows = []
     for i in range(count):
         bad = [signal for signal in arrays if not whole[signal][i]]
@@ -56,8 +60,12 @@ def unusable(reason: str, raw: bytes, count: int) -> list[Answer]:
 
 
 def _finite(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Which rows (B,) of arrays (B, …) hold finite numbers alone."""
-    return {name: np.asarray(np.isfinite(one.reshape(len(one), -1)).all(axis=1)) for name, one in arrays.items()}
+    return {name: _finite_rows(one) for name, one in arrays.items()}
+
+
+def _finite_rows(values: np.ndarray) -> np.ndarray:
+    """Which rows (B,) of values (B, …) hold finite numbers alone."""
+    return np.asarray(np.isfinite(values.reshape(len(values), -1)).all(axis=1))
 
 
 def _batch_fault(

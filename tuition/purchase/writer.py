@@ -150,11 +150,13 @@ def _calls(entries: Sequence[Entry]) -> list[Call]:
 def _groups(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
     """Entries in groups of at most MOST_CALLS calls, where none alone has more."""
     group: list[Entry] = []
+    held = 0  # calls in it
     for entry in entries:
-        if group and sum(len(one.made) for one in group) + len(entry.made) > MOST_CALLS:
+        if group and held + len(entry.made) > MOST_CALLS:
             yield group
-            group = []
+            group, held = [], 0
         group.append(entry)
+        held += len(entry.made)
     if group:
         yield group
 

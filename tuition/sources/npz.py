@@ -10,6 +10,7 @@ from collections import Counter
 import numpy as np
 
 from tuition.errors import UserError
+from tuition.files import stand_in
 from tuition.inputs import images as pixels
 from tuition.params import Data
 from tuition.sources.raw import Part, Raw, to_classes
@@ -27,8 +28,12 @@ def load_npz(place: str, data: Data) -> Raw:
     Raises UserError for a missing or damaged file, missing keys, and arrays of another type, shape or length.
     """
     path, where = given(place), f"npz:{place}"
+    if path.is_dir():
+        raise UserError(f"data.source: {where}: a folder, expected an .npz file; folders of images are folder:{place}")
     if not path.is_file():
         raise UserError(f"data.source: {where}: {lacking(path, 'file') or 'not a file'}")
+    if found := stand_in(path):
+        raise UserError(f"data.source: {where}: not an .npz file: found {found}")
     try:
         archive = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:

@@ -14,11 +14,11 @@ from tuition.files import read_json
 from tuition.inputs.preprocess import to_float
 from tuition.models import build, load_weights, signals
 from tuition.models.network import Network
-from tuition.models.weights import read_state
+from tuition.models.weights import no_file, read_state
 from tuition.params.teacher import CheckpointSettings
 from tuition.signals import LAYERED, arrays_of
 from tuition.teachers.derived import boundary, from_maps, pruned_copy
-from tuition.workspace import given
+from tuition.workspace import Workspace, given
 
 
 class CheckpointTeacher:
@@ -77,6 +77,8 @@ def load_checkpoint(settings: CheckpointSettings, facts: dict[str, Any]) -> Chec
     classes than the data has.
     """
     path = given(settings.weights)
+    if path.is_dir() and path != Workspace().teacher.path and not (path / "meta.json").exists():
+        raise UserError(f"teacher.weights: {no_file(path)}")
     made = read_json(path / "meta.json") if path.is_dir() else {}
     if path.is_dir():
         path = path / "weights.safetensors"

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from tuition.addresses import check_database, shown, split_user
 from tuition.errors import Unreachable, UserError
 from tuition.workspace import Workspace, given
 
@@ -25,7 +26,19 @@ SPECIAL = "%#?"  # characters that mean something in an address; of a path they 
 
 
 def tracking_uri() -> str:
-    return os.environ.get(VARIABLE) or DEFAULT
+    """The store's URI, without a server's user and password, which go where MLflow shows them in no message and no file: into its
+    own variables of the environment.
+
+    Raises UserError where they are not escaped, so that parts of them would be taken for the server.
+    """
+    uri = os.environ.get(VARIABLE) or DEFAULT
+    if not uri.startswith(("http://", "https://")):
+        check_database(VARIABLE, uri)
+        return uri
+    plain, user, password = split_user(VARIABLE, uri)
+    if plain != uri:
+        os.environ |= {VARIABLE: plain, "MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
+    return plain
 
 
 def database_of(uri: str) -> Path | None:
@@ -45,12 +58,6 @@ def store_missing() -> bool:
 def as_location(place: Path) -> str:
     """A folder as MLflow takes the place of artifacts: it reads `%2F` there as `/`, and what is behind `?` and `#` as no path."""
     return "".join(quote(one) if one in SPECIAL else one for one in str(place))
-
-
-def shown(uri: str) -> str:
-    """An address without a user's name and password."""
-    parts = urlsplit(uri)
-    return uri.replace(f"{parts.netloc.rpartition('@')[0]}@", "") if "@" in parts.netloc else uri
 
 
 def check_store() -> None:

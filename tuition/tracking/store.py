@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
+from tuition.addresses import shown
 from tuition.errors import UserError
 from tuition.tracking.address import (
     VALID,
@@ -21,7 +22,6 @@ from tuition.tracking.address import (
     as_location,
     check_store,
     database_of,
-    shown,
     store_missing,
     tracking_uri,
 )

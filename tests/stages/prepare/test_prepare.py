@@ -108,7 +108,7 @@ def test_digits_resize_and_become_colour(tmp_path):
 
 
 def test_arguments_are_refused():
-    with pytest.raises(UserError, match="takes no arguments"):
+    with pytest.raises(UserError, match="expected no arguments"):
         main(["400"])
 
 

@@ -129,7 +129,7 @@ def test_a_champion_of_other_test_samples_stays(workspace: Path) -> None:
 
 
 def test_arguments_are_refused(workspace: Path) -> None:
-    with pytest.raises(UserError, match="takes no arguments"):
+    with pytest.raises(UserError, match="expected no arguments, or check"):
         main(["100"])
 
 

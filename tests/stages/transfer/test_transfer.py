@@ -92,5 +92,5 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     main([])
     assert capsys.readouterr().out.startswith("mnist5k: 3600 train, 400 val, 1000 test; 10 classes, 3x20x20")
     assert json.loads(Path("transfer/meta.json").read_text())["source"] == "mnist5k"
-    with pytest.raises(UserError, match=r"stages\.transfer takes no arguments; found 4"):
+    with pytest.raises(UserError, match=r"stages\.transfer: found '4', expected no arguments"):
         main(["4"])

@@ -195,14 +195,36 @@ ROWS = [[float(n) for n in range(10)], [float(-n) for n in range(10)]]
 def test_columns_that_are_named_as_classes_are_put_in_their_order():
     named = [{str(n): row[n] for n in reversed(range(10))} for row in ROWS]
     np.testing.assert_array_equal(read(named).signals["logits"], ROWS)
-    others = [{f"score {n}": row[n] for n in reversed(range(10))} for row in ROWS]
-    np.testing.assert_array_equal(read(others).signals["logits"], np.array(ROWS)[:, ::-1])
+    more = [{"chosen": "three", **row} for row in named]
+    np.testing.assert_array_equal(read(more).signals["logits"], ROWS)
     np.testing.assert_array_equal(read({"output_0": ROWS}).signals["logits"], ROWS)
+
+
+def test_columns_of_other_names_are_put_in_order_by_their_labels_or_numbers_and_else_refused():
+    letters = [chr(ord("a") + n) for n in range(10)]
+    other = {**DATA, "classes": letters}
+    body = json.dumps({"predictions": [{f"score {n}": row[n] for n in reversed(range(10))} for row in ROWS]}).encode()
+    refused = load_teacher(settings(), other).format.read(body, {}, KEYS[:2]).malformed
+    assert "columns 'score 9, score 8, " in refused
+    assert "set teacher.options.labels to the columns' names" in refused
+    labels = [f"score {n}" for n in range(10)]
+    labelled = load_teacher(settings(options={"labels": labels}), other)
+    np.testing.assert_array_equal(labelled.format.read(body, {}, KEYS[:2]).signals["logits"], ROWS)
+    assert labelled.description["options"]["labels"] == labels
+    numbered = json.dumps({"predictions": [{str(n): row[n] for n in reversed(range(10))} for row in ROWS]}).encode()
+    np.testing.assert_array_equal(
+        load_teacher(settings(), other).format.read(numbered, {}, KEYS[:2]).signals["logits"], ROWS
+    )
+    with pytest.raises(
+        UserError, match=r"teacher\.options\.labels: found 2 names, expected one for each of the data's 10"
+    ):
+        load_teacher(settings(options={"labels": ["a", "b"]}), other)
 
 
 @pytest.mark.parametrize(
     ("predictions", "why"),
     [
+        ([{"a": 1.0, "b": 2.0}] * 2, "they are not the data's classes"),
         ([3, 4], "expected a score for each class"),
         (ROWS[:1], "found 1 rows, asked for 2"),
         ([[1.0], [1.0, 2.0]], "different lengths"),
@@ -257,7 +279,7 @@ def test_what_is_sent():
     [
         (
             {"options": {"inputs": "tensor"}},
-            r"'inputs' is not known\. Did you mean 'input'\? Valid: columns, input, probe, signals",
+            r"'inputs' is not known\. Did you mean 'input'\? Valid: columns, input, labels, probe, signals",
         ),
         ({"options": {"input": "csv"}}, r"teacher\.options\.input: found 'csv'"),
         (

@@ -232,6 +232,22 @@ def test_answers_that_cannot_be_used(body, headers, words):
     assert not reply.signals
 
 
+def test_two_outputs_that_fit_are_refused_until_one_is_named():
+    (scores,) = json.loads(answer())["outputs"]
+    both = answer([{**scores, "name": "embedding"}, scores])
+    told = "2 outputs hold a number for each of the 3 classes, 'embedding', 'scores': set teacher.options.output"
+    assert told in form().read(both, {}, KEYS).malformed
+    np.testing.assert_array_equal(form(output="scores").read(both, {}, KEYS).signals["logits"], SCORES)
+    assert "two outputs are named 'scores'" in form(output="scores").read(answer([scores] * 2), {}, KEYS).malformed
+    offered = [{"name": name, "datatype": "FP32", "shape": [-1, 3]} for name in ("embedding", "scores")]
+    with pytest.raises(Stop, match=told):  # before anything is paid
+        form().check(form().path, 200, metadata(outputs=offered))
+    form(output="scores").check(form().path, 200, metadata(outputs=offered))
+    form().check(
+        form().path, 200, metadata(outputs=[*offered[:1], {"name": "x", "datatype": "BYTES", "shape": [-1, 3]}])
+    )
+
+
 def test_a_named_output_that_is_missing():
     assert "no output 'x'" in form(output="x").read(answer(), {}, KEYS).malformed
 

@@ -56,6 +56,33 @@ def answer(*places: dict, choice: dict | None = None, **more) -> bytes:
     return json.dumps({**whole, **more}).encode()
 
 
+@pytest.mark.parametrize("mark", ["▁", "Ġ", "ĠĠ", "Ċ", "▁ "])
+def test_tokens_are_read_without_their_tokenizers_signs_for_white_space(mark):
+    marked = [(f"{mark}{token.strip()}", share) for token, share in TOP]
+    plain = [(token.strip(), share) for token, share in TOP]
+    scores = [
+        form().read(answer(place(top)), {}, ["00aa"]).signals["logits"]
+        for top in (plain, marked, [(mark, 0.9), *plain])
+    ]
+    np.testing.assert_allclose(scores[0], scores[1])
+    blank_first = form().read(answer(place([(mark, 0.9)]), place(plain)), {}, ["00aa"])
+    np.testing.assert_allclose(blank_first.signals["logits"], scores[0])
+
+
+def test_a_label_that_begins_with_such_a_sign_is_read_as_it_is():
+    top = [("Ġorġ", math.log(0.75)), ("orġa", math.log(0.25))]
+    np.testing.assert_allclose(np.exp(class_scores(top, ["Ġorġ", "orġa"])), [0.75, 0.25])
+
+
+def test_the_choice_is_taken_by_its_index():
+    other = json.loads(answer(place([("ship", 0.9)])))["choices"][0]
+    first = json.loads(answer())["choices"][0]
+    body = answer(**{"choices": [{**other, "index": 1}, first]})
+    np.testing.assert_array_equal(
+        form().read(body, {}, ["00aa"]).signals["logits"], form().read(answer(), {}, ["00aa"]).signals["logits"]
+    )
+
+
 def test_a_question_with_an_image():
     asked = form(detail="low").request(IMAGE, ["00aa"])
     assert asked.path == "/chat/completions"

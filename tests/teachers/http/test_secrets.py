@@ -13,10 +13,11 @@ from support import loopback as lo
 from support.loopback import Server, status
 from support.plain import Plain, ask, teacher
 
+from tuition.addresses import Secrets
 from tuition.errors import UserError
 from tuition.teachers import Refused, Reply, Stop, Uncertain
 from tuition.teachers.http import client
-from tuition.teachers.http.address import Address, Secrets
+from tuition.teachers.http.address import Address
 
 KEY = 'sk-Pl4nted"Key/\\with+signs'
 PASSWORD = "p@ss:word"

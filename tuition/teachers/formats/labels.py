@@ -1,6 +1,7 @@
 """Class scores from the first token of a chat model's answer: which tokens stand for which class, and with what probability.
 
 A token stands for a class where it is the class's label, or where that label alone begins with it (white space around it and case aside).
+The signs that some tokenizers write for white space (`▁two`, `Ġtwo`) count as that, unless a label begins with one.
 Left out are tokens that begin several labels, since they do not say which, and single letters that are no whole label (`I`, as in «I
 cannot …»). A class that several tokens stand for (` cat` and `Cat`) has the sum of their probabilities. An answer of which most
 begins several labels is not used; labels of which one begins another are refused from the start.
@@ -13,6 +14,7 @@ is left over, shared out evenly over the classes that are missing, but no more t
 """
 
 import math
+import string
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -21,6 +23,7 @@ import numpy as np
 from tuition.errors import UserError
 from tuition.teachers.formats.bodies import Malformed, shown
 
+SPACES = "▁ĠĊ"  # SentencePiece's space; byte-level BPE's space and line break
 LEAST = 1e-12  # of a probability: its logarithm is finite
 ROUNDING = 1e-6  # of the probabilities' sum: servers give logarithms in float32
 
@@ -50,7 +53,7 @@ def class_scores(top: Sequence[tuple[str, float]], labels: Sequence[str]) -> np.
     plain, of_class, vague = [_plain(label) for label in labels], np.zeros(len(labels)), 0.0
     unclear: list[str] = []
     for token, logprob in top:
-        fitting = _classes_of(_plain(token), plain)
+        fitting = _classes_of(_plain(token), plain) or _classes_of(_plain(bare(token)), plain)
         if len(fitting) == 1:
             of_class[fitting[0]] += math.exp(logprob)
         elif fitting:
@@ -73,6 +76,11 @@ def class_scores(top: Sequence[tuple[str, float]], labels: Sequence[str]) -> np.
         of_class[missing] = min(least, left / missing.sum())
     of_class = np.maximum(of_class, LEAST)
     return np.log(of_class / of_class.sum())
+
+
+def bare(token: str) -> str:
+    """A token without the white space before it, also where its tokenizer's own signs for that are shown."""
+    return token.lstrip(SPACES + string.whitespace)
 
 
 def _plain(text: str) -> str:

@@ -6,10 +6,11 @@
   row and a pixel a column, channel by channel and row by row;
 - `columns`: the columns' names, a list of C·H·W; without it they are the integers from 0;
 - `signals`: what the answer holds, where that is more than logits: a dict with these names is then expected (default: [logits]);
+- `labels`: the names of the answer's columns, one for each of the data's classes and in their order (default: the classes' names);
 - `probe: false` where the server has neither `/ping` nor `/version` (Databricks has none).
 
-The model's answer may be (B, classes) numbers, or a column for each class: columns that are named as the classes are put into
-their order, others are taken as they come.
+The model's answer may be (B, classes) numbers, or a column for each class: columns that are named as the data's classes, or as
+`labels` says, are put into their order, columns 0, 1, … into that of their numbers; others are refused.
 """
 
 import json
@@ -36,6 +37,7 @@ class Options(Section):
     input: Literal["tensor", "dataframe"] = "tensor"
     columns: list[str | int] | None = None
     signals: list[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]] = Field(default=["logits"], min_length=1)
+    labels: list[str | int] | None = None
     probe: bool = True
 
 
@@ -49,6 +51,12 @@ class MlflowFormat:
             raise UserError("teacher.url: give the server without /invocations, which is added")
         check_pixels(settings, data)
         self.classes = [str(name) for name in data["classes"]]
+        self.labels = [str(name) for name in self.chosen.labels or self.classes]
+        if len(set(self.labels)) != len(self.classes):
+            found, needed = len(set(self.labels)), len(self.classes)
+            raise UserError(
+                f"teacher.options.labels: found {found} names, expected one for each of the data's {needed} classes"
+            )
         self.signals = tuple(self.chosen.signals)
         count = int(np.prod(sent_shape(settings, data)))
         if self.chosen.columns is not None and len(set(self.chosen.columns)) != count:
@@ -60,7 +68,8 @@ class MlflowFormat:
         self.columns = self.chosen.columns or list(range(count))
 
     def options(self) -> dict[str, Any]:
-        return self.chosen.model_dump(include={"input", "columns"})
+        given = {"labels": self.labels} if self.chosen.labels else {}
+        return {**self.chosen.model_dump(include={"input", "columns"}), **given}
 
     def request(self, inputs: np.ndarray, keys: Sequence[str]) -> HttpRequest:
         """The question on images (B, C, H, W) uint8."""
@@ -124,9 +133,7 @@ class MlflowFormat:
             names = list(rows[0])
             if any(set(row) != set(names) for row in rows):
                 raise Malformed("rows with different columns")
-            if set(names) == set(self.classes):
-                names = self.classes
-            rows = [[row[name] for name in names] for row in rows]
+            rows = [[row[name] for name in self._ordered(names)] for row in rows]
         values = numbers(rows, count)
         if values.ndim != 2:
             raise Malformed(
@@ -134,6 +141,18 @@ class MlflowFormat:
                 "has to be logged with its scores (`pyfunc_predict_fn='predict_proba'` of scikit-learn's)"
             )
         return values
+
+    def _ordered(self, names: list[str]) -> list[str]:
+        """The columns in the order of the data's classes. Raises Malformed where their names do not say which is which."""
+        numbered = [str(place) for place in range(len(names))]
+        if set(self.labels) <= set(names):
+            return self.labels  # what else is there, such as the answer's own choice, is no score
+        if set(names) == set(numbered):
+            return numbered
+        raise Malformed(
+            f"columns {shown(', '.join(names))}: they are not the data's classes {shown(', '.join(self.labels))}, so that their order is "
+            "not known; set teacher.options.labels to the columns' names, one a class in the order of the data's classes"
+        )
 
 
 def numbers(values: object, count: int) -> np.ndarray:

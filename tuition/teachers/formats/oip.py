@@ -5,7 +5,7 @@
 - `input`: the input tensor's name (`input`);
 - `datatype`: UINT8, or FP32 where `teacher.mean` or `teacher.std` are set; FP32 without them sends pixels as 0.0 to 255.0;
 - `layout`: NCHW or NHWC; `flatten: true`: rows of C·H·W (H·W·C) numbers;
-- `output`: the output tensor's name; without it the first output of shape (B, classes) is taken;
+- `output`: the output tensor's name; needed where more than one output has the shape (B, classes);
 - `model_version`: a version of the model; without it the server chooses;
 - `binary: true`: tensors as bytes, not JSON, both ways, 2 to 5 times smaller. Triton and KServe take them; MLServer does not over HTTP.
 
@@ -25,7 +25,7 @@ from tuition.targets.classes import as_logits
 from tuition.teachers.formats.bodies import Malformed, json_object, shown
 from tuition.teachers.formats.options import parse_options
 from tuition.teachers.formats.pixels import check_pixels, prepare_images, sent_shape
-from tuition.teachers.formats.tensors import LENGTH, encode_tensor, read_outputs, split_body
+from tuition.teachers.formats.tensors import LENGTH, TYPES, encode_tensor, read_outputs, split_body
 from tuition.teachers.http.format import HttpRequest, request_key
 from tuition.teachers.protocol import Reply, Stop
 
@@ -168,6 +168,9 @@ class OipFormat:
                 f"teacher.model: {self.settings.model!r} gives {_listed(possible)}, but the data has {self.classes} classes; see "
                 "teacher.options.output and data.source"
             )
+        alike = [str(one.get("name")) for one in offered if _is_matrix(one, self.classes)]
+        if not self.chosen.output and len(alike) > 1:
+            raise Stop(self._ambiguous(alike))
 
     def _place(self) -> str:
         return f"{self.path} of teacher.url"
@@ -200,7 +203,16 @@ class OipFormat:
         if not fitting and len(found) != 1:
             shapes = ", ".join(f"{name} {list(values.shape)}" for name, values in found.items())
             raise Malformed(f"no output of shape {[len(keys), self.classes]}, only {shapes or 'none of numbers'}")
+        if len(fitting) > 1:
+            names = [name for name, values in found.items() if values.shape == (len(keys), self.classes)]
+            raise Malformed(self._ambiguous(names))
         return (fitting or list(found.values()))[0]
+
+    def _ambiguous(self, names: Sequence[str]) -> str:
+        return (
+            f"{len(names)} outputs hold a number for each of the {self.classes} classes, {', '.join(map(repr, names))}: set "
+            "teacher.options.output to the one that is meant"
+        )
 
 
 _OTHER = "choose another teacher.kind (mlflow, openai, http) or mend teacher.url"
@@ -218,6 +230,14 @@ def _listed(offered: list[dict[str, Any]]) -> str:
 def _last(one: dict[str, Any]) -> Any:
     shape = one.get("shape")
     return shape[-1] if isinstance(shape, list) and shape else -1
+
+
+def _is_matrix(one: dict[str, Any], classes: int) -> bool:
+    """Whether an output holds numbers, one for each class, for each sample of a batch."""
+    shape = one.get("shape")
+    return (
+        isinstance(shape, list) and len(shape) == 2 and shape[1] == classes and one.get("datatype") in (*TYPES, "BF16")
+    )
 
 
 def _fits(offered: list[Any], shape: Sequence[int]) -> bool:

@@ -28,7 +28,7 @@ from tuition.errors import UserError, unknown
 from tuition.imports import import_function
 from tuition.params.teacher import Count, Section, ServerSettings
 from tuition.teachers.formats.bodies import Malformed, json_object, shown
-from tuition.teachers.formats.labels import check_labels, class_scores
+from tuition.teachers.formats.labels import bare, check_labels, class_scores
 from tuition.teachers.formats.options import parse_options
 from tuition.teachers.formats.pixels import prepare_images
 from tuition.teachers.http.format import HttpRequest
@@ -200,7 +200,7 @@ def _top(answer: dict[str, Any]) -> list[tuple[str, float]]:
     choices = answer.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         raise Malformed(f"no choices: {shown(answer)}")
-    choice = choices[0]
+    choice = next((one for one in choices if isinstance(one, dict) and one.get("index") == 0), choices[0])
     message = choice.get("message")
     if isinstance(message, dict) and message.get("refusal"):
         raise Malformed(f"the model refused: {shown(message['refusal'])}: see teacher.options.prompt")
@@ -213,7 +213,7 @@ def _top(answer: dict[str, Any]) -> list[tuple[str, float]]:
             f"no logprobs beside the answer {shown(said)}: this server or model gives none (teacher.model), or the answer is empty "
             "(teacher.options.max_tokens, teacher.options.extra)"
         )
-    place = next((one for one in content if str(one["token"]).strip()), content[0])
+    place = next((one for one in content if bare(str(one["token"])).strip()), content[0])
     named = [_token(one) for one in place.get("top_logprobs") or []]
     if not named:
         raise Malformed(

@@ -65,6 +65,8 @@ def read_outputs(answer: dict[str, Any], rest: bytes) -> dict[str, np.ndarray]:
         else:
             data = one.get("data")
         if one.get("datatype") in (*TYPES, "BF16"):
+            if str(one.get("name")) in found:
+                raise Malformed(f"two outputs are named {one.get('name')!r}")
             found[str(one.get("name"))] = _values(one, data)
     if rest:
         raise Malformed(f"{len(rest)} bytes behind the last output")

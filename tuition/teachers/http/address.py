@@ -1,38 +1,14 @@
 """Where a remote teacher is asked, as whom, and what of that must never be shown: parsed once, from `teacher.url` and the environment."""
 
 import base64
-import html
 import ipaddress
-import json
 import os
 import urllib.request
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
+from tuition.addresses import ESCAPE, Secrets, split_user
 from tuition.errors import UserError
 from tuition.params.teacher import ServerSettings
-
-HIDDEN = "[hidden]"
-
-
-class Secrets:
-    """Hides secrets in texts and bytes, also where they are escaped as in URLs, JSON, HTML and Python; shows none itself."""
-
-    def __init__(self, *values: str):
-        forms = {form for value in values if value for form in _escaped(value)}
-        self._forms = sorted(forms, key=len, reverse=True)  # a secret that holds another one first
-
-    def hide(self, text: str) -> str:
-        for form in self._forms:
-            text = text.replace(form, HIDDEN)
-        return text
-
-    def hide_bytes(self, raw: bytes) -> bytes:
-        for form in self._forms:
-            raw = raw.replace(form.encode(), HIDDEN.encode())
-        return raw
-
-    def __repr__(self) -> str:
-        return f"Secrets({len(self._forms)} forms)"
 
 
 class Address:
@@ -43,18 +19,17 @@ class Address:
 
         Raises UserError for a URL that is none, for a variable that is not set or holds what no header can, and for two identities.
         """
-        try:
-            parts = urlsplit(settings.url or "")
-            self.host, port = parts.hostname or "", parts.port
-        except ValueError:  # its text may show a password
-            parts, self.host, port = urlsplit(""), "", None
+        url, user, password = split_user("teacher.url", settings.url or "")
+        parts = urlsplit(url)
+        self.host, port = parts.hostname or "", parts.port
         if parts.scheme not in ("http", "https") or not self.host:
-            raise UserError("teacher.url: not a URL; expected http://host:port or https://host")
+            raise UserError(
+                f"teacher.url: not a URL; expected http://host:port or https://host; of a user and password in it {ESCAPE}"
+            )
         name = f"[{self.host}]" if ":" in self.host else self.host
         self.tls = parts.scheme == "https"
         self.place = f"{parts.scheme}://{name}{'' if port is None else f':{port}'}{parts.path.rstrip('/')}"
         self._query = parts.query
-        user, password = unquote(parts.username or ""), unquote(parts.password or "")
         key = _key(settings.api_key_env)
         if key and (user or password):
             raise UserError(
@@ -106,10 +81,6 @@ def _proxy(host: str, tls: bool) -> tuple[str | None, str]:
             f"{variable} (or ALL_PROXY): expected http://host:port, it is not shown; NO_PROXY={host} goes without"
         )
     return parts.geturl(), unquote(parts.password or parts.username or "")
-
-
-def _escaped(value: str) -> set[str]:
-    return {value, quote(value), quote(value, safe=""), json.dumps(value)[1:-1], html.escape(value), repr(value)[1:-1]}
 
 
 def _key(variable: str | None) -> str:
