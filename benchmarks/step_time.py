@@ -39,7 +39,7 @@ def signal(family: str, n: int, rng: np.random.Generator) -> dict[str, np.ndarra
     if family in LAYERED:
         named = {f"{family}{i}": shape for i, shape in enumerate(per_stage[family], start=1)}
     elif family == "boundary":
-        named = {"boundary": (3, 32, 32), "boundary_logits": (CLASSES,)}
+        named = {"supporting": (3, 32, 32), "supporting_logits": (CLASSES,)}
     else:
         named = {family: (WIDTH,) if family == "embedding" else (CLASSES,)}
     made = {}

@@ -10,7 +10,7 @@ network, numbered from 1, shallow to deep:
     gram1 … (c, c')                inner products of the channels of neighbouring stages
     sign1 … (⌈c/8⌉, h, w) uint8    which units are on, packed over channels
     pruned (C,)                    logits of a copy with 10 % of each layer's weights pruned
-    boundary (C, H, W) uint8       an image near the teacher's decision boundary, and boundary_logits (C,)
+    boundary                       supporting (C, H, W) uint8, an image near the teacher's decision boundary, and supporting_logits (C,)
     classifier                     the last layer's weights, one for all samples: classifier_weight (C, d), classifier_bias (C,)
 """
 
@@ -21,7 +21,7 @@ import numpy as np
 
 MAIN = "teacher"  # stands for the section `teacher` where several teachers are named
 LAYERED = ("pooled", "energy", "map", "gram", "sign")
-TOGETHER = {"boundary": ("boundary", "boundary_logits"), "classifier": ("classifier_weight", "classifier_bias")}
+TOGETHER = {"boundary": ("supporting", "supporting_logits"), "classifier": ("classifier_weight", "classifier_bias")}
 FAMILIES = ("logits", "embedding", *LAYERED, "pruned", *TOGETHER)
 HALVED = ("embedding", "pooled", "energy", "map", "gram")  # stored in float16
 ROUNDING = 2.0**-11  # relative error of a float16, for values from 6.1e-5 on; below, the error is at most 3e-8
@@ -56,6 +56,6 @@ def stored_type(name: str) -> type[np.generic]:
     A name of the user's own is stored as float32.
     """
     family = family_of(name)
-    if family == "sign" or name == "boundary":
+    if family == "sign" or name == "supporting":
         return np.uint8
     return np.float16 if family in HALVED else np.float32

@@ -86,8 +86,8 @@ def bought(widths, scale=1.0):
     for place, (one, other) in enumerate(pairwise(maps), start=1):
         teacher[f"gram{place}"] = (torch.einsum("nahw,nbhw->nab", one, other) / SIDE**2).half()
     teacher["pruned"] = teacher["logits"] + scale * normal(N, CLASSES)
-    teacher["boundary"] = torch.randint(0, 256, (N, 1, SIDE, SIDE), generator=draw, dtype=torch.uint8)
-    teacher["boundary_logits"] = scale * normal(N, CLASSES)
+    teacher["supporting"] = torch.randint(0, 256, (N, 1, SIDE, SIDE), generator=draw, dtype=torch.uint8)
+    teacher["supporting_logits"] = scale * normal(N, CLASSES)
     teacher["difficulty"] = torch.rand(N, 1, generator=draw)
     constants = {"classifier_weight": weight, "classifier_bias": bias}
     mixed = {

@@ -59,28 +59,30 @@ def boundary(model: nn.Module, images: Tensor, mean: Tensor, std: Tensor, resize
     """Images just across the model's nearest decision boundary, and its logits on them (BSS, arXiv 1805.05532 [code]).
 
     images (B, C, H, W) uint8. From each image up to 10 steps down the gap between the class it is given and the next likely one:
-    x ← x − 0.3 (gap + 0.05) ∇gap / ‖∇gap‖², and no further once it is crossed. Returns boundary (B, C, H, W) uint8,
-    boundary_logits (B, classes).
+    x ← x − 0.3 (gap + 0.05) ∇gap / ‖∇gap‖ in values normalised by mean and std, and no further once it is crossed. Returns
+    supporting (B, C, H, W) uint8, supporting_logits (B, classes). (Steps over ‖∇gap‖² were once called boundary, boundary_logits;
+    what is owned under those names is not taken for these.)
 
     Ours differs from the released attack: the other class is the likeliest and not drawn, so that the answer is a function of the
-    image; steps are in pixels and end in pixels 0..255, theirs in normalised values clamped to ±2.5; theirs overshoots by 1e-4,
-    which rounding to pixels would undo, and stops at any change of the likeliest class.
+    image; images end in pixels 0..255, theirs in normalised values clamped to ±2.5; theirs overshoots by 1e-4, which rounding to
+    pixels would undo, and stops at any change of the likeliest class.
     """
     start = images.float()
     with torch.no_grad():
         top = model(to_float(images, mean, std, resize)).topk(2, dim=1).indices
     x, crossed = start.clone(), torch.zeros(len(images), dtype=torch.bool, device=images.device)
+    unit = 255 * std.view(-1, 1, 1)  # pixels to one normalised value
     for _ in range(ATTACK_STEPS):
         x = x.detach().requires_grad_()
         with torch.enable_grad():
             logits = model(to_float(x.clone(), mean, std, resize))
             gap = logits.gather(1, top[:, :1]) - logits.gather(1, top[:, 1:])
-            slope = torch.autograd.grad(gap.sum(), x)[0]
+            slope = unit * torch.autograd.grad(gap.sum(), x)[0]
         crossed = crossed | (gap.detach().squeeze(1) < 0)
-        length = slope.flatten(1).square().sum(1).clamp_min(1e-12)
+        length = slope.flatten(1).norm(dim=1).clamp_min(1e-12)
         step = ATTACK_RATE * (gap.detach().squeeze(1) + OVERSHOOT) / length
-        moved = (x.detach() - step.view(-1, 1, 1, 1) * slope).clamp(0, 255)
+        moved = (x.detach() - step.view(-1, 1, 1, 1) * unit * slope).clamp(0, 255)
         x = torch.where(crossed.view(-1, 1, 1, 1), x.detach(), moved)
     found = x.round().to(torch.uint8)
     with torch.no_grad():
-        return {"boundary": found, "boundary_logits": model(to_float(found, mean, std, resize)).float()}
+        return {"supporting": found, "supporting_logits": model(to_float(found, mean, std, resize)).float()}

@@ -62,19 +62,43 @@ def test_boundary_images_are_nearer_the_boundary():
     model[1].weight.data = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
     images = torch.tensor([[[[200, 40]]], [[[90, 100]]], [[[7, 250]]]], dtype=torch.uint8)
     found = boundary(model, images, torch.tensor([0.0]), torch.tensor([1 / 255]), None)
-    moved = found["boundary"].float().flatten(1)
+    moved = found["supporting"].float().flatten(1)
     gaps = (moved[:, 0] - moved[:, 1]).abs()
     assert (gaps < 0.1 * torch.tensor([160.0, 10.0, 243.0]) + 1.5).all()
     assert moved.sum(1).tolist() == pytest.approx([240, 190, 257], abs=1)  # moved along the gap's slope (1, −1) alone
-    np.testing.assert_allclose(found["boundary_logits"], model(moved.view(3, 1, 1, 2)).detach(), atol=1e-3)
-    assert found["boundary"].dtype == torch.uint8
+    np.testing.assert_allclose(found["supporting_logits"], model(moved.view(3, 1, 1, 2)).detach(), atol=1e-3)
+    assert found["supporting"].dtype == torch.uint8
+
+
+def test_boundary_images_are_those_of_steps_in_normalised_values():
+    """A linear teacher of three classes and two channels of unlike spread, step by step in float64."""
+    mean, std = np.array([0.5, 0.2]), np.array([0.25, 0.5])
+    model = nn.Sequential(nn.Flatten(), nn.Linear(8, 3))
+    images = RNG.integers(40, 216, size=(6, 2, 2, 2)).astype(np.uint8)
+    found = boundary(model, torch.tensor(images), torch.tensor(mean).float(), torch.tensor(std).float(), None)
+    weight, bias = (value.detach().double().numpy() for value in (model[1].weight, model[1].bias))
+    expected = []
+    for image in images.astype(float):
+        x = ((image / 255 - mean[:, None, None]) / std[:, None, None]).ravel()
+        first, second = np.argsort(-(weight @ x + bias))[:2]
+        for _ in range(10):
+            gap = (weight[first] - weight[second]) @ x + bias[first] - bias[second]
+            if gap < 0:
+                break
+            slope = weight[first] - weight[second]
+            x = x - 0.3 * (gap + 0.05) * slope / np.linalg.norm(slope)
+            x = x.reshape(2, 4)  # pixels stay between 0 and 255
+            x = np.clip(x, (0 - mean[:, None]) / std[:, None], (1 - mean[:, None]) / std[:, None]).ravel()
+        expected.append(255 * (x.reshape(2, 2, 2) * std[:, None, None] + mean[:, None, None]))
+    assert np.abs(np.array(expected) - images).max() > 3
+    np.testing.assert_allclose(found["supporting"].numpy(), expected, atol=0.51)
 
 
 def test_families_and_the_arrays_that_they_stand_for():
-    present = ["logits", "map1", "map10", "map2", "boundary", "boundary_logits", "mine"]
+    present = ["logits", "map1", "map10", "map2", "supporting", "supporting_logits", "mine"]
     assert arrays_of("map", present) == ["map1", "map2", "map10"]
-    assert arrays_of("boundary", present) == ["boundary", "boundary_logits"]
-    assert arrays_of("boundary", ["boundary"]) == arrays_of("energy", present) == []
+    assert arrays_of("boundary", present) == ["supporting", "supporting_logits"]
+    assert arrays_of("boundary", ["supporting"]) == arrays_of("energy", present) == []
     assert families(present) == ["logits", "map", "boundary", "mine"]
 
 
@@ -88,7 +112,7 @@ def test_halves_are_rounded_as_stated_and_what_does_not_fit_is_kept_in_full():
     assert (np.abs(halves - values)[big] <= ROUNDING * np.abs(values)[big]).all()
     assert (np.abs(halves - values)[~big] <= 3.1e-8).all()
     assert stored[0].signals["logits"].dtype == np.float32
-    assert stored_type("sign3") == stored_type("boundary") == np.uint8
+    assert stored_type("sign3") == stored_type("supporting") == np.uint8
     given["embedding"][7, 3] = 70_000  # beyond a half: kept in full, since it is paid for
     kept = split(given, 50, ("logits", "embedding"), 10, {})
     assert (kept[7].signals["embedding"].dtype, kept[6].signals["embedding"].dtype) == (np.float32, np.float16)
