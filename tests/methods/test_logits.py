@@ -245,7 +245,7 @@ def test_ofa_has_an_exit_a_stage_and_each_learns():
 @pytest.mark.parametrize("name", ["dkd", "dist", "lskd", "mse", "r2kd"])
 def test_a_student_that_is_its_teacher_has_no_loss(name):
     same = total(name, student=T, teacher={"logits": T, "pruned": T})
-    assert same == pytest.approx(0, abs=1e-5)  # dist and r2kd: ε in the correlation
+    assert same == pytest.approx(0, abs=1e-4)  # dist and r2kd: ε in the correlation
     assert total(name) > 0.01
 
 
