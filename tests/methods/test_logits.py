@@ -224,7 +224,9 @@ def test_ofa_on_the_student_s_own_logits(eps, temperature):
 def test_ofa_is_least_at_the_enlarged_target():
     _, target = ofa(S, 1.5)
     best = total("ofa", {"eps": 1.5}, student=np.log(target))
-    assert all(best < total("ofa", {"eps": 1.5}, student=np.log(target) + 0.1 * RNG.normal(size=(B, C))) for _ in range(10))
+    assert all(
+        best < total("ofa", {"eps": 1.5}, student=np.log(target) + 0.1 * RNG.normal(size=(B, C))) for _ in range(10)
+    )
 
 
 def test_ofa_has_an_exit_a_stage_and_each_learns():

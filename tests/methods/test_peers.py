@@ -83,7 +83,7 @@ def student(seed=0):
 
 def peers(name, settings=None, model=None):
     model = student() if model is None else model
-    said = signals(model.double(), torch.from_numpy(IMAGES), maps=hasattr(model, "forward_stages"))
+    said = signals(model.double(), torch.from_numpy(IMAGES), maps=hasattr(model, "forward_maps"))
     ours = {key: value.detach().numpy() for key, value in said.items()}
     context = context_of(
         ours,

@@ -13,15 +13,25 @@ WEIGHT_KD, TEMPERATURE_KD = 1.0, 4.0  # of +kd, as arXiv 2407.11802 adds it
 class Objective(nn.Module):
     """`method` with cross-entropy on the labels (term `labels`) and KD_T on the teacher's logits (term `kd`), by weight.
 
-    `signals` are the families of teacher signals that are read, `maps` tells whether the student's stage maps are.
+    `signals` are the families of teacher signals that are read, `maps` tells whether the student's stage maps are, `inside`
+    what else of it.
     """
 
     method: Method
 
-    def __init__(self, method: Method, *, weight_ce: float, weight_kd: float, temperature_kd: float, maps: bool):
+    def __init__(
+        self,
+        method: Method,
+        *,
+        weight_ce: float,
+        weight_kd: float,
+        temperature_kd: float,
+        maps: bool,
+        inside: tuple[str, ...] = (),
+    ):
         super().__init__()
         self.method, self.weight_ce, self.weight_kd, self.temperature_kd = method, weight_ce, weight_kd, temperature_kd
-        self.maps = maps
+        self.maps, self.inside = maps, inside
         own: tuple[str, ...] = self.method.signals  # of the object: settings may decide
         self.signals = tuple(dict.fromkeys((*own, *(("logits",) if weight_kd else ()))))
 

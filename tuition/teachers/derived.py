@@ -1,9 +1,10 @@
 """What a local model says beside its logits: smaller things than its maps that methods ask for, each from one definition.
 
-B images; a stage's map is (B, c, h, w), post-activation, shallow to deep. Definitions are in `tuition/signals.py`.
+B images; a stage's map is (B, c, h, w), shallow to deep (`tuition.models.network.Maps`). Definitions are in `tuition/signals.py`.
 """
 
 import copy
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -11,16 +12,16 @@ from torch.nn import functional as F
 from torch.nn.utils import prune
 
 from tuition.inputs.preprocess import to_float
-from tuition.models.maps import energy, gram
+from tuition.models.maps import energy, flow
 
 PRUNED_SHARE = 0.1
 ATTACK_STEPS, ATTACK_RATE, OVERSHOOT = 10, 0.3, 0.05
 
 
-def from_maps(maps: list[Tensor], families: set[str]) -> dict[str, Tensor]:
-    """pooled, energy, map, gram and sign of the stages' maps, as far as `families` asks for them."""
+def from_maps(stem: Tensor | None, stages: list[Tensor], preact: list[Tensor], families: set[str]) -> dict[str, Tensor]:
+    """pooled, energy, map, preact, sign and flow of the stages' maps, as far as `families` asks for them."""
     said: dict[str, Tensor] = {}
-    for place, stage in enumerate(maps, start=1):
+    for place, (stage, before) in enumerate(zip(stages, preact, strict=True), start=1):
         stage = stage.float()
         if "pooled" in families:
             said[f"pooled{place}"] = stage.mean((2, 3))
@@ -28,10 +29,13 @@ def from_maps(maps: list[Tensor], families: set[str]) -> dict[str, Tensor]:
             said[f"energy{place}"] = F.normalize(energy(stage).flatten(1)).view(len(stage), *stage.shape[2:])
         if "map" in families:
             said[f"map{place}"] = stage
-        if "gram" in families and place > 1:
-            said[f"gram{place - 1}"] = gram(maps[place - 2].float(), stage)
+        if "preact" in families:
+            said[f"preact{place}"] = before.float()
         if "sign" in families:
-            said[f"sign{place}"] = pack(stage > 0)
+            said[f"sign{place}"] = pack(before > 0)
+    if "flow" in families:
+        every = [one.float() for one in (stem, *stages) if one is not None]
+        said |= {f"flow{place}": flow(*pair) for place, pair in enumerate(pairwise(every), start=1)}
     return said
 
 

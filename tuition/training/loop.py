@@ -40,7 +40,7 @@ class Learner(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         batch = self.objective.augment(batch)
         inputs = batch.inputs if self.processes == 1 else sharing.part(batch.inputs)
-        given = self.signals(self.student, inputs, self.objective.maps)
+        given = self.signals(self.student, inputs, self.objective.maps, self.objective.inside)
         given = {name: value.float() for name, value in given.items()}
         if self.processes > 1:
             given = sharing.whole(given, len(batch.inputs))

@@ -12,17 +12,19 @@ from tuition.files import read_array, read_json
 from tuition.ledger import accounts
 from tuition.ledger.database import open_ledger
 from tuition.models import build, signals
-from tuition.models.maps import gram
+from tuition.models.maps import flow
 from tuition.purchase.answers import split
 from tuition.signals import FAMILIES, ROUNDING, arrays_of, families, stored_type
 from tuition.teachers.derived import boundary, from_maps, pack, pruned_copy
 
 RNG = np.random.default_rng(0)
-MAPS = [torch.tensor(RNG.normal(size=shape)).relu() for shape in ((3, 4, 6, 6), (3, 12, 3, 3))]
+STEM = torch.tensor(RNG.normal(size=(3, 2, 6, 6)))
+BEFORE = [torch.tensor(RNG.normal(size=shape)) for shape in ((3, 4, 6, 6), (3, 12, 3, 3))]
+MAPS = [one.relu() for one in BEFORE]
 
 
 def test_signals_of_maps_against_numpy():
-    given = {name: value.numpy() for name, value in from_maps(MAPS, set(FAMILIES)).items()}
+    given = {name: value.numpy() for name, value in from_maps(STEM, MAPS, BEFORE, set(FAMILIES)).items()}
     for place, stage_map in enumerate((one.numpy().astype(np.float32) for one in MAPS), start=1):
         np.testing.assert_allclose(given[f"map{place}"], stage_map)
         np.testing.assert_allclose(given[f"pooled{place}"], stage_map.mean((2, 3)), rtol=1e-5)
@@ -30,15 +32,19 @@ def test_signals_of_maps_against_numpy():
         energy /= np.sqrt((energy**2).sum((1, 2), keepdims=True))
         np.testing.assert_allclose(given[f"energy{place}"], energy, rtol=1e-5)
         np.testing.assert_array_equal(given[f"sign{place}"], np.packbits(stage_map > 0, axis=1))
-    small = MAPS[0].numpy().reshape(3, 4, 3, 2, 3, 2).max((3, 5))  # 6×6 max-pooled to 3×3
+        np.testing.assert_allclose(given[f"preact{place}"], BEFORE[place - 1].numpy().astype(np.float32))
+    expected = np.einsum("bcyx,bdyx->bcd", STEM.numpy(), MAPS[0].numpy()) / 36
+    np.testing.assert_allclose(given["flow1"], expected, rtol=1e-4, atol=1e-6)
+    small = MAPS[0].numpy().reshape(3, 4, 3, 2, 3, 2).mean((3, 5))  # 6×6 average-pooled to 3×3
     expected = np.einsum("bcyx,bdyx->bcd", small, MAPS[1].numpy()) / 9
-    np.testing.assert_allclose(given["gram1"], expected, rtol=1e-5)
-    assert "gram2" not in given
+    np.testing.assert_allclose(given["flow2"], expected, rtol=1e-4, atol=1e-6)
+    assert "flow3" not in given
+    assert set(from_maps(None, MAPS, BEFORE, {"flow"})) == {"flow1"}  # no stem is known
 
 
-def test_gram_and_bits_by_hand():
+def test_flow_and_bits_by_hand():
     one, other = torch.tensor([[[[1.0, 2.0]], [[0.0, 1.0]]]]), torch.tensor([[[[3.0, 1.0]]]])
-    assert gram(one, other).tolist() == [[[2.5], [0.5]]]  # (1·3 + 2·1) / 2, (0·3 + 1·1) / 2
+    assert flow(one, other).tolist() == [[[2.5], [0.5]]]  # (1·3 + 2·1) / 2, (0·3 + 1·1) / 2
     on = torch.tensor([True, False, True, False, False, False, False, True, True]).view(1, 9, 1, 1)
     assert pack(on).flatten().tolist() == [0b10100001, 0b10000000]
 
@@ -150,7 +156,7 @@ def test_every_signal_is_bought_exported_and_right(local):
     images = np.array(read_array(local / "data/train/images.npy"))[read_array(local / "outputs/40/positions.npy")]
     with torch.no_grad():
         x = (torch.from_numpy(images).float() / 255 - made["mean"][0]) / made["std"][0]
-        said = signals(model.eval(), x, maps=True)
+        said = signals(model.eval(), x, maps=True, inside=["preact", "features"])
     for name, value in said.items():
         found = read_array(local / f"outputs/40/{name}.npy")
         np.testing.assert_allclose(found, value.numpy(), rtol=2e-3, atol=2e-3 if name != "logits" else 1e-4)
@@ -192,7 +198,7 @@ def test_what_a_teacher_does_not_offer_is_refused_with_what_would_work(local):
             "study.methods": ["fsp"],
             "methods": {"fsp": {}},
             "student.arch": "resnet8x4",
-            "teacher.signals": ["logits", "gram"],
+            "teacher.signals": ["logits", "flow"],
         },
     )
     ran = stage("teach", 40, cwd=local)
