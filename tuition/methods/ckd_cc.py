@@ -5,11 +5,13 @@ Loss: w_labels · labels term + w_relation · MSE(Δs, Δt) on logits, as `ckd-m
 trained, w_features = 0.02. So the biases stay, and the loss can fall by them alone.
 It has no closed form: in-batch comparisons are the listed ones, a few a sample.
 Known defects, as in `cc`: it depends on the order of the groups, and heads that shrink make it zero.
+`passes`: `apart`, as released: of listed groups positives and negatives go through the student one after the other, each with batch
+statistics of their own; `together` in one pass. Samples of in-batch comparisons are both, and go together.
 """
 
 from torch import Tensor, nn
 
-from tuition.losses.comparisons import Labels, difference, squared_terms
+from tuition.losses.comparisons import Labels, Passes, difference, squared_terms
 from tuition.losses.relations import full_precision
 from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative
@@ -30,8 +32,10 @@ class CKDCC(nn.Module):
         weight_labels: NotNegative = 1.0,
         weight_relation: NotNegative = 1.0,
         weight_features: NotNegative = 0.02,
+        passes: Passes = "apart",
     ):
         super().__init__()
+        self.passes = passes
         self.labels, self.weight_labels, self.weight_relation = labels, weight_labels, weight_relation
         self.weight_features = weight_features
 

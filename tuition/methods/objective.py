@@ -45,6 +45,12 @@ class Objective(nn.Module):
         wrap = getattr(self.method, "wrap", None)
         return student if wrap is None else wrap(student)
 
+    def parts(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """Places of samples that go through the student in passes of their own, each with its own batch statistics; None: all in one."""
+        if batch.groups is None or getattr(self.method, "passes", "together") == "together":
+            return None
+        return batch.groups.parts
+
     def augment(self, batch: Batch) -> Batch:
         augment = getattr(self.method, "augment", None)
         return batch if augment is None else augment(batch)
