@@ -33,22 +33,23 @@ def signal(family: str, n: int, rng: np.random.Generator) -> dict[str, np.ndarra
         "pooled": [(c,) for c, _ in STAGES],
         "energy": [(s, s) for _, s in STAGES],
         "map": [(c, s, s) for c, s in STAGES],
-        "gram": [(16, 32), (32, 64)],
+        "preact": [(c, s, s) for c, s in STAGES],
+        "flow": [(16, 16), (16, 32), (32, 64)],
         "sign": [(c // 8, s, s) for c, s in STAGES],
     }
     if family in LAYERED:
         named = {f"{family}{i}": shape for i, shape in enumerate(per_stage[family], start=1)}
     elif family == "boundary":
-        named = {"boundary": (3, 32, 32), "boundary_logits": (CLASSES,)}
+        named = {"supporting": (3, 32, 32), "supporting_logits": (CLASSES,)}
     else:
-        named = {family: (WIDTH,) if family == "embedding" else (CLASSES,)}
+        named = {family: {"embedding": (WIDTH,), "features": (WIDTH, *2 * (STAGES[-1][1],))}.get(family, (CLASSES,))}
     made = {}
     for name, shape in named.items():
         kind = stored_type(name)
         drawn = (
             rng.integers(0, 256, (n, *shape))
             if kind is np.uint8
-            else rng.normal(size=(n, *shape)).clip(0 if family == "map" else -9)
+            else rng.normal(size=(n, *shape)).clip(0 if family in ("map", "features") else -9)
         )
         made[name] = drawn.astype(kind)
     return made
@@ -58,7 +59,11 @@ def prepare(name: str, arch: str, batch_size: int) -> Any:
     """A function that takes `count` training steps of the method."""
     section = VARIANTS.get(name, SHIPPED.get(name, {}))
     about, objective = card(resolve(name, section).method), build(name, section)
-    n = 17_000 if not set(objective.signals) & {"map", "gram", "sign", "energy", "boundary"} else 1_000
+    n = (
+        17_000
+        if not set(objective.signals) & {"map", "preact", "flow", "features", "sign", "energy", "boundary"}
+        else 1_000
+    )
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8), rng.integers(0, CLASSES, n)
     arrays: dict[str, np.ndarray] = {}
@@ -69,7 +74,7 @@ def prepare(name: str, arch: str, batch_size: int) -> Any:
         else:
             arrays |= signal(family, n, rng)
     if name == "simkd":  # its teacher's embedding is the average of its last map
-        arrays["embedding"] = arrays["map3"].astype(np.float32).mean((2, 3)).astype(np.float16)
+        arrays["embedding"] = arrays["features"].astype(np.float32).mean((2, 3)).astype(np.float16)
     chosen_set = SETS.get(name, SETS.get(resolve(name, section).method)) if about.compares else None
     weights = None if chosen_set is None else torch.tensor(group_weights(chosen_set["k"]), dtype=torch.float32)
     members = None
@@ -97,7 +102,7 @@ def prepare(name: str, arch: str, batch_size: int) -> Any:
     }
     objective.setup(
         Context(
-            student=shapes(student, model, objective.maps),
+            student=shapes(student, model, objective.maps, objective.inside),
             teacher=loader.teacher,
             labels=loader.labels,
             classes=CLASSES,

@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from itertools import permutations
 from math import comb
 
 import numpy as np
@@ -59,7 +60,9 @@ def test_members_are_exchangeable_where_their_weights_are_equal_and_only_there(w
     weights differ the same members do stand in several orders."""
     members, _ = sets.draw("random", len(weights), 10**6, 0, LOGITS[:5], LABELS[:5], np.array(weights))
     groups = [frozenset(zip(weights, row, strict=True)) for row in members.tolist()]
-    assert len(set(groups)) == len(groups) == comb(5, len(weights))
+    different = {frozenset(zip(weights, row, strict=True)) for row in permutations(range(5), len(weights))}
+    assert set(groups) == different
+    assert len(groups) == len(different)
     drawn = [
         sets.draw("random", 3, 10, seed, LOGITS[:5], LABELS[:5], np.array([0.7, 0.3, -1.0]))[0] for seed in range(20)
     ]
@@ -93,7 +96,10 @@ def test_without_logits_only_the_nearest_are_refused():
 
 def test_random_pairs_are_all_pairs_where_they_fit_and_groups_never_repeat():
     members, _ = sets.draw("random", 2, 100_000, 0, LOGITS, LABELS)
-    assert len({tuple(sorted(pair)) for pair in members.tolist()}) == len(members) == comb(100, 2)
+    assert {tuple(pair) for pair in members.tolist()} == set(permutations(range(100), 2))  # in both orientations
+    assert len(members) == 100 * 99
+    groups, _ = sets.draw("random", 3, 100_000, 0, LOGITS[:40], LABELS[:40])
+    assert len({(frozenset(g[:2]), g[2]) for g in groups.tolist()}) == len(groups) == comb(40, 2) * comb(38, 1)
     groups, _ = sets.draw("random", 3, 5000, 0, LOGITS, LABELS)
     assert len({(frozenset(g[:2]), g[2]) for g in groups.tolist()}) == len(groups) == 5000
 

@@ -7,6 +7,7 @@ against the other ⌊k/2⌋. Members of equal weight are exchangeable: their ord
 """
 
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from math import comb
 
 import numpy as np
@@ -41,10 +42,11 @@ def checked_weights(where: str, k: int, weights: Sequence[float] | None) -> np.n
 def _random(
     weights: np.ndarray, limit: int, rng: np.random.Generator, logits: np.ndarray | None, labels: np.ndarray
 ) -> np.ndarray:
-    """Groups drawn once over all samples, ignoring class; all pairs where they are no more than the limit."""
+    """Groups drawn once over all samples, ignoring class; all that there are where they are no more than the limit, a pair then in both
+    orientations."""
     n, k = len(labels), len(weights)
-    if k == 2 and comb(n, 2) <= limit:
-        return np.stack(np.triu_indices(n, 1), axis=1)[rng.permutation(comb(n, 2))]
+    if _count(n, weights) <= limit:
+        return rng.permutation(_every(n, weights))
     return _distinct(lambda count: rng.integers(n, size=(count, k)), limit, n, weights)
 
 
@@ -86,12 +88,36 @@ def _nearest(
     return np.concatenate(rows)[:limit]
 
 
+def _sides(weights: np.ndarray) -> list[np.ndarray]:
+    """The places in a group that have the same weight, and whose members are exchangeable."""
+    return [np.flatnonzero(weights == weight) for weight in np.unique(weights)]
+
+
+def _count(n: int, weights: np.ndarray) -> int:
+    """How many groups of n samples there are: C(n, P) · C(n − P, N) for P and N members of two weights."""
+    total, left = 1, n
+    for side in _sides(weights):
+        total *= comb(left, len(side))
+        left -= len(side)
+    return total
+
+
+def _every(n: int, weights: np.ndarray) -> np.ndarray:
+    """All those groups (many, k)."""
+    groups, left = np.empty((1, len(weights)), dtype=np.int64), np.arange(n)[None]
+    for side in _sides(weights):
+        chosen = np.array(list(combinations(range(left.shape[1]), len(side))))  # (c, of this side)
+        rest = np.array([np.setdiff1d(range(left.shape[1]), one) for one in chosen]).reshape(len(chosen), -1)
+        groups, taken = np.repeat(groups, len(chosen), axis=0), left[:, chosen].reshape(-1, len(side))
+        groups[:, side], left = taken, left[:, rest].reshape(len(groups), -1)
+    return groups
+
+
 def _distinct(draw: Callable[[int], np.ndarray], limit: int, n: int, weights: np.ndarray) -> np.ndarray:
     """Up to `limit` different groups of different members from `draw(count) -> (count, k)`."""
     k = len(weights)
     kept = np.empty((0, k), dtype=np.int64)
-    sides = [np.flatnonzero(weights == weight) for weight in np.unique(weights)]
-    target = min(limit, comb(n, k))
+    sides, target = _sides(weights), min(limit, _count(n, weights))
     for _ in range(20):  # a few rounds fill it; where nearly all groups that exist are wanted, fewer are enough
         rows = draw(2 * (target - len(kept)) + 16)
         ordered = np.sort(rows, axis=1)

@@ -178,7 +178,7 @@ def check_shapes(params: Params, facts: dict[str, Any], teacher: Teaches) -> Non
     context = _context(params, model, student, samples, answers, teacher.constants())
     for name in params.study.methods:
         objective = build(name, params.methods[name])
-        objective.setup(replace(context, student=shapes(student, model, objective.maps)))
+        objective.setup(replace(context, student=shapes(student, model, objective.maps, objective.inside)))
         objective.wrap(student)
 
 

@@ -7,10 +7,12 @@ network, numbered from 1, shallow to deep:
     pooled1 … (c,)                 global average of a stage's map
     energy1 … (h, w)               mean over channels of the squared map, divided by its L2 norm
     map1 … (c, h, w)               the map itself
-    gram1 … (c, c')                inner products of the channels of neighbouring stages
-    sign1 … (⌈c/8⌉, h, w) uint8    which units are on, packed over channels
+    preact1 … (c, h, w)            the map before the activation after it
+    flow1 … (c, c')                inner products of the channels of neighbouring maps, from the stem on
+    sign1 … (⌈c/8⌉, h, w) uint8    which units of preact are on, packed over channels
+    features (c, h, w)             the last feature map, whose average the classifier sees
     pruned (C,)                    logits of a copy with 10 % of each layer's weights pruned
-    boundary (C, H, W) uint8       an image near the teacher's decision boundary, and boundary_logits (C,)
+    boundary                       supporting (C, H, W) uint8, an image near the teacher's decision boundary, and supporting_logits (C,)
     classifier                     the last layer's weights, one for all samples: classifier_weight (C, d), classifier_bias (C,)
 """
 
@@ -21,10 +23,10 @@ from functools import cache
 import numpy as np
 
 MAIN = "teacher"  # stands for the section `teacher` where several teachers are named
-LAYERED = ("pooled", "energy", "map", "gram", "sign")
-TOGETHER = {"boundary": ("boundary", "boundary_logits"), "classifier": ("classifier_weight", "classifier_bias")}
-FAMILIES = ("logits", "embedding", *LAYERED, "pruned", *TOGETHER)
-HALVED = ("embedding", "pooled", "energy", "map", "gram")  # stored in float16
+LAYERED = ("pooled", "energy", "map", "preact", "flow", "sign")
+TOGETHER = {"boundary": ("supporting", "supporting_logits"), "classifier": ("classifier_weight", "classifier_bias")}
+FAMILIES = ("logits", "embedding", *LAYERED, "features", "pruned", *TOGETHER)
+HALVED = ("embedding", "pooled", "energy", "map", "preact", "flow", "features")  # stored in float16
 ROUNDING = 2.0**-11  # relative error of a float16, for values from 6.1e-5 on; below, the error is at most 3e-8
 
 
@@ -58,6 +60,6 @@ def stored_type(name: str) -> type[np.generic]:
     A name of the user's own is stored as float32.
     """
     family = family_of(name)
-    if family == "sign" or name == "boundary":
+    if family == "sign" or name == "supporting":
         return np.uint8
     return np.float16 if family in HALVED else np.float32

@@ -11,6 +11,7 @@ from support.methods import batch_of, made, terms
 from tuition.comparisons import group_weights
 from tuition.errors import UserError
 from tuition.losses.comparisons import combined, difference, difference_mse, in_batch, listed
+from tuition.training.loop import Learner
 
 RNG = np.random.default_rng(0)
 B, C = 12, 7
@@ -252,3 +253,39 @@ def test_in_batch_groups_are_zero_sum_and_use_every_sample_alike(weights):
 def test_a_batch_that_is_smaller_than_a_group_is_refused():
     with pytest.raises(UserError, match=r"k = 5 within a batch need as many samples, but a batch has 4"):
         groups_of(5, every=True, size=4)
+
+
+class Counting(torch.nn.Module):
+    """A student whose logits are its inputs after a batch norm, and who notes the passes."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.norm, self.seen = torch.nn.BatchNorm1d(classes).double(), []
+
+    def __call__(self, student, inputs, maps, inside):
+        self.seen.append(inputs)
+        return {"logits": self.norm(inputs), "embedding": inputs}
+
+
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("passes", ["apart", "together", None])
+def test_positives_and_negatives_have_batch_statistics_of_their_own(k, passes):
+    """As released (apart, the default), against plain loops over listed groups; in-batch samples go together whatever is set."""
+    objective = made("ckd-mse", {"labels": "none"} | ({} if passes is None else {"passes": passes}))
+    x, count = RNG.normal(size=(B, C)) * 2 + 1, B // k
+    weights = group_weights(k)
+    learner = Learner(torch.nn.Identity(), objective)
+    learner.signals = look = Counting(C)
+    groups = listed(count, torch.tensor(weights))
+    given = learner(batch_of(Y, {"logits": T}, groups=groups, images=x))["relation"].item()
+    places = [i for i in range(B) if weights[i % k] > 0], [i for i in range(B) if weights[i % k] < 0]
+    parts = [list(range(B))] if passes == "together" else places
+    assert [one.tolist() for one in look.seen] == [x[part].tolist() for part in parts]
+    z = np.empty_like(x)
+    for part in parts:
+        z[part] = (x[part] - x[part].mean(0)) / np.sqrt(x[part].var(0) + 1e-5)
+    expected = ((deltas(weights, z) - deltas(weights, T)) ** 2).mean()
+    assert given == pytest.approx(expected, abs=1e-5)  # what the student says is taken as float32
+    look.seen.clear()
+    learner(batch_of(Y, {"logits": T}, groups=in_batch(B, torch.tensor(weights)), images=x))
+    assert len(look.seen) == 1

@@ -1,6 +1,6 @@
 """White-box CKD: the terms on features against brute force over groups in NumPy, and the closed form over every group."""
 
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
@@ -98,9 +98,13 @@ def test_ckd_vid(k, every):
 def test_ckd_cc(k, every):
     objective, groups = ready("ckd-cc"), groups_of(k, every)
     heads = objective.method.head, objective.method.teacher_head
-    ours, theirs = (x["embedding"] @ head.weight.detach().numpy().T for x, head in zip((S, T), heads, strict=True))
-    gap = np.abs(groups.matrix.numpy() @ (ours - theirs))
-    expected = 0.02 * np.mean([(gap[i] * gap[i + 1]).sum() for i in range(len(gap) - 1)])
+    weights = [[value.detach().numpy() for value in (head.weight, head.bias)] for head in heads]
+    gaps = []
+    for row in groups.matrix.numpy():  # one group after another: its difference first, then the head with its bias
+        of = [sum(share * x["embedding"][i] for i, share in enumerate(row)) for x in (S, T)]
+        embedded = [w @ delta + b for (w, b), delta in zip(weights, of, strict=True)]
+        gaps.append(np.abs(embedded[0] - embedded[1]))
+    expected = 0.02 * np.mean([(one * other).sum() for one, other in pairwise(gaps)])
     assert found(objective, groups)["features"] == pytest.approx(expected, abs=1e-9)
     objective.method.teacher_head = objective.method.head
     same = T | {"embedding": S["embedding"] + RNG.normal(size=5)}

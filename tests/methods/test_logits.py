@@ -115,9 +115,15 @@ def expected_with_eps(p, q):
 
 
 def test_dist_by_hand():
-    """Two samples that the student ranks the other way round: every correlation is −1."""
+    """Two samples that the student ranks the other way round: every correlation is −1, so 2 · 2 · 4² with the defaults."""
     z = np.array([[2.0, 0.0], [0.0, 2.0]])
-    assert found("dist", {}, z, {"logits": -z}, [0, 1]) == pytest.approx({"samples": 2, "classes": 2}, abs=1e-6)
+    assert found("dist", {}, z, {"logits": -z}, [0, 1]) == pytest.approx({"samples": 64, "classes": 64}, abs=1e-4)
+
+
+def test_dist_is_by_default_the_release_s_on_cifar_100():
+    p, q = softmax(S / 4), softmax(T / 4)
+    expected = {"samples": 16 * 2 * (1 - pearson(p, q)), "classes": 16 * 2 * (1 - pearson(p.T, q.T))}
+    assert found("dist") == pytest.approx(expected, abs=1e-3)
 
 
 # --- lskd
@@ -217,8 +223,10 @@ def test_ofa_on_the_student_s_own_logits(eps, temperature):
 
 def test_ofa_is_least_at_the_enlarged_target():
     _, target = ofa(S, 1.5)
-    best = total("ofa", student=np.log(target))
-    assert all(best < total("ofa", student=np.log(target) + 0.1 * RNG.normal(size=(B, C))) for _ in range(10))
+    best = total("ofa", {"eps": 1.5}, student=np.log(target))
+    assert all(
+        best < total("ofa", {"eps": 1.5}, student=np.log(target) + 0.1 * RNG.normal(size=(B, C))) for _ in range(10)
+    )
 
 
 def test_ofa_has_an_exit_a_stage_and_each_learns():
@@ -230,7 +238,7 @@ def test_ofa_has_an_exit_a_stage_and_each_learns():
     assert all(p.grad.abs().sum() > 0 for p in objective.parameters())
     with torch.no_grad():  # an exit by the formula, from the logits that its head gives
         z = objective.method.exits["map2"](torch.tensor(MAPS["map2"])).numpy()
-    assert got["exit_map2"] == pytest.approx(ofa(z, 1.5)[0], abs=1e-9)
+    assert got["exit_map2"] == pytest.approx(ofa(z, 1.0)[0], abs=1e-9)
 
 
 # --- what holds for several
@@ -239,7 +247,7 @@ def test_ofa_has_an_exit_a_stage_and_each_learns():
 @pytest.mark.parametrize("name", ["dkd", "dist", "lskd", "mse", "r2kd"])
 def test_a_student_that_is_its_teacher_has_no_loss(name):
     same = total(name, student=T, teacher={"logits": T, "pruned": T})
-    assert same == pytest.approx(0, abs=1e-5)  # dist and r2kd: ε in the correlation
+    assert same == pytest.approx(0, abs=1e-4)  # dist and r2kd: ε in the correlation
     assert total(name) > 0.01
 
 

@@ -15,7 +15,7 @@ RNG = np.random.default_rng(0)
 B = 5
 Y = np.zeros(B, dtype=int)
 # The student has a stage less than the teacher, a larger last map and a smaller middle one.
-STUDENT = {"logits": (3,), "map1": (4, 8, 8), "map2": (6, 4, 4), "map3": (8, 4, 4)}
+STUDENT = {"logits": (3,), "embedding": (7,), "map1": (4, 8, 8), "map2": (6, 4, 4), "map3": (8, 4, 4)}
 TEACHER = {"map1": (3, 9, 9), "map2": (5, 8, 8), "map3": (7, 8, 8), "map4": (9, 2, 2)}
 PAIRS = (("map1", "map2", 8), ("map2", "map3", 4), ("map3", "map4", 2))  # and the size that they are compared at
 NAMES = ("fitnet", "at", "vid", "nst", "reviewkd", "rtk-like")
@@ -30,6 +30,10 @@ def unit(x):
     return x / np.sqrt((x**2).sum(1, keepdims=True))
 
 
+def unactivated(maps):
+    return {name.replace("map", "preact"): x - RNG.random(x.shape[1])[:, None, None] for name, x in maps.items()}
+
+
 def energies(maps):
     """As they are bought, with the pooled signals that come beside them."""
     made = {name.replace("map", "energy"): unit((x**2).mean(1)).reshape(B, *x.shape[2:]) for name, x in maps.items()}
@@ -37,7 +41,7 @@ def energies(maps):
 
 
 S, T = random(STUDENT), random(TEACHER)
-ALL = T | energies(T)
+ALL = T | energies(T) | unactivated(T) | {"embedding": RNG.normal(size=(B, 9))}
 
 
 def pool(x, size):
@@ -188,20 +192,29 @@ def hcl(a, b):
     return np.average(parts, weights=0.5 ** np.arange(len(parts)))
 
 
-def test_reviewkd():
-    objective = ready("reviewkd")
+@pytest.mark.parametrize(
+    ("settings", "step", "scale"), [({}, 0, 5 / 20), ({}, 195, 5), ({"on": "map"}, 50, 5 * 6 / 20)]
+)
+def test_reviewkd(settings, step, scale):
+    """The levels embedding, map3, map2, map1 against the teacher's embedding and its maps before (or after) activation."""
+    objective = ready("reviewkd", settings)
     expected, deeper = 0, None
-    for place, (ours, theirs) in enumerate((("map3", "map4"), ("map2", "map3"), ("map1", "map2"))):
+    assert objective.method.signals == (settings.get("on", "preact"), "embedding")
+    for place, name in enumerate(("embedding", "map3", "map2", "map1")):
         fuse = objective.method.fusions[place]
-        x = norm(conv(S[ours], weight(fuse.enter[0])))
+        mine, wanted = (S[name], ALL[f"{settings.get('on', 'preact')}{5 - place}"] if place else ALL["embedding"])
+        if not place:
+            mine, wanted = (x.reshape(B, -1, 1, 1) for x in (mine, wanted))
+        x = norm(conv(mine, weight(fuse.enter[0])))
         if place:
             deeper = np.repeat(np.repeat(deeper, x.shape[2] // deeper.shape[2], 2), x.shape[3] // deeper.shape[3], 3)
             both = conv(np.concatenate([x, deeper], 1), weight(fuse.attention))
             a = 1 / (1 + np.exp(-both - fuse.attention.bias.detach().numpy()[:, None, None]))
             x = a[:, :1] * x + a[:, 1:] * deeper
-        deeper, size = x, min(x.shape[-1], T[theirs].shape[-1])
-        expected += hcl(pool(norm(conv(x, weight(fuse.leave[0]))), size), pool(T[theirs], size))
-    assert loss("reviewkd", objective=objective) == pytest.approx(expected, abs=1e-9)
+        deeper, size = x, min(x.shape[-1], wanted.shape[-1])
+        expected += hcl(pool(norm(conv(x, weight(fuse.leave[0]))), size), pool(wanted, size))
+    given = terms(objective, S, batch_of(Y, ALL, step=step))[0]["teacher"]
+    assert given == pytest.approx(scale * expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("settings", [{}, {"keep": 1}, {"keep": 9}, {"keep": 1, "keys": "random"}])
@@ -243,7 +256,7 @@ CLASSIFIER = {"classifier_weight": torch.randn(3, 9), "classifier_bias": torch.r
 
 
 def test_simkd():
-    teacher = {"map1": T["map4"], "embedding": T["map4"].mean((2, 3))}
+    teacher = {"features": T["map4"], "embedding": T["map4"].mean((2, 3))}
     objective = made("simkd", {}, context_of(S, teacher, constants=CLASSIFIER, inputs=torch.zeros(B, 1, 16, 16)))
     wrapped = objective.wrap(build_model("resnet8", channels=1, classes=3, size=(16, 16)))
     said = signals(wrapped, torch.randn(B, 1, 16, 16), maps=True)
@@ -265,7 +278,7 @@ def test_simkd():
 )
 def test_simkd_refuses_a_teacher_that_does_not_classify_the_average_of_its_last_map(embedding, words):
     with pytest.raises(UserError, match=words):
-        made("simkd", {}, context_of(S, {"map1": T["map4"], "embedding": embedding}, constants=CLASSIFIER))
+        made("simkd", {}, context_of(S, {"features": T["map4"], "embedding": embedding}, constants=CLASSIFIER))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -288,7 +301,7 @@ def test_halves_change_the_loss_by_no_more_than_their_rounding(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_bf16_large_values_and_dead_maps_stay_finite(name, scale):
     student = {key: torch.tensor(scale * value, dtype=torch.float32, requires_grad=True) for key, value in S.items()}
-    teacher = {key: scale * value for key, value in T.items()} | energies(T)
+    teacher = {key: scale * value for key, value in ALL.items()} | energies(T)
     teacher = {key: torch.tensor(value, dtype=torch.float32) for key, value in teacher.items()}
     objective = made(name, {}, context_of(S, ALL), dtype=torch.float32)
     with torch.autocast("cpu", torch.bfloat16):

@@ -17,6 +17,7 @@ from tuition.errors import UserError
 from tuition.losses.comparisons import listed
 from tuition.methods import METHODS, build, card, check_settings, load_class, module_name
 from tuition.models import signals
+from tuition.models.network import Maps
 from tuition.signals import FAMILIES
 from tuition.training.loop import Learner
 
@@ -40,15 +41,16 @@ class Tiny(nn.Module):
         )
         self.fc = nn.Linear(OURS[-1], CLASSES)
 
-    def forward_stages(self, x):
-        maps = []
+    def forward_maps(self, x):
+        maps, preact = [], []
         for stage in self.stages:
-            x = stage(x)
+            preact.append(stage[:-1](x))
+            x = stage[-1](preact[-1])
             maps.append(x)
-        return maps
+        return Maps(None, maps, preact, x)
 
     def forward_features(self, x):
-        return self.forward_stages(x)[-1]
+        return self.forward_maps(x).last
 
     def last_stage_module(self):
         return self.stages[-1]
@@ -81,13 +83,15 @@ def bought(widths, scale=1.0):
             f"pooled{place}": one.mean((2, 3)).half(),
             f"energy{place}": (energy / energy.flatten(1).norm(dim=1)[:, None, None]).half(),
             f"map{place}": one.half(),
+            f"preact{place}": (one - 0.1).half(),
             f"sign{place}": torch.from_numpy(bits),
         }
     for place, (one, other) in enumerate(pairwise(maps), start=1):
-        teacher[f"gram{place}"] = (torch.einsum("nahw,nbhw->nab", one, other) / SIDE**2).half()
+        teacher[f"flow{place}"] = (torch.einsum("nahw,nbhw->nab", one, other) / SIDE**2).half()
+    teacher["features"] = maps[-1].half()
     teacher["pruned"] = teacher["logits"] + scale * normal(N, CLASSES)
-    teacher["boundary"] = torch.randint(0, 256, (N, 1, SIDE, SIDE), generator=draw, dtype=torch.uint8)
-    teacher["boundary_logits"] = scale * normal(N, CLASSES)
+    teacher["supporting"] = torch.randint(0, 256, (N, 1, SIDE, SIDE), generator=draw, dtype=torch.uint8)
+    teacher["supporting_logits"] = scale * normal(N, CLASSES)
     teacher["difficulty"] = torch.rand(N, 1, generator=draw)
     constants = {"classifier_weight": weight, "classifier_bias": bias}
     mixed = {
@@ -120,7 +124,7 @@ def learner_of(name, scale=1.0, student_scale=1.0):
     labels = torch.randint(0, CLASSES, (N,), generator=torch.Generator().manual_seed(3))
     labels[:B:2] = teacher["logits"].argmax(1)[:B:2]  # a teacher that is right at times
     with torch.no_grad():
-        shapes = signals(student.eval(), torch.zeros(2, 1, SIDE, SIDE), maps=True)
+        shapes = signals(student.eval(), torch.zeros(2, 1, SIDE, SIDE), maps=True, inside=objective.inside)
     context = context_of(
         shapes,
         teacher,

@@ -63,6 +63,17 @@ def test_three_shares_are_dirichlet(alpha):
         assert stats.kstest(shares[:, place], stats.beta(alpha, 2 * alpha).cdf).pvalue > 1e-3
 
 
+@pytest.mark.parametrize("alpha", [1.0, 3.0])
+def test_three_ratios_are_draws_of_beta_over_their_sum_and_one_for_the_batch(alpha):
+    drawing = generator()
+    ratios = np.stack([mixing.draw_ratios(5, 3, alpha, drawing).double().numpy() for _ in range(2000)])
+    assert (ratios == ratios[:, :1]).all()
+    np.testing.assert_allclose(ratios.sum(2), 1, atol=1e-6)
+    draws = RNG.beta(alpha, alpha, size=(20000, 3))
+    for place in range(3):
+        assert stats.ks_2samp(ratios[:, 0, place], (draws / draws.sum(1, keepdims=True))[:, place]).pvalue > 1e-3
+
+
 def test_every_sample_is_mixed_once_in_every_place():
     rows = mixing.draw_rows(50, 3, generator())
     assert rows[:, 0].tolist() == list(range(50))
@@ -106,6 +117,7 @@ def test_mixup(name, k, alpha):
     augmented = objective.augment(batch())
     rows, shares = mixture(augmented)
     assert rows.shape == shares.shape == (B, k)
+    assert (shares == shares[0]).all() == (name == "mixup3")
     np.testing.assert_allclose(augmented.inputs.numpy(), mixed(IMAGES, rows, shares), atol=1e-12)
     given, _ = terms(objective, {"logits": S[:B]}, augmented)
     expected = {

@@ -14,6 +14,8 @@ RNG = np.random.default_rng(0)
 B, C, SIDE, STEPS = 12, 7, 8, 100
 S, T, MOVED = RNG.normal(size=(2 * B, C)) * 3, RNG.normal(size=(B, C)) * 3, RNG.normal(size=(B, C))
 Y = np.where(np.arange(B) % 3, T.argmax(1), (T.argmax(1) + 1) % C)  # the teacher is wrong on every third
+S[np.arange(B), np.where(np.arange(B) % 4, Y, (Y + 2) % C)] += 20  # the student on every fourth
+RIGHT = [t.argmax() == y == s.argmax() for t, y, s in zip(T, Y, S[:B], strict=True)]
 IMAGES = RNG.normal(size=(B, 3, SIDE, SIDE))
 BOUNDARY = RNG.integers(0, 256, size=(B, 3, SIDE, SIDE), dtype=np.uint8)
 
@@ -31,7 +33,7 @@ def cross_entropy(logits, labels):
 def boundary(step, **settings):
     context = context_of({"logits": S}, {"logits": T}, labels=Y, classes=C, steps=STEPS)
     objective = made("bss", settings, context)
-    theirs = {"logits": T, "boundary": BOUNDARY, "boundary_logits": MOVED}
+    theirs = {"logits": T, "supporting": BOUNDARY, "supporting_logits": MOVED}
     return objective, objective.augment(batch_of(Y, theirs, images=IMAGES, step=step))
 
 
@@ -39,14 +41,15 @@ def boundary(step, **settings):
     ("step", "kd", "beside"), [(0, 4, 2), (30, 4 - 0.9, 2 * (1 - 0.4)), (75, 4 - 2.25, 0), (99, 4 - 2.97, 0)]
 )
 def test_bss(step, kd, beside):
-    """The released schedule by hand: 4 → 1 over the training, 2 → 0 over three quarters of it; wrong teachers have no boundary."""
+    """The released schedule by hand: 4 → 1 over the training, 2 → 0 over three quarters of it; a boundary counts where both are right."""
+    assert 0 < sum(RIGHT) < min((T.argmax(1) == Y).sum(), (S[:B].argmax(1) == Y).sum())
     objective, augmented = boundary(step)
     ours = S if beside else S[:B]
     assert len(augmented.inputs) == len(ours)
     if beside:
         np.testing.assert_allclose(augmented.inputs.numpy()[B:], BOUNDARY / 255, atol=1e-7)
     given, grads = terms(objective, {"logits": ours}, augmented)
-    right = T.argmax(1) == Y
+    right = np.array(RIGHT)
     expected = {
         "teacher": kd * rows(S[:B], T, 3).mean(),
         "boundary": beside * rows(S[B:], MOVED, 3)[right].mean(),
@@ -60,7 +63,7 @@ def test_bss_settings_and_minimum():
     settings = {"temperature": 2.0, "weight_kd_start": 3.0, "weight_kd_end": 5.0, "weight_boundary": 6.0}
     objective, augmented = boundary(25, boundary_until=0.5, **settings)
     given, _ = terms(objective, {"logits": S}, augmented)
-    right = T.argmax(1) == Y
+    right = np.array(RIGHT)
     expected = {"teacher": 3.5 * rows(S[:B], T, 2).mean(), "boundary": 3 * rows(S[B:], MOVED, 2)[right].mean()}
     assert given == pytest.approx(expected, abs=1e-9)
     given, _ = terms(objective, {"logits": np.concatenate([T, MOVED])}, augmented)
@@ -80,7 +83,7 @@ def student(seed=0):
 
 def peers(name, settings=None, model=None):
     model = student() if model is None else model
-    said = signals(model.double(), torch.from_numpy(IMAGES), maps=hasattr(model, "forward_stages"))
+    said = signals(model.double(), torch.from_numpy(IMAGES), maps=hasattr(model, "forward_maps"))
     ours = {key: value.detach().numpy() for key, value in said.items()}
     context = context_of(
         ours,

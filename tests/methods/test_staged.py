@@ -1,6 +1,7 @@
 """Methods that train in stages: what each stage trains, its loss against NumPy in float64, and what stays as it is."""
 
 import copy
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -22,7 +23,9 @@ S = {
     "map1": np.abs(RNG.normal(size=(B, 4, 8, 8))),
     "map2": np.abs(RNG.normal(size=(B, 6, 4, 4))),
     "map3": np.abs(RNG.normal(size=(B, 8, 4, 4))),
+    "stem": RNG.normal(size=(B, 3, 8, 8)),
 }
+S |= {f"preact{i}": S[f"map{i}"] - RNG.random(S[f"map{i}"].shape) for i in (1, 2, 3)}
 STAGED = ("ab", "fsp", "pkt-h")
 
 
@@ -45,9 +48,9 @@ def signs_of(maps):
 
 SIGNED = [RNG.normal(size=shape) for shape in ((B, 3, 8, 8), (B, 10, 4, 4), (B, 16, 2, 2))]
 SIGNS = signs_of(SIGNED)
-GRAMS = {"gram1": RNG.random((B, 4, 6)), "gram2": RNG.random((B, 6, 8))}
+FLOWS = {"flow1": RNG.random((B, 3, 4)), "flow2": RNG.random((B, 4, 6)), "flow3": RNG.random((B, 6, 8))}
 EMBEDDING = {"embedding": RNG.normal(size=(B, 5))}
-TEACHERS = {"ab": SIGNS, "fsp": GRAMS, "pkt-h": EMBEDDING}
+TEACHERS = {"ab": SIGNS, "fsp": FLOWS, "pkt-h": EMBEDDING}
 
 
 def context(teacher, **more):
@@ -74,10 +77,11 @@ def test_bits_are_unpacked_as_numpy_packs_them():
     np.testing.assert_array_equal(unpacked(torch.tensor(packed)).numpy(), np.unpackbits(packed, axis=1))
 
 
-def test_ab():
-    objective, expected = ready("ab"), 0
-    for place, (ours, theirs) in enumerate(zip(("map1", "map2", "map3"), SIGNED, strict=True)):
-        x, on = S[ours], np.zeros((B, -(-theirs.shape[1] // 8) * 8, *theirs.shape[2:]))
+@pytest.mark.parametrize("own", ["preact", "map"])
+def test_ab(own):
+    objective, expected = ready("ab", {} if own == "preact" else {"own": own}), 0
+    for place, theirs in enumerate(SIGNED):
+        x, on = S[f"{own}{place + 1}"], np.zeros((B, -(-theirs.shape[1] // 8) * 8, *theirs.shape[2:]))
         on[:, : theirs.shape[1]] = theirs > 0  # what fills the last byte is off
         if on.shape[2] < x.shape[2]:
             x = x.reshape(B, 8, 2, 2, 2, 2).mean((3, 5))
@@ -89,7 +93,7 @@ def test_ab():
 
 def test_ab_by_hand_and_at_its_minimum():
     """One unit that should be on and is 0.25: (1 − 0.25)² · 3/1000; the seven bits beside it are off at −1: nothing."""
-    given = {"logits": np.zeros((1, C)), "map1": np.ones((1, 1, 1, 1))}
+    given = {"logits": np.zeros((1, C)), "preact1": np.ones((1, 1, 1, 1))}
     signs = signs_of([np.ones((1, 1, 1, 1))])
     objective = made("ab", {}, context_of(given, signs)).eval()
     connect = objective.method.connectors[0]
@@ -101,7 +105,7 @@ def test_ab_by_hand_and_at_its_minimum():
 
 def test_a_pooled_unit_of_the_teacher_is_on_where_most_of_it_is():
     signs = signs_of([np.array([[1, 1, 1, -1], [1, -1, 1, -1]] * 2).reshape(1, 1, 4, 4)])
-    student = {"logits": np.zeros((1, C)), "map1": np.ones((1, 1, 2, 2))}
+    student = {"logits": np.zeros((1, C)), "preact1": np.ones((1, 1, 2, 2))}
     objective = made("ab", {}, context_of(student, signs)).eval()
     connect = objective.method.connectors[0]
     connect[1].running_var.fill_(1 - 1e-5)
@@ -112,31 +116,33 @@ def test_a_pooled_unit_of_the_teacher_is_on_where_most_of_it_is():
 
 def flow(below, above):
     if below.shape[2] > above.shape[2]:
-        below = below.reshape(B, below.shape[1], 4, 2, 4, 2).max((3, 5))
+        below = below.reshape(B, below.shape[1], 4, 2, 4, 2).mean((3, 5))
     return np.einsum("bchw,bdhw->bcd", below, above) / (above.shape[2] * above.shape[3])
 
 
 def test_fsp():
-    flows = {"gram1": flow(S["map1"], S["map2"]), "gram2": flow(S["map2"], S["map3"])}
-    expected = 50 * sum(((flows[name] - GRAMS[name]) ** 2).mean() for name in flows)
+    """From the stem on, average-pooled, weight 1."""
+    names = ("stem", "map1", "map2", "map3")
+    flows = {f"flow{i}": flow(S[a], S[b]) for i, (a, b) in enumerate(pairwise(names), start=1)}
+    expected = sum(((flows[name] - FLOWS[name]) ** 2).mean() for name in flows)
     assert found(ready("fsp"), "fsp", 0)[0] == pytest.approx({"teacher": expected, "labels": 0}, abs=1e-9)
     assert found(ready("fsp"), "fsp", 0, teacher=flows)[0]["teacher"] == pytest.approx(0, abs=1e-9)
 
 
 def test_fsp_by_hand_and_with_one_flow_of_the_teacher():
-    """Maps of 2 and 3 in four places: G = 6, the teacher says 4: 50 · 2². The last pair is the one compared."""
+    """Maps of 2 and 3 in four places: G = 6, the teacher says 4: 2². The last pair is the one compared."""
     student = {"logits": np.zeros((1, C)), **{f"map{i}": np.full((1, 1, 2, 2), float(i)) for i in (1, 2, 3)}}
-    teacher = {"gram1": np.full((1, 1, 1), 4.0)}
+    teacher = {"flow1": np.full((1, 1, 1), 4.0)}
     objective = made("fsp", {}, context_of(student, teacher))
-    assert terms(objective, student, batch_of([0], teacher))[0]["teacher"] == pytest.approx(200, abs=1e-9)
+    assert terms(objective, student, batch_of([0], teacher))[0]["teacher"] == pytest.approx(4, abs=1e-9)
 
 
 def test_fsp_refuses_other_widths():
     with pytest.raises(
-        UserError, match="last stages are 4, 6, 8 channels wide, the teacher's 4, 6, 16; they must be the same"
+        UserError, match="last maps are 3, 4, 6, 8 channels wide, the teacher's 3, 4, 6, 16; they must be the same"
     ):
-        made("fsp", {}, context({"gram1": GRAMS["gram1"], "gram2": np.zeros((B, 6, 16))}))
-    with pytest.raises(UserError, match="needs two stages of both"):
+        made("fsp", {}, context(FLOWS | {"flow3": np.zeros((B, 6, 16))}))
+    with pytest.raises(UserError, match="needs two maps of both"):
         made("fsp", {}, context({"logits": np.zeros((B, C))}))
 
 
@@ -145,11 +151,12 @@ def test_after_the_first_stage_only_the_labels_train(name):
     objective = ready(name)
     labels, gradients = found(objective, name, 29)
     assert labels["labels"] == 0
-    assert gradients["map1"].any()
+    read = "preact1" if name == "ab" else "map1"
+    assert gradients[read].any()
     assert gradients["logits"] is None
     after, gradients = found(objective, name, 30)
     assert after == pytest.approx({"teacher": 0, "labels": ce(S["logits"], Y)}, abs=1e-12)
-    assert gradients["map1"] is None
+    assert gradients[read] is None
     assert found(ready(name, {"share": 0.0}), name, 0)[0]["labels"] > 0
 
 

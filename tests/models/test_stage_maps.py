@@ -8,7 +8,7 @@ from torch._dynamo.utils import counters
 from torch.nn import functional as F
 
 from tuition.errors import UserError
-from tuition.models import ARCHS, build, signals
+from tuition.models import ARCHS, MAPS_VERSION, build, signals
 
 QUICK = [arch for arch in ARCHS if arch != "resnet110"]
 
@@ -34,9 +34,9 @@ def shapes(model: torch.nn.Module, side: int, channels: int = 3) -> list[tuple[i
         ("resnet50", [(256, 32, 32), (512, 16, 16), (1024, 8, 8), (2048, 4, 4)]),
         ("wrn_16_2", [(32, 32, 32), (64, 16, 16), (128, 8, 8)]),
         ("vgg8", [(128, 16, 16), (256, 8, 8), (512, 4, 4), (512, 4, 4)]),
-        ("mobilenetv2_half", [(12, 16, 16), (16, 8, 8), (48, 4, 4), (1280, 2, 2)]),
+        ("mobilenetv2_half", [(12, 16, 16), (16, 8, 8), (48, 4, 4), (160, 2, 2)]),
         ("shufflenetv1", [(240, 16, 16), (480, 8, 8), (960, 4, 4)]),
-        ("shufflenetv2", [(116, 16, 16), (232, 8, 8), (1024, 4, 4)]),
+        ("shufflenetv2", [(116, 16, 16), (232, 8, 8), (464, 4, 4)]),
     ],
 )
 def test_stages_have_the_sizes_of_the_papers(arch, expected):
@@ -44,12 +44,14 @@ def test_stages_have_the_sizes_of_the_papers(arch, expected):
 
 
 @pytest.mark.parametrize("arch", QUICK)
-def test_the_last_map_is_the_last_feature_map(arch):
+def test_the_last_feature_map_is_the_last_map_but_where_the_benchmark_has_another(arch):
     model, images = made(arch, 28, 1), torch.randn(2, 1, 28, 28)
-    said, plain = signals(model, images, maps=True), signals(model, images)
-    last = said[list(said)[-1]]
+    said, plain = signals(model, images, maps=True, inside=["features"]), signals(model, images)
+    last = said.pop("features")
     torch.testing.assert_close(last, model.forward_features(images))
     torch.testing.assert_close(last.mean((2, 3)), said["embedding"])
+    same = last.shape == said[list(said)[-1]].shape and torch.equal(last, said[list(said)[-1]])
+    assert same == (arch not in MAPS_VERSION)
     for name in plain:
         torch.testing.assert_close(said[name], plain[name])
 
@@ -58,24 +60,67 @@ def test_the_last_map_is_the_last_feature_map(arch):
 def test_the_last_stage_as_a_module(arch, side):
     model, images = made(arch, side, 1), torch.randn(2, 1, side, side)
     names = list(model.state_dict())
-    stages = model.forward_stages(images)
+    _, stages, _, last = model.forward_maps(images)
     copied = copy.deepcopy(model.last_stage_module())
-    torch.testing.assert_close(copied(stages[-2]), stages[-1])
+    torch.testing.assert_close(copied(stages[-2]), last)
     assert list(model.state_dict()) == names
     assert {id(p) for p in model.last_stage_module().parameters()} <= {id(p) for p in model.parameters()}
     for parameter in copied.parameters():
         torch.nn.init.zeros_(parameter)
-    torch.testing.assert_close(model.forward_stages(images)[-1], stages[-1])
+    torch.testing.assert_close(model.forward_features(images), last)
 
 
 def test_which_maps_are_activated():
     images = torch.randn(4, 3, 32, 32)
     for arch in ("resnet8x2", "resnet50", "vgg8", "shufflenetv1", "shufflenetv2"):
-        assert all((stage >= 0).all() for stage in made(arch).forward_stages(images))
+        assert all((stage >= 0).all() for stage in made(arch).forward_maps(images).stages)
     for arch in ("wrn_16_1", "mobilenetv2_half"):
-        *inner, last = made(arch).forward_stages(images)
-        assert all((stage < 0).any() for stage in inner)
-        assert (last >= 0).all()
+        maps = made(arch).forward_maps(images)
+        assert all((stage < 0).any() for stage in maps.stages)
+        assert (maps.last >= 0).all()
+
+
+def test_maps_before_their_activation():
+    """A ReLU of them is the map; in a wide residual network they are the map after the next batch norm, in MobileNetV2 the map."""
+    images = torch.randn(4, 3, 32, 32)
+    for arch in ("resnet8x2", "resnet50", "vgg8", "vgg13", "shufflenetv1", "shufflenetv2"):
+        maps = made(arch).forward_maps(images)
+        assert all((before < 0).any() for before in maps.preact)
+        torch.testing.assert_close([F.relu(before) for before in maps.preact], maps.stages)
+    model = made("wrn_16_1")
+    for norm in (model.block2.layer[0].bn1, model.block3.layer[0].bn1, model.bn1):
+        torch.nn.init.normal_(norm.weight)
+        torch.nn.init.normal_(norm.bias)
+    maps = model.forward_maps(images)
+    for norm, stage, before in zip(
+        (model.block2.layer[0].bn1, model.block3.layer[0].bn1, model.bn1), maps.stages, maps.preact, strict=True
+    ):
+        torch.testing.assert_close(before, norm(stage))
+        assert ((stage > 0) != (before > 0)).any()
+    torch.testing.assert_close(maps.last, F.relu(maps.preact[-1]))
+    torch.testing.assert_close(maps.stages[-1], model.block3(model.block2(model.block1(model.conv1(images)))))
+    maps = made("mobilenetv2_half").forward_maps(images)
+    torch.testing.assert_close(maps.preact, maps.stages)
+
+
+@pytest.mark.parametrize(("arch", "expected"), [("resnet8", 16), ("wrn_16_2", 16), ("vgg8", 64), ("shufflenetv2", 24)])
+def test_the_stem_is_what_the_first_stage_sees(arch, expected):
+    model, images = made(arch), torch.randn(2, 3, 32, 32)
+    stem = signals(model, images, maps=True, inside=["stem"])["stem"]
+    assert stem.shape == (2, expected, 32, 32)
+    conv = model.conv1 if arch == "wrn_16_2" else None
+    if conv is not None:
+        torch.testing.assert_close(stem, conv(images))
+    assert "stem" not in signals(made("resnet8", taps=["layer1"]), images, maps=True, inside=["stem"])
+
+
+@pytest.mark.parametrize("arch", ["shufflenetv1", "shufflenetv2"])
+def test_shufflenets_begin_as_pytorch_makes_them(arch):
+    """Every convolution's weights are uniform within 1/√(fan in), as the benchmark leaves them."""
+    for module in made(arch).modules():
+        if isinstance(module, torch.nn.Conv2d):
+            bound = module.weight[0].numel() ** -0.5
+            assert 0.8 * bound < module.weight.abs().max() <= bound
 
 
 def test_taps_of_an_own_model_replace_its_stages():

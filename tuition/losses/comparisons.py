@@ -12,6 +12,7 @@ from tuition.errors import UserError
 SHIFTS = 4  # in-batch groups a sample starts, where they are listed
 Combine = Literal["difference", "add", "interpolate"]
 Labels = Literal["difference", "ce", "none"]
+Passes = Literal["apart", "together"]  # of positives and negatives through the student, where groups are listed
 
 
 class Groups(NamedTuple):
@@ -19,7 +20,8 @@ class Groups(NamedTuple):
 
     `every` says that the batch stands for *all* its groups of this kind (strategy in-batch): a loss that has a closed form
     over all of them may use it, with `square_sum` = Σ w² of one group's weights and `total` = Σ w. Otherwise the matrix lists
-    them. `k` is the number of members; weights sum to zero, except those that `combined` made.
+    them. `k` is the number of members; weights sum to zero, except those that `combined` made. `parts` are the places of positives
+    and of negatives in the batch, where every sample is one of the two.
     """
 
     matrix: Tensor
@@ -27,12 +29,18 @@ class Groups(NamedTuple):
     every: bool
     k: int = 0
     total: float = 0.0
+    parts: tuple[Tensor, Tensor] | None = None
 
 
 def listed(count: int, weights: Tensor) -> Groups:
     """Groups of a batch that is made of `count` groups laid end to end, each with the weights (k,): B = count · k."""
     matrix = torch.kron(torch.eye(count, dtype=weights.dtype), weights[None])
-    return Groups(matrix, float((weights**2).sum()), every=False, k=len(weights))
+    return Groups(matrix, float((weights**2).sum()), every=False, k=len(weights), parts=_parts(count, weights))
+
+
+def _parts(count: int, weights: Tensor) -> tuple[Tensor, Tensor]:
+    positive = (weights > 0).repeat(count)
+    return positive.nonzero()[:, 0], (~positive).nonzero()[:, 0]
 
 
 def in_batch(size: int, weights: Tensor) -> Groups:

@@ -12,15 +12,17 @@ from tuition.errors import UserError
 from tuition.signals import arrays_of
 
 
-def paired(student: Collection[str], teacher: Collection[str], family: str = "map") -> list[tuple[str, str]]:
-    """Names of the student's maps and of the teacher's arrays of `family` that belong together, shallow → deep.
+def paired(
+    student: Collection[str], teacher: Collection[str], family: str = "map", own: str = "map"
+) -> list[tuple[str, str]]:
+    """Names of the student's arrays of `own` and of the teacher's of `family` that belong together, shallow → deep.
 
     Raises UserError where one of them has none.
     """
-    ours, theirs = arrays_of("map", student), arrays_of(family, teacher)
+    ours, theirs = arrays_of(own, student), arrays_of(family, teacher)
     if not ours or not theirs:
         whose, found = ("the student", student) if not ours else ("the teacher's outputs", teacher)
-        wanted = "map1, map2, …" if not ours else f"{family}1, {family}2, …"
+        wanted = f"{own}1, {own}2, …" if not ours else f"{family}1, {family}2, …"
         raise UserError(f"{whose}: found {', '.join(sorted(found)) or 'nothing'}; this method needs {wanted}")
     count = min(len(ours), len(theirs))
     return list(zip(ours[-count:], theirs[-count:], strict=True))

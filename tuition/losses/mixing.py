@@ -20,6 +20,12 @@ def draw_shares(count: int, k: int, alpha: float, generator: torch.Generator) ->
     return torch._sample_dirichlet(torch.full((count, k), alpha, device=device), generator=generator)
 
 
+def draw_ratios(count: int, k: int, alpha: float, generator: torch.Generator) -> Tensor:
+    """Shares (count, k) float32, the same in every row: k draws of Beta(alpha, alpha), divided by their sum."""
+    drawn = draw_shares(k, 2, alpha, generator)[:, 0]
+    return (drawn / drawn.sum()).expand(count, k)
+
+
 def draw_rows(count: int, k: int, generator: torch.Generator) -> Tensor:
     """Partners (count, k) int64: each sample itself, then k − 1 permutations of the batch. A sample may meet itself."""
     device = generator.device

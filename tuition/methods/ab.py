@@ -5,10 +5,13 @@ teacher's channels, and every unit shall be on or off as the teacher's is, by a 
 weight · 3/1000 · Σ_layers 2^(l − L) Σ_units mean_batch [on · max(0, 1 − s)² + off · max(0, 1 + s)²], with L the deepest. The sum over
 units and the 3/1000 are the released code's. After that cross-entropy alone trains; it is the term `labels`, zero before.
 
-The teacher's signs are bought packed, eight channels a byte; the bits that fill the last byte are off and stay so. Ours reads the
-student's maps after their activation, the released code before it; the connector makes signs of both. Where sizes differ the
-larger is average-pooled, a pooled unit of the teacher's being on where more than half of it is [ours].
+As released both networks' maps are taken before the activation after them: of a wide residual network, after the batch norm that the next
+block begins with. `own: map` takes the student's after it, as we once did; the connector makes signs of both.
+The teacher's signs are bought packed, eight channels a byte; the bits that fill the last byte are off and stay so. Where sizes differ
+the larger is average-pooled, a pooled unit of the teacher's being on where more than half of it is [ours].
 """
+
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,16 +28,19 @@ class AB(nn.Module):
     source, evidence = "arXiv 1811.03233", "code"
     signals: tuple[str, ...] = ("sign",)
     maps = True
+    inside = ("preact",)
     weight_ce = 0.0
 
-    def __init__(self, *, weight: NotNegative = 1.0, share: NotNegative = 0.3):
+    def __init__(
+        self, *, weight: NotNegative = 1.0, share: NotNegative = 0.3, own: Literal["preact", "map"] = "preact"
+    ):
         super().__init__()
-        self.weight, self.share = weight, share
+        self.weight, self.share, self.own = weight, share, own
         initial_steps("ab", share, 0)  # refuses a wrong share before anything is built
 
     def setup(self, context: Context) -> None:
         self.first = initial_steps("ab", self.share, context.steps)
-        self.pairs = paired(context.student, context.teacher, "sign")
+        self.pairs = paired(context.student, context.teacher, "sign", self.own)
         self.connectors = nn.ModuleList(
             connector(context.student[ours][0], 8 * context.teacher[theirs].shape[1]) for ours, theirs in self.pairs
         )

@@ -2,7 +2,7 @@
 
 For each sample the teacher stage moves the image until the teacher is about to change its mind, and stores that image and the
 teacher's logits on it. Loss: CE(s(x), y) + w(t) · KL_T(s(x) ‖ t(x)) + b(t) · KL_T(s(x̂) ‖ t(x̂)), x̂ the boundary images of those samples
-that the teacher gets right, T = 3, without the factor T², as released. With t the share of training that is done, w falls
+that teacher and student both get right, T = 3, without the factor T², as released. With t the share of training that is done, w falls
 linearly from `weight_kd_start` to `weight_kd_end` (4 → 1), b from `weight_boundary` (2) to 0 at `boundary_until` (¾); then boundary
 images are not run any more.
 
@@ -48,7 +48,7 @@ class BSS(nn.Module):
     def augment(self, batch: Batch) -> Batch:
         if not self.boundary_weight(batch.step):
             return batch
-        more = self.normalise(batch.teacher["boundary"]).to(batch.inputs.dtype)
+        more = self.normalise(batch.teacher["supporting"]).to(batch.inputs.dtype)
         return batch._replace(inputs=torch.cat([batch.inputs, more]))
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
@@ -56,9 +56,10 @@ class BSS(nn.Module):
         clean, moved = student["logits"][:count], student["logits"][count:]
         teacher, weight = batch.teacher["logits"].detach(), self.boundary_weight(batch.step)
         terms = {"teacher": (self.start + done * (self.end - self.start)) * self._divergence(clean, teacher).mean()}
-        right = (teacher.argmax(1) == batch.labels).to(clean.dtype)
+        right = (teacher.argmax(1) == batch.labels) & (clean.argmax(1) == batch.labels)
+        right = right.to(clean.dtype)
         apart = (
-            self._divergence(moved, batch.teacher["boundary_logits"].detach()) if weight else torch.zeros_like(right)
+            self._divergence(moved, batch.teacher["supporting_logits"].detach()) if weight else torch.zeros_like(right)
         )
         terms["boundary"] = weight * (right * apart).sum() / right.sum().clamp(min=1)
         return terms

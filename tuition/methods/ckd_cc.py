@@ -1,14 +1,17 @@
 """`ckd-cc`: white-box Comparative Knowledge Distillation with CC (arXiv 2311.02253, WACV 2025; the 2025 release [code]).
 
 Loss: w_labels · labels term + w_relation · MSE(Δs, Δt) on logits, as `ckd-mse`, + w_features · mean over neighbouring groups g of
-Σ_d |D_g|·|D_{g+1}|, as `cc`: D = W_s Δf^s − W_t Δf^t in R¹²⁸ of the embeddings, both heads linear and trained, w_features = 0.02.
-(The heads have no bias: it would cancel.) It has no closed form: in-batch comparisons are the listed ones, a few a sample.
+Σ_d |D_g|·|D_{g+1}|, as `cc`: D = (W_s Δf^s + b_s) − (W_t Δf^t + b_t) in R¹²⁸, linear heads of the *differences* of embeddings, both
+trained, w_features = 0.02. So the biases stay, and the loss can fall by them alone.
+It has no closed form: in-batch comparisons are the listed ones, a few a sample.
 Known defects, as in `cc`: it depends on the order of the groups, and heads that shrink make it zero.
+`passes`: `apart`, as released: of listed groups positives and negatives go through the student one after the other, each with batch
+statistics of their own; `together` in one pass. Samples of in-batch comparisons are both, and go together.
 """
 
 from torch import Tensor, nn
 
-from tuition.losses.comparisons import Labels, difference, squared_terms
+from tuition.losses.comparisons import Labels, Passes, difference, squared_terms
 from tuition.losses.relations import full_precision
 from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative
@@ -29,14 +32,16 @@ class CKDCC(nn.Module):
         weight_labels: NotNegative = 1.0,
         weight_relation: NotNegative = 1.0,
         weight_features: NotNegative = 0.02,
+        passes: Passes = "apart",
     ):
         super().__init__()
+        self.passes = passes
         self.labels, self.weight_labels, self.weight_relation = labels, weight_labels, weight_relation
         self.weight_features = weight_features
 
     def setup(self, context: Context) -> None:
-        self.head = nn.Linear(context.student["embedding"][0], WIDTH, bias=False)
-        self.teacher_head = nn.Linear(context.teacher["embedding"].shape[1], WIDTH, bias=False)
+        self.head = nn.Linear(context.student["embedding"][0], WIDTH)
+        self.teacher_head = nn.Linear(context.teacher["embedding"].shape[1], WIDTH)
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         assert batch.groups is not None
@@ -50,7 +55,8 @@ class CKDCC(nn.Module):
             weight_relation=self.weight_relation,
         )
         with full_precision(student["embedding"]):
-            gap = self.head(student["embedding"]) - self.teacher_head(batch.teacher["embedding"].detach())
-            gap = difference(gap, batch.groups)
+            ours = difference(student["embedding"], batch.groups)
+            theirs = difference(batch.teacher["embedding"].detach(), batch.groups)
+            gap = self.head(ours) - self.teacher_head(theirs)
             features = (gap[:-1] * gap[1:]).abs().sum() / max(1, len(gap) - 1)
         return terms | {"features": self.weight_features * features}

@@ -5,11 +5,13 @@ Loss: w_labels · labels term + w_relation · MSE(Δs, Δt) on logits, as `ckd-m
 Ours: each sample's map first goes through the head (a 1×1 convolution and batch norm, at the smaller size), then the group's difference
 is taken; for a convolution without bias alone the order would not matter, and batch norm's shift cancels in the difference.
 In-batch comparisons take the closed form over all groups of the batch, no larger than the maps themselves.
+`passes`: `apart`, as released: of listed groups positives and negatives go through the student one after the other, each with batch
+statistics of their own; `together` in one pass. Samples of in-batch comparisons are both, and go together.
 """
 
 from torch import Tensor, nn
 
-from tuition.losses.comparisons import Labels, squared_terms
+from tuition.losses.comparisons import Labels, Passes, squared_terms
 from tuition.losses.features import Hint
 from tuition.losses.layers import chosen, paired
 from tuition.methods.protocol import Batch, Context
@@ -31,8 +33,10 @@ class CKDFitNet(nn.Module):
         weight_relation: NotNegative = 1.0,
         weight_features: NotNegative = 100.0,
         layer: int = 2,
+        passes: Passes = "apart",
     ):
         super().__init__()
+        self.passes = passes
         self.labels, self.weight_labels, self.weight_relation = labels, weight_labels, weight_relation
         self.weight_features, self.layer = weight_features, layer
 

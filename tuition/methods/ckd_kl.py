@@ -5,6 +5,8 @@ a group's members, Σ w = 0. The KL form has no closed form over all groups [our
 `labels`: `difference` KD_T(Δs ‖ Δy) of one-hot labels, as released; `ce` plain cross-entropy, as in the paper's text; `none`.
 `combine`: `difference`; or, of pairs, the release's ablations `add` (a + b) / 2 and `interpolate` λa + (1 − λ)b with one
 λ ~ Beta(1, 1) a batch, for students, teachers and labels alike.
+`passes`: `apart`, as released: of listed groups positives and negatives go through the student one after the other, each with batch
+statistics of their own; `together` in one pass. Samples of in-batch comparisons are both, and go together.
 
 Known defects [ours]: one common offset of the logits is unidentified, as in `ckd-mse`; `anchor` is the weight of a term that ties
 the batch's mean logits to the teacher's, `labels: ce` ties them too, and evaluation's `top1_recentred` shows what taking the mean
@@ -14,7 +16,7 @@ unidentified, as it is in KD, where it does not move the argmax.
 
 from torch import Tensor, nn
 
-from tuition.losses.comparisons import Combine, Labels, combined, difference, labels_term, offset
+from tuition.losses.comparisons import Combine, Labels, Passes, combined, difference, labels_term, offset
 from tuition.losses.divergence import kd
 from tuition.methods.protocol import Batch
 from tuition.methods.ranges import NotNegative, Positive
@@ -35,10 +37,11 @@ class CKDKL(nn.Module):
         temperature: Positive = 4.0,
         combine: Combine = "difference",
         anchor: NotNegative = 0.0,
+        passes: Passes = "apart",
     ):
         super().__init__()
         self.labels, self.weight_labels, self.weight_relation = labels, weight_labels, weight_relation
-        self.temperature, self.combine, self.anchor = temperature, combine, anchor
+        self.temperature, self.combine, self.anchor, self.passes = temperature, combine, anchor, passes
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         assert batch.groups is not None

@@ -10,6 +10,8 @@ mean-centred logit regression. The others [ours] take the listed groups, in-batc
 `labels`: `difference` D(Δs, Δy) of one-hot labels, as released; `ce` plain cross-entropy, as in the paper's text; `none`.
 `combine`: `difference`; or, of pairs, the 2023 release's ablations `add` (a + b) / 2 and `interpolate` λa + (1 − λ)b with one
 λ ~ Beta(1, 1) a batch, for students, teachers and labels alike.
+`passes`: `apart`, as released: of listed groups positives and negatives go through the student one after the other, each with batch
+statistics of their own; `together` in one pass. Samples of in-batch comparisons are both, and go together.
 
 Known defect [ours]: a loss on differences alone leaves one common offset of the logits unidentified, though it moves the argmax.
 `anchor` is the weight of a term that ties the batch's mean logits to the teacher's [ours]; `labels: ce` ties them too. Evaluation
@@ -25,6 +27,7 @@ from tuition.losses.comparisons import (
     Combine,
     Groups,
     Labels,
+    Passes,
     combined,
     difference,
     difference_mse,
@@ -52,10 +55,11 @@ class CKDMSE(nn.Module):
         distance: Literal["mse", "cosine", "smooth-l1", "normalised"] = "mse",
         combine: Combine = "difference",
         anchor: NotNegative = 0.0,
+        passes: Passes = "apart",
     ):
         super().__init__()
         self.labels, self.weight_labels, self.weight_relation = labels, weight_labels, weight_relation
-        self.distance, self.combine, self.anchor = distance, combine, anchor
+        self.distance, self.combine, self.anchor, self.passes = distance, combine, anchor, passes
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         assert batch.groups is not None

@@ -4,11 +4,13 @@ Loss: w_labels · labels term + w_relation · MSE(Δs, Δt) on logits, as `ckd-m
 log σ²], as `vid`: mean over groups, channels and positions, w_features = 1.
 Ours: each sample's map first goes through the regressor (three 1×1 convolutions with ReLU, at the smaller size), then the group's
 difference is taken. In-batch comparisons take the closed form over all groups of the batch: the loss is quadratic in the gap.
+`passes`: `apart`, as released: of listed groups positives and negatives go through the student one after the other, each with batch
+statistics of their own; `together` in one pass. Samples of in-batch comparisons are both, and go together.
 """
 
 from torch import Tensor, nn
 
-from tuition.losses.comparisons import Labels, squared_terms
+from tuition.losses.comparisons import Labels, Passes, squared_terms
 from tuition.losses.features import Variational
 from tuition.losses.layers import paired
 from tuition.methods.protocol import Batch, Context
@@ -29,8 +31,10 @@ class CKDVID(nn.Module):
         weight_labels: NotNegative = 1.0,
         weight_relation: NotNegative = 1.0,
         weight_features: NotNegative = 1.0,
+        passes: Passes = "apart",
     ):
         super().__init__()
+        self.passes = passes
         self.labels, self.weight_labels, self.weight_relation = labels, weight_labels, weight_relation
         self.weight_features = weight_features
 

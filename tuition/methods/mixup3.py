@@ -1,12 +1,12 @@
 """`mixup3`: mixup of three samples, a baseline of Comparative Knowledge Distillation (arXiv 2311.02253; its loss as released [code]).
 
-As `mixup`, with x̃ = Σ_k w_k·x_{i_k} over three samples: each one with two permutations of the batch. How the released code draws the
-three weights is not known to us; ours [ours] are a symmetric Dirichlet(α, α, α) a sample, which is Beta(α, α) where k = 2.
+As `mixup`, with x̃ = Σ_k w_k·x_{i_k} over three samples: each one with two permutations of the batch. As released the weights are three
+draws of Beta(α, α), α = 1, divided by their sum, once for the whole batch. `mixup` draws for each sample.
 """
 
 from torch import Tensor, nn
 
-from tuition.losses.mixing import Mixture, draw_rows, draw_shares, mix
+from tuition.losses.mixing import Mixture, draw_ratios, draw_rows, mix
 from tuition.methods.protocol import Batch
 from tuition.methods.ranges import NotNegative, Positive
 
@@ -23,7 +23,7 @@ class Mixup3(nn.Module):
 
     def augment(self, batch: Batch) -> Batch:
         rows = draw_rows(len(batch.labels), 3, batch.generator)
-        shares = draw_shares(len(rows), 3, self.alpha, batch.generator)
+        shares = draw_ratios(len(rows), 3, self.alpha, batch.generator)
         mixture = Mixture(rows, shares, batch.teacher["logits"].detach())
         return batch._replace(
             inputs=mix(batch.inputs, rows, shares), teacher=mixture.signals(batch.teacher), extra=mixture._asdict()

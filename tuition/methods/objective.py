@@ -13,15 +13,25 @@ WEIGHT_KD, TEMPERATURE_KD = 1.0, 4.0  # of +kd, as arXiv 2407.11802 adds it
 class Objective(nn.Module):
     """`method` with cross-entropy on the labels (term `labels`) and KD_T on the teacher's logits (term `kd`), by weight.
 
-    `signals` are the families of teacher signals that are read, `maps` tells whether the student's stage maps are.
+    `signals` are the families of teacher signals that are read, `maps` tells whether the student's stage maps are, `inside`
+    what else of it.
     """
 
     method: Method
 
-    def __init__(self, method: Method, *, weight_ce: float, weight_kd: float, temperature_kd: float, maps: bool):
+    def __init__(
+        self,
+        method: Method,
+        *,
+        weight_ce: float,
+        weight_kd: float,
+        temperature_kd: float,
+        maps: bool,
+        inside: tuple[str, ...] = (),
+    ):
         super().__init__()
         self.method, self.weight_ce, self.weight_kd, self.temperature_kd = method, weight_ce, weight_kd, temperature_kd
-        self.maps = maps
+        self.maps, self.inside = maps, inside
         own: tuple[str, ...] = self.method.signals  # of the object: settings may decide
         self.signals = tuple(dict.fromkeys((*own, *(("logits",) if weight_kd else ()))))
 
@@ -34,6 +44,12 @@ class Objective(nn.Module):
         """The student as it is deployed; a method may give it another head. To be called after `setup`."""
         wrap = getattr(self.method, "wrap", None)
         return student if wrap is None else wrap(student)
+
+    def parts(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """Places of samples that go through the student in passes of their own, each with its own batch statistics; None: all in one."""
+        if batch.groups is None or getattr(self.method, "passes", "together") == "together":
+            return None
+        return batch.groups.parts
 
     def augment(self, batch: Batch) -> Batch:
         augment = getattr(self.method, "augment", None)

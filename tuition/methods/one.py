@@ -40,7 +40,7 @@ class ONE(nn.Module):
             arch = getattr(context.student_model, "arch", type(context.student_model).__name__)
             raise UserError(f"one: student.arch {arch!r} has no last stage to branch. Valid: {', '.join(ARCHS)}")
         self.before = f"map{len(maps) - 1}"
-        width, wide = context.student[self.before][0], context.student[f"map{len(maps)}"][0]
+        width, wide = context.student[self.before][0], context.student["embedding"][0]
         # The last stage of a fresh student: the same layers with weights of its own.
         fresh = [context.make_student().last_stage_module() for _ in range(self.count)]  # type: ignore[operator]
         self.branches = nn.ModuleList(

@@ -24,6 +24,7 @@ class Card(NamedTuple):
     signals: tuple[str, ...] = ()  # families of teacher signals
     compares: bool = False  # needs comparisons
     maps: bool = False  # reads the student's stage maps
+    inside: tuple[str, ...] = ()  # what else it reads inside the student: stem, preact
     weight_ce: float = 1.0  # of plain cross-entropy beside it; 0: it has a labels term of its own, or none
     views: str = "clean"  # or mixed: it also reads mixed inputs, each one a call
     inputs: tuple[
@@ -60,7 +61,8 @@ class Batch(NamedTuple):
 class Context:
     """Given once to a method's `setup`, which builds its heads and banks from it. n bought samples, C classes.
 
-    student: shapes a sample of the student's signals: logits (C,), embedding (d,), map1, map2, … (c, h, w), shallow to deep.
+    student: shapes a sample of the student's signals: logits (C,), embedding (d,), map1, map2, … (c, h, w), shallow to deep, and what
+    `inside` names: preact1, preact2, … (c, h, w), before their activation; stem (c, h, w), where the network is known to have one.
     teacher: the bought outputs (n, …) as they are stored (float16, float32 or uint8), on the device.
     inputs: the bought samples (n, …) as they are stored (images: (n, C, H, W) uint8); `normalise` turns such samples into what the
     student sees.

@@ -227,4 +227,4 @@ def build(name: str, section: dict[str, Any] | None = None) -> Objective:
         "weight_kd": own.pop("weight_kd", WEIGHT_KD) if spec.kd else 0.0,
         "temperature_kd": own.pop("temperature_kd", TEMPERATURE_KD),
     }
-    return Objective(load_class(spec.method)(**own), maps=about.maps, **weights)
+    return Objective(load_class(spec.method)(**own), maps=about.maps, inside=about.inside, **weights)

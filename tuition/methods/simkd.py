@@ -2,7 +2,8 @@
 
 The deployed student is the student, a projector of its last map to the teacher's channels, and the teacher's own last layer, frozen
 (`tuition/models/projected.py`). Loss: weight · MSE(projected map, teacher's last map), mean over batch, channels and positions; no
-cross-entropy: the labels are not used. Where sizes differ the larger map is average-pooled.
+cross-entropy: the labels are not used. Where sizes differ the larger map is average-pooled. The teacher's last map is its signal
+`features`, which in some networks (wide residual ones, MobileNetV2, ShuffleNetV2) is none of its stages' maps.
 It only stands where the teacher classifies the global average of its last map; that is checked on what was bought. The projector ends
 in a ReLU, which cannot reach the negative entries that the last map of some teachers has.
 """
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tuition.errors import UserError
-from tuition.losses.layers import paired, same_size
+from tuition.losses.layers import same_size
 from tuition.methods.protocol import Batch, Context
 from tuition.methods.ranges import NotNegative
 from tuition.models.network import Network
@@ -24,7 +25,7 @@ TOLERANCE = 0.01  # of the embedding's largest entry: both are stored as halves
 
 class SimKD(nn.Module):
     source, evidence = "arXiv 2203.14001", "code"
-    signals: tuple[str, ...] = ("map", "classifier", "embedding")
+    signals: tuple[str, ...] = ("features", "classifier", "embedding")
     inputs = ("images",)
     maps = True
     weight_ce = 0.0
@@ -34,11 +35,10 @@ class SimKD(nn.Module):
         self.weight = weight
 
     def setup(self, context: Context) -> None:
-        _, self.theirs = paired(context.student, context.teacher)[-1]
-        check(context.teacher[self.theirs][:LOOKED_AT], context.teacher["embedding"][:LOOKED_AT])
+        check(context.teacher["features"][:LOOKED_AT], context.teacher["embedding"][:LOOKED_AT])
         # Not modules or tensors of this method: they are the student's own once it is wrapped.
         self.classifier = {key: context.constants[f"classifier_{key}"] for key in ("weight", "bias")}
-        self.width = context.teacher[self.theirs].shape[1]
+        self.width = context.teacher["features"].shape[1]
         self.image = context.inputs.shape[1:]
 
     def wrap(self, student: Network) -> Network:
@@ -52,7 +52,7 @@ class SimKD(nn.Module):
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         projected = student[arrays_of("map", student)[-1]]
-        return {"teacher": self.weight * F.mse_loss(*same_size(projected, batch.teacher[self.theirs].detach()))}
+        return {"teacher": self.weight * F.mse_loss(*same_size(projected, batch.teacher["features"].detach()))}
 
 
 def check(last_map: Tensor, embedding: Tensor) -> None:

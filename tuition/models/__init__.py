@@ -10,8 +10,8 @@ Every model that `build` returns speaks timm's interface:
 
 Our own add:
 
-    forward_stages(x)                     its stage maps, shallow → deep; the last is the last feature map
-    last_stage_module()                   the nn.Module from the last stage map but one to the last
+    forward_maps(x)                       its stage maps, shallow → deep, and what else is read inside it (`Maps`)
+    last_stage_module()                   the nn.Module from the last stage map but one to the last feature map
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ FAMILIES = {  # the module in this package that builds them
 }
 ARCHS = tuple(name for names in FAMILIES.values() for name in names)
 LIBRARIES = ("timm", "torchvision")
+# What is called map1, … changed once in these: they were activated or the last feature map, and are now the benchmark's.
+MAPS_VERSION = dict.fromkeys((*WRNS, *MOBILENETS, "shufflenetv2"), 2)
 MIN_SIDE = 8  # pixels; the own architectures halve the side up to four times
 
 
@@ -67,7 +69,7 @@ def build(arch: str, *, channels: int, classes: int, size: tuple[int, int], taps
     """A model with fresh weights for images of `channels` channels and `size` (height, width) pixels.
 
     Its attribute `arch` keeps the name, `taps` the modules whose outputs are its maps: the names given, shallow → deep;
-    without any the modules that timm lists as a model's stages, or () for our own (`forward_stages` gives theirs) and
+    without any the modules that timm lists as a model's stages, or () for our own (`forward_maps` gives theirs) and
     for torchvision's (these have no maps then).
 
     Raises UserError for an unknown name, for images that are too small for the architecture, for a model of timm or
@@ -89,22 +91,30 @@ def build(arch: str, *, channels: int, classes: int, size: tuple[int, int], taps
     return model
 
 
-def signals(model: Network, inputs: Tensor, maps: bool = False) -> dict[str, Tensor]:
+def signals(model: Network, inputs: Tensor, maps: bool = False, inside: Sequence[str] = ()) -> dict[str, Tensor]:
     """Everything a model says about inputs as it takes them (images: (B, C, H, W) float): logits (B, classes), embedding (B, d).
 
-    With `maps` also map1 to mapL (B, c, h, w), shallow → deep: its taps, or its stages where it has none. Raises
-    UserError for a model with neither.
+    With `maps` also map1 to mapL (B, c, h, w), shallow → deep: its taps, or its stages where it has none; `inside` asks for
+    more: `preact`, preact1 to preactL before their activation, `stem`, where it is known, and `features`, the last feature
+    map. Raises UserError for a model with neither taps nor stages.
     """
-    stages: list[Tensor] = []
-    if maps:
-        from tuition.models.maps import features_and_maps
+    more: dict[str, Tensor] = {}
+    if maps or inside:
+        from tuition.models.maps import maps_of
 
-        features, stages = features_and_maps(model, inputs)
+        stem, stages, preact, features = maps_of(model, inputs)
+        for family, found in (("map", stages if maps else []), ("preact", preact if "preact" in inside else [])):
+            more |= {f"{family}{place}": one for place, one in enumerate(found, start=1)}
+        if stem is not None and "stem" in inside:
+            more["stem"] = stem
     else:
         features = model.forward_features(inputs)
+    if "features" in inside:
+        from tuition.models.maps import as_map
+
+        more["features"] = as_map(model, "the last map", features, (inputs.shape[-2], inputs.shape[-1]))
     embedding = model.forward_head(features, pre_logits=True)
-    said = {"logits": model.get_classifier()(embedding), "embedding": embedding}
-    return said | {f"map{place}": stage for place, stage in enumerate(stages, start=1)}
+    return {"logits": model.get_classifier()(embedding), "embedding": embedding} | more
 
 
 def load_weights(model: nn.Module, path: Path | str) -> None:

@@ -10,7 +10,7 @@ ResNet-50; parameter names here are those of torchvision, without `maxpool`.
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tuition.models.network import Staged
+from tuition.models.network import Group, Maps, Staged
 
 EXPANSION = 4
 WIDTHS = (64, 128, 256, 512)
@@ -33,10 +33,13 @@ class Bottleneck(nn.Module):
         if stride != 1 or wide_in != wide:
             self.downsample = nn.Sequential(nn.Conv2d(wide_in, wide, 1, stride, bias=False), nn.BatchNorm2d(wide))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, preact: list[Tensor] | None = None) -> Tensor:
         out = F.relu(self.bn1(self.conv1(x)))
         out = F.relu(self.bn2(self.conv2(out)))
-        return F.relu(self.bn3(self.conv3(out)) + self.downsample(x))
+        out = self.bn3(self.conv3(out)) + self.downsample(x)
+        if preact is not None:
+            preact.append(out)
+        return F.relu(out)
 
 
 class BottleneckResNet(Staged):
@@ -58,21 +61,24 @@ class BottleneckResNet(Staged):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward_stages(self, x: Tensor) -> list[Tensor]:
+    def forward_maps(self, x: Tensor) -> Maps:
         """The maps of the four groups, each after its last ReLU."""
-        one = self.layer1(F.relu(self.bn1(self.conv1(x))))
-        two = self.layer2(one)
-        three = self.layer3(two)
-        return [one, two, three, self.layer4(three)]
+        preact: list[Tensor] = []
+        stem = F.relu(self.bn1(self.conv1(x)))
+        one = self.layer1(stem, preact)
+        two = self.layer2(one, preact)
+        three = self.layer3(two, preact)
+        four = self.layer4(three, preact)
+        return Maps(stem, [one, two, three, four], preact, four)
 
     def last_stage_module(self) -> nn.Module:
         """From the last map but one to the last; the network's own layers, so copy it before training it apart."""
         return self.layer4
 
 
-def _group(blocks: int, wide_in: int, inside: int, stride: int) -> nn.Sequential:
+def _group(blocks: int, wide_in: int, inside: int, stride: int) -> Group:
     later = (Bottleneck(EXPANSION * inside, inside, 1) for _ in range(blocks - 1))
-    return nn.Sequential(Bottleneck(wide_in, inside, stride), *later)
+    return Group(Bottleneck(wide_in, inside, stride), *later)
 
 
 def build(arch: str, channels: int, classes: int) -> BottleneckResNet:

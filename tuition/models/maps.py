@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tuition.errors import UserError
-from tuition.models.network import Network
+from tuition.models.network import Maps, Network
 
 Hook = Callable[[nn.Module, tuple[object, ...], object], None]
 
@@ -41,26 +41,29 @@ def set_taps(model: Network, names: Sequence[str], channels: int, size: tuple[in
         try:
             model.eval()
             with torch.no_grad():
-                features_and_maps(model, torch.zeros(1, channels, *size))
+                maps_of(model, torch.zeros(1, channels, *size))
         finally:
             model.train(training)
 
 
-def features_and_maps(model: Network, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """What `forward_features` gives, and the maps (B, c, h, w), shallow → deep. Raises UserError for a model without."""
+def maps_of(model: Network, images: Tensor) -> Maps:
+    """The maps inside the model. Its taps, where it has some, are its stages as they are and before activation; it has no stem then.
+
+    Raises UserError for a model without.
+    """
     if getattr(model, "taps", ()):
         return model.read_taps(model, images)
-    forward_stages = getattr(model, "forward_stages", None)
-    if forward_stages is None:
+    forward_maps = getattr(model, "forward_maps", None)
+    if forward_maps is None:
         raise UserError(
             f"{_name(model)}: no maps are known of this model; name the modules that give them in `student.taps` or "
             "`teacher.taps`"
         )
-    stages: list[Tensor] = forward_stages(images)
-    return stages[-1], stages
+    maps: Maps = forward_maps(images)
+    return maps
 
 
-def _tapped(model: Network, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+def _tapped(model: Network, images: Tensor) -> Maps:
     root = _root(model)
     seen: dict[str, object] = {}
 
@@ -78,7 +81,8 @@ def _tapped(model: Network, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         for handle in handles:
             handle.remove()
     size = (images.shape[-2], images.shape[-1])
-    return features, [as_map(model, f"tap {name!r}", seen.get(name), size) for name in model.taps]
+    stages = [as_map(model, f"tap {name!r}", seen.get(name), size) for name in model.taps]
+    return Maps(None, stages, stages, features)
 
 
 def energy(stage: Tensor) -> Tensor:
@@ -86,11 +90,11 @@ def energy(stage: Tensor) -> Tensor:
     return stage.square().mean(1)
 
 
-def gram(shallow: Tensor, deep: Tensor) -> Tensor:
+def flow(shallow: Tensor, deep: Tensor) -> Tensor:
     """(B, c, c') inner products of the channels of maps (B, c, h, w) and (B, c', h', w') over places, divided by their number; the
-    larger map is max-pooled to the smaller (FSP matrix, Yim et al. 2017)."""
+    larger map is average-pooled to the smaller (FSP matrix, Yim et al. 2017, RepDistiller [code])."""
     size = (min(shallow.shape[2], deep.shape[2]), min(shallow.shape[3], deep.shape[3]))
-    a, b = (F.adaptive_max_pool2d(one, size).flatten(2) for one in (shallow, deep))
+    a, b = (F.adaptive_avg_pool2d(one, size).flatten(2) for one in (shallow, deep))
     with torch.autocast(a.device.type, enabled=False):
         return a @ b.mT / a.shape[2]
 

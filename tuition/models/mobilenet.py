@@ -10,7 +10,7 @@ than in the paper). Parameter names are not that benchmark's.
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tuition.models.network import Staged
+from tuition.models.network import Maps, Staged
 
 STEM, LAST = 32, 1280
 GROUPS = (  # expansion, width, blocks, stride of the first
@@ -46,6 +46,19 @@ class InvertedResidual(nn.Module):
         return x + out if self.adds else out
 
 
+class LastStage(nn.Sequential):
+    """Bottlenecks and the 1×1 convolution behind them."""
+
+    def forward(self, x: Tensor, bottlenecks: list[Tensor] | None = None) -> Tensor:
+        """Where a list is given, the last bottleneck is added to it."""
+        *first, convolution = self
+        for group in first:
+            x = group(x)
+        if bottlenecks is not None:
+            bottlenecks.append(x)
+        return convolution(x)
+
+
 class MobileNetV2(Staged):
     """The last map of (B, C, H, W) is (B, 1280, H/16, W/16), rounded up."""
 
@@ -63,7 +76,7 @@ class MobileNetV2(Staged):
         self.stage1 = nn.Sequential(*groups[:2])
         self.stage2 = groups[2]
         self.stage3 = nn.Sequential(*groups[3:5])
-        self.stage4 = nn.Sequential(*groups[5:], _activated(wide, LAST, 1, stride=1))
+        self.stage4 = LastStage(*groups[5:], _activated(wide, LAST, 1, stride=1))
         self.classifier = nn.Linear(LAST, classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -71,19 +84,22 @@ class MobileNetV2(Staged):
         nn.init.normal_(self.classifier.weight, 0, 0.01)
         nn.init.zeros_(self.classifier.bias)
 
-    def forward_stages(self, x: Tensor) -> list[Tensor]:
-        """The maps at 1/2, 1/4, 1/8 and 1/16 of the side.
+    def forward_maps(self, x: Tensor) -> Maps:
+        """The maps at 1/2, 1/4, 1/8 and 1/16 of the side: bottlenecks, of either sign, which this network does not activate.
 
-        The first three are bottlenecks, of either sign: this network activates none of them. The last is the 1280
-        channels after their ReLU.
+        The last has 160 channels; the last feature map has the 1280 of the 1×1 convolution behind it, after their ReLU.
         """
-        one = self.stage1(self.stem(x))
+        bottlenecks: list[Tensor] = []
+        stem = self.stem(x)
+        one = self.stage1(stem)
         two = self.stage2(one)
         three = self.stage3(two)
-        return [one, two, three, self.stage4(three)]
+        last = self.stage4(three, bottlenecks)
+        stages = [one, two, three, *bottlenecks]
+        return Maps(stem, stages, stages, last)
 
     def last_stage_module(self) -> nn.Module:
-        """From the last map but one to the last; the network's own layers, so copy it before training it apart."""
+        """From the last map but one to the last feature map; the network's own layers, so copy it before training it apart."""
         return self.stage4
 
 

@@ -1,9 +1,24 @@
 """What every model here speaks, timm's interface, and what our own architectures have in common."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+
+class Maps(NamedTuple):
+    """Maps (B, c, h, w) inside a network, shallow → deep, as the field's benchmark takes them (RepDistiller [code]).
+
+    `stem` what the first stage sees, None where it is not known; `stages` what each stage gives; `preact` the same before
+    the activation after it (where the next stage begins with batch norm, after that); `last` the last feature map, whose
+    average is the embedding.
+    """
+
+    stem: Tensor | None
+    stages: list[Tensor]
+    preact: list[Tensor]
+    last: Tensor
 
 
 class Network(nn.Module):
@@ -13,9 +28,7 @@ class Network(nn.Module):
     arch: str  # the name under which it was built
     taps: tuple[str, ...]  # modules whose outputs are its maps
 
-    read_taps: Callable[
-        [nn.Module, Tensor], tuple[Tensor, list[Tensor]]
-    ]  # where it has taps (`tuition/models/maps.py`)
+    read_taps: Callable[[nn.Module, Tensor], Maps]  # where it has taps (`tuition/models/maps.py`)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the last feature map."""
@@ -39,16 +52,16 @@ class Staged(Network):
 
     HEAD = "classifier"
 
-    def forward_stages(self, x: Tensor) -> list[Tensor]:
-        """Its stage maps, shallow → deep; the last is the last feature map."""
+    def forward_maps(self, x: Tensor) -> Maps:
+        """All that methods read inside it."""
         raise NotImplementedError
 
     def last_stage_module(self) -> nn.Module:
-        """From the last stage map but one to the last; the network's own layers, so copy it before training it apart."""
+        """From the last stage map but one to the last feature map; the network's own layers, so copy it before training it apart."""
         raise NotImplementedError
 
     def forward_features(self, x: Tensor) -> Tensor:
-        return self.forward_stages(x)[-1]
+        return self.forward_maps(x).last
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
         embedding = F.adaptive_avg_pool2d(features, 1).flatten(1)
@@ -56,3 +69,14 @@ class Staged(Network):
 
     def get_classifier(self) -> nn.Linear:
         return getattr(self, self.HEAD)
+
+
+class Group(nn.Sequential):
+    """Blocks of one width, one after another."""
+
+    def forward(self, x: Tensor, preact: list[Tensor] | None = None) -> Tensor:
+        """Where a list is given, what the last block has before its activation is added to it."""
+        *first, last = self
+        for block in first:
+            x = block(x)
+        return last(x, preact)

@@ -10,8 +10,8 @@ embedding, which vision transformers have.
 import torch
 from torch import Tensor, nn
 
-from tuition.models.maps import as_map, features_and_maps
-from tuition.models.network import Network, Staged
+from tuition.models.maps import as_map, maps_of
+from tuition.models.network import Maps, Network, Staged
 
 FACTOR = 2  # the projector is so many times narrower inside
 
@@ -43,13 +43,14 @@ class Projected(Staged):
         """(B, C, H, W) -> (B, width, h, w), as large as the student's last map."""
         return self._project(self.inner.forward_features(x), x)
 
-    def forward_stages(self, x: Tensor) -> list[Tensor]:
+    def forward_maps(self, x: Tensor) -> Maps:
         """The student's own maps, then the projected one. Raises UserError for a student without maps."""
-        features, stages = features_and_maps(self.inner, x)
-        return [*stages, self._project(features, x)]
+        stem, stages, preact, last = maps_of(self.inner, x)
+        projected = self._project(last, x)
+        return Maps(stem, [*stages, projected], [*preact, projected], projected)
 
     def last_stage_module(self) -> nn.Module:
-        """The projector: from the last map but one (where the student's maps are its stages) to the last."""
+        """The projector: from the student's last feature map to the last map."""
         return self.projector
 
     def _project(self, features: Tensor, x: Tensor) -> Tensor:

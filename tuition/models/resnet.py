@@ -8,7 +8,7 @@ shape changes, the shortcut is a 1×1 convolution (the paper's option B), as in 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tuition.models.network import Staged
+from tuition.models.network import Group, Maps, Staged
 
 # name -> blocks a group, widths of stem and groups
 SETTINGS: dict[str, tuple[int, tuple[int, int, int, int]]] = {
@@ -40,9 +40,11 @@ class Block(nn.Module):
         if stride != 1 or wide_in != wide:
             self.downsample = nn.Sequential(nn.Conv2d(wide_in, wide, 1, stride, bias=False), nn.BatchNorm2d(wide))
 
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        return F.relu(out + self.downsample(x))
+    def forward(self, x: Tensor, preact: list[Tensor] | None = None) -> Tensor:
+        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))) + self.downsample(x)
+        if preact is not None:
+            preact.append(out)
+        return F.relu(out)
 
 
 class ResNet(Staged):
@@ -62,19 +64,22 @@ class ResNet(Staged):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward_stages(self, x: Tensor) -> list[Tensor]:
+    def forward_maps(self, x: Tensor) -> Maps:
         """The maps of the three groups, each after its last ReLU."""
-        one = self.layer1(F.relu(self.bn1(self.conv1(x))))
-        two = self.layer2(one)
-        return [one, two, self.layer3(two)]
+        preact: list[Tensor] = []
+        stem = F.relu(self.bn1(self.conv1(x)))
+        one = self.layer1(stem, preact)
+        two = self.layer2(one, preact)
+        three = self.layer3(two, preact)
+        return Maps(stem, [one, two, three], preact, three)
 
     def last_stage_module(self) -> nn.Module:
         """From the last map but one to the last; the network's own layers, so copy it before training it apart."""
         return self.layer3
 
 
-def _group(blocks: int, wide_in: int, wide: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(Block(wide_in, wide, stride), *(Block(wide, wide, 1) for _ in range(blocks - 1)))
+def _group(blocks: int, wide_in: int, wide: int, stride: int) -> Group:
+    return Group(Block(wide_in, wide, stride), *(Block(wide, wide, 1) for _ in range(blocks - 1)))
 
 
 def build(arch: str, channels: int, classes: int) -> ResNet:

@@ -6,14 +6,15 @@ which the paper leaves out. `shufflenetv2`: Ma et al. 2018, "ShuffleNet V2: Prac
 Architecture Design", factor 1: 116, 232 and 464 channels in 4, 8 and 4 units, then 1024.
 
 Both begin with a 1×1 convolution to 24 channels, of stride 1 and without pooling, and every stage halves the map: 32
-pixels end as 4×4. Parameter names are not that benchmark's.
+pixels end as 4×4. As there, weights begin as PyTorch makes them. Parameter names are not that
+benchmark's.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tuition.models.network import Staged
+from tuition.models.network import Maps, Staged
 
 STEM = 24
 UNITS = (4, 8, 4)  # units a stage; the first halves the map
@@ -23,6 +24,9 @@ SETTINGS: dict[str, tuple[tuple[int, int, int], int | None]] = {
     "shufflenetv1": ((240, 480, 960), None),
     "shufflenetv2": ((116, 232, 464), 1024),
 }
+
+
+Seen = list[tuple[Tensor, Tensor]]  # maps, and what they were before their ReLU
 
 
 def shuffle(x: Tensor, groups: int) -> Tensor:
@@ -46,13 +50,26 @@ class UnitV1(nn.Module):
         self.conv3 = nn.Conv2d(inside, out, 1, groups=GROUPS, bias=False)
         self.bn3 = nn.BatchNorm2d(out)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, seen: Seen | None = None) -> Tensor:
         out = shuffle(F.relu(self.bn1(self.conv1(x))), self.groups)
         out = F.relu(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))
-        if self.stride == 2:
-            return F.relu(torch.cat([out, F.avg_pool2d(x, 3, 2, padding=1)], 1))
-        return F.relu(out + x)
+        out = torch.cat([out, F.avg_pool2d(x, 3, 2, padding=1)], 1) if self.stride == 2 else out + x
+        if seen is not None:
+            seen.append((F.relu(out), out))
+        return F.relu(out)
+
+
+class Branch(nn.Sequential):
+    """Layers that end in a ReLU; what comes to it is added to `before`."""
+
+    def forward(self, x: Tensor, before: list[Tensor] | None = None) -> Tensor:
+        *layers, activation = self
+        for layer in layers:
+            x = layer(x)
+        if before is not None:
+            before.append(x)
+        return activation(x)
 
 
 class UnitV2(nn.Module):
@@ -69,11 +86,27 @@ class UnitV2(nn.Module):
         if stride == 2:
             self.left = nn.Sequential(*_each_channel(wide_in, 2), *_pointwise(wide_in, half))
         entering = wide_in if stride == 2 else half
-        self.right = nn.Sequential(*_pointwise(entering, half), *_each_channel(half, stride), *_pointwise(half, half))
+        self.right = Branch(*_pointwise(entering, half), *_each_channel(half, stride), *_pointwise(half, half))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, seen: Seen | None = None) -> Tensor:
         left, right = (x, x) if self.stride == 2 else x.chunk(2, 1)
-        return shuffle(torch.cat([self.left(left), self.right(right)], 1), 2)
+        before: list[Tensor] = []
+        left, right = self.left(left), self.right(right, before)
+        out = shuffle(torch.cat([left, right], 1), 2)
+        if seen is not None:
+            seen.append((out, shuffle(torch.cat([left, *before], 1), 2)))
+        return out
+
+
+class Stage(nn.Sequential):
+    """Units, and behind those of V2's last stage a 1×1 convolution."""
+
+    def forward(self, x: Tensor, seen: Seen | None = None) -> Tensor:
+        """Where a list is given, the last unit's map is added to it."""
+        last = max(place for place, module in enumerate(self) if isinstance(module, UnitV1 | UnitV2))
+        for place, module in enumerate(self):
+            x = module(x, seen) if place == last else module(x)
+        return x
 
 
 class ShuffleNet(Staged):
@@ -90,18 +123,19 @@ class ShuffleNet(Staged):
         if last is not None:
             self.stage3.extend(_pointwise(widths[2], last))
         self.classifier = nn.Linear(last or widths[2], classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward_stages(self, x: Tensor) -> list[Tensor]:
-        """The maps of the three stages, each after its last ReLU; V2's last after the 1×1 convolution to 1024."""
-        one = self.stage1(self.stem(x))
-        two = self.stage2(one)
-        return [one, two, self.stage3(two)]
+    def forward_maps(self, x: Tensor) -> Maps:
+        """The maps of the three stages, each after its last ReLU; V2's last feature map is the 1×1 convolution's behind them.
+
+        In V2 a ReLU ends one half of the channels; the other half came through, and is the same before it.
+        """
+        seen: Seen = []
+        stem = self.stem(x)
+        last = self.stage3(self.stage2(self.stage1(stem, seen), seen), seen)
+        return Maps(stem, [one for one, _ in seen], [before for _, before in seen], last)
 
     def last_stage_module(self) -> nn.Module:
-        """From the last map but one to the last; the network's own layers, so copy it before training it apart."""
+        """From the last map but one to the last feature map; the network's own layers, so copy it before training it apart."""
         return self.stage3
 
 
@@ -113,8 +147,8 @@ def _each_channel(wide: int, stride: int) -> list[nn.Module]:
     return [nn.Conv2d(wide, wide, 3, stride, padding=1, groups=wide, bias=False), nn.BatchNorm2d(wide)]
 
 
-def _stage(unit: type[UnitV1 | UnitV2], units: int, wide_in: int, wide: int) -> nn.Sequential:
-    return nn.Sequential(unit(wide_in, wide, 2), *(unit(wide, wide, 1) for _ in range(units - 1)))
+def _stage(unit: type[UnitV1 | UnitV2], units: int, wide_in: int, wide: int) -> Stage:
+    return Stage(unit(wide_in, wide, 2), *(unit(wide, wide, 1) for _ in range(units - 1)))
 
 
 def build(arch: str, channels: int, classes: int) -> ShuffleNet:

@@ -7,7 +7,7 @@ al. 2020), whose parameter names these are.
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tuition.models.network import Staged
+from tuition.models.network import Maps, Staged
 
 WIDTHS = (64, 128, 256, 512, 512)
 SETTINGS: dict[str, int] = {"vgg8": 1, "vgg13": 2}  # name -> convolutions a group
@@ -29,7 +29,7 @@ class VGG(Staged):
         self.block0, self.block1, self.block2, self.block3, self.block4 = (
             _group(convolutions, wide_in, wide) for wide_in, wide in zip(before, WIDTHS, strict=True)
         )
-        self.pool3 = PoolLarge()
+        self.pool1, self.pool2, self.pool3 = nn.MaxPool2d(2), nn.MaxPool2d(2), PoolLarge()
         self.classifier = nn.Linear(WIDTHS[-1], classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -38,12 +38,15 @@ class VGG(Staged):
         nn.init.normal_(self.classifier.weight, 0, 0.01)
         nn.init.zeros_(self.classifier.bias)
 
-    def forward_stages(self, x: Tensor) -> list[Tensor]:
+    def forward_maps(self, x: Tensor) -> Maps:
         """The maps of groups 1 to 4, each after its last ReLU and before pooling; group 0 counts as the stem."""
-        one = F.relu(self.block1(F.max_pool2d(F.relu(self.block0(x)), 2)))
-        two = F.relu(self.block2(F.max_pool2d(one, 2)))
-        three = F.relu(self.block3(F.max_pool2d(two, 2)))
-        return [one, two, three, F.relu(self.block4(self.pool3(three)))]
+        stem = F.relu(self.block0(x))
+        preact, stages = [self.block1(F.max_pool2d(stem, 2))], []
+        for pool, block in ((self.pool1, self.block2), (self.pool2, self.block3), (self.pool3, self.block4)):
+            stages.append(F.relu(preact[-1]))
+            preact.append(block(pool(stages[-1])))
+        stages.append(F.relu(preact[-1]))
+        return Maps(stem, stages, preact, stages[-1])
 
     def last_stage_module(self) -> nn.Module:
         """From the last map but one to the last; the network's own layers, so copy it before training it apart."""

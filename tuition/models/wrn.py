@@ -9,7 +9,7 @@ activations through a 1×1 convolution. Parameter names are those of the CRD ben
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tuition.models.network import Staged
+from tuition.models.network import Maps, Staged
 
 # name -> blocks a group, widening factor
 SETTINGS: dict[str, tuple[int, int]] = {
@@ -31,8 +31,11 @@ class Block(nn.Module):
         self.conv2 = nn.Conv2d(wide, wide, 3, padding=1, bias=False)
         self.convShortcut = nn.Conv2d(wide_in, wide, 1, stride, bias=False) if wide_in != wide else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        active = F.relu(self.bn1(x))
+    def forward(self, x: Tensor, preact: list[Tensor] | None = None) -> Tensor:
+        normal = self.bn1(x)
+        if preact is not None:
+            preact.append(normal)
+        active = F.relu(normal)
         out = self.conv2(F.relu(self.bn2(self.conv1(active))))
         return out + (x if self.convShortcut is None else self.convShortcut(active))
 
@@ -42,8 +45,13 @@ class Group(nn.Module):
         super().__init__()
         self.layer = nn.Sequential(Block(wide_in, wide, stride), *(Block(wide, wide, 1) for _ in range(blocks - 1)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x)
+    def forward(self, x: Tensor, preact: list[Tensor] | None = None) -> Tensor:
+        """Where a list is given, x after the first batch norm is added to it."""
+        first, *others = self.layer
+        x = first(x, preact)
+        for block in others:
+            x = block(x)
+        return x
 
 
 class WideResNet(Staged):
@@ -64,17 +72,21 @@ class WideResNet(Staged):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(self.fc.bias)
 
-    def forward_stages(self, x: Tensor) -> list[Tensor]:
-        """The maps of the three groups.
+    def forward_maps(self, x: Tensor) -> Maps:
+        """The maps of the three groups: raw sums, of either sign, which the next block or, in the end, `bn1` activates.
 
-        The first two are raw sums, of either sign: here the next block activates them. The last is relu(batch norm).
+        So the last feature map, relu(bn1(last map)), is none of them.
         """
-        one = self.block1(self.conv1(x))
-        two = self.block2(one)
-        return [one, two, F.relu(self.bn1(self.block3(two)))]
+        preact: list[Tensor] = []
+        stem = self.conv1(x)
+        one = self.block1(stem)
+        two = self.block2(one, preact)
+        three = self.block3(two, preact)
+        preact.append(self.bn1(three))
+        return Maps(stem, [one, two, three], preact, F.relu(preact[-1]))
 
     def last_stage_module(self) -> nn.Module:
-        """From the last map but one to the last; the network's own layers, so copy it before training it apart."""
+        """From the last map but one to the last feature map; the network's own layers, so copy it before training it apart."""
         return nn.Sequential(self.block3, self.bn1, nn.ReLU())
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from tuition.errors import UserError
 from tuition.files import read_json
 from tuition.inputs.preprocess import to_float
-from tuition.models import build, load_weights, signals
+from tuition.models import MAPS_VERSION, build, load_weights, signals
 from tuition.models.network import Network
 from tuition.models.weights import no_file, read_state
 from tuition.params.teacher import CheckpointSettings
@@ -42,6 +42,7 @@ class CheckpointTeacher:
         self.mean, self.std = (torch.tensor(description[key], device=self.device) for key in ("mean", "std"))
         self.families = tuple(families)
         self.maps = bool(set(families) & set(LAYERED))
+        self.inside = [name for name in ("stem", "preact") if self.maps] + ["features"] * ("features" in families)
         self.pruned = pruned_copy(self.model) if "pruned" in families else None
         self.signals = tuple(self.answer(np.zeros((1, *shape), dtype=np.uint8)))
 
@@ -50,12 +51,12 @@ class CheckpointTeacher:
         pixels, resize = torch.from_numpy(inputs).to(self.device), self.description["resize"]
         x = to_float(pixels, self.mean, self.std, resize).to(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            given = signals(self.model, x, self.maps)
+            given = signals(self.model, x, self.maps, self.inside)
             if self.pruned is not None:
                 given["pruned"] = self.pruned(x)
-        maps = [given.pop(name) for name in arrays_of("map", list(given))]
+        stages, preact = ([given.pop(name) for name in arrays_of(family, list(given))] for family in ("map", "preact"))
         said = {name: value.float() for name, value in given.items() if name in self.families}
-        said |= from_maps(maps, set(self.families))
+        said |= from_maps(given.get("stem"), stages, preact, set(self.families))
         if "boundary" in self.families:
             said |= boundary(self.model, pixels, self.mean, self.std, resize)
         return {name: value.cpu().numpy() for name, value in said.items()}
@@ -99,6 +100,8 @@ def load_checkpoint(settings: CheckpointSettings, facts: dict[str, Any]) -> Chec
         "resize": settings.resize,
         "precision": settings.precision,
         **({"taps": taps} if taps else {}),
+        # Answers of what its maps once were stay with another fingerprint. Logits too: all are one teacher's.
+        **({"maps": MAPS_VERSION[settings.arch]} if settings.arch in MAPS_VERSION and not taps else {}),
     }
     for key in ("mean", "std"):
         if len(description[key]) not in (1, facts["channels"]):

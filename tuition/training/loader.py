@@ -46,7 +46,8 @@ class Loader:
         self.groups: Groups | None = None
         if weights is not None:
             made = listed(self.take, weights) if members is not None else in_batch(self.batch_size, weights)
-            self.groups = made._replace(matrix=made.matrix.to(inputs.device))
+            parts = made.parts and (made.parts[0].to(inputs.device), made.parts[1].to(inputs.device))
+            self.groups = made._replace(matrix=made.matrix.to(inputs.device), parts=parts)
 
     def batch(self, step: int) -> Batch:
         """The batch of `step` (from 0)."""

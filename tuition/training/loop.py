@@ -39,12 +39,20 @@ class Learner(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         batch = self.objective.augment(batch)
-        inputs = batch.inputs if self.processes == 1 else sharing.part(batch.inputs)
-        given = self.signals(self.student, inputs, self.objective.maps)
-        given = {name: value.float() for name, value in given.items()}
-        if self.processes > 1:
-            given = sharing.whole(given, len(batch.inputs))
+        parts = self.objective.parts(batch)
+        if parts is None:
+            return self.objective(self._look(batch.inputs), batch)
+        first, second = (self._look(batch.inputs[part]) for part in parts)
+        order = torch.cat(parts).argsort()
+        given = {name: torch.cat([first[name], second[name]])[order] for name in first}
         return self.objective(given, batch)
+
+    def _look(self, inputs: Tensor) -> dict[str, Tensor]:
+        """What the student says of inputs (B, …) in one pass, as float32."""
+        own = inputs if self.processes == 1 else sharing.part(inputs)
+        given = self.signals(self.student, own, self.objective.maps, self.objective.inside)
+        given = {name: value.float() for name, value in given.items()}
+        return given if self.processes == 1 else sharing.whole(given, len(inputs))
 
 
 @dataclass

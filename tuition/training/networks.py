@@ -1,5 +1,7 @@
 """Networks from their descriptions, and what they say by shape: for training, and for trying methods before anything is paid."""
 
+from collections.abc import Sequence
+
 import torch
 
 from tuition.inputs.batches import empty_input
@@ -20,10 +22,12 @@ def make(model: NetworkDescription) -> Network:
 
 
 @torch.no_grad()
-def shapes(student: Network, model: NetworkDescription, maps: bool) -> dict[str, tuple[int, ...]]:
+def shapes(
+    student: Network, model: NetworkDescription, maps: bool, inside: Sequence[str] = ()
+) -> dict[str, tuple[int, ...]]:
     """The shape a sample of each of the student's signals."""
     image = empty_input(1, channels=model["channels"], height=model["height"], width=model["width"])
     student.eval()
-    found = signals(student, image, maps)
+    found = signals(student, image, maps, inside)
     student.train()
     return {name: tuple(value.shape[1:]) for name, value in found.items()}

@@ -72,7 +72,7 @@ def train(
     student = make(model)
     fabric = make_fabric(settings)
     loader = _loader(data, model, settings, seed, fabric.device)
-    context = _context(data, model, settings, seed, student, loader, objective.maps)
+    context = _context(data, model, settings, seed, student, loader, objective)
     objective.to(fabric.device).setup(context)
     learner = Learner(
         _deployed(student, model, objective, loader, fabric), objective, settings.compile, fabric.world_size
@@ -127,11 +127,11 @@ def _context(
     seed: int,
     student: Network,
     loader: Loader,
-    maps: bool,
+    objective: Objective,
 ) -> Context:
     device = loader.inputs.device
     return Context(
-        student=shapes(student, model, maps),
+        student=shapes(student, model, objective.maps, objective.inside),
         teacher=loader.teacher,
         labels=loader.labels,
         classes=model["classes"],

@@ -12,17 +12,19 @@ from tuition.files import read_array, read_json
 from tuition.ledger import accounts
 from tuition.ledger.database import open_ledger
 from tuition.models import build, signals
-from tuition.models.maps import gram
+from tuition.models.maps import flow
 from tuition.purchase.answers import split
 from tuition.signals import FAMILIES, ROUNDING, arrays_of, families, stored_type
 from tuition.teachers.derived import boundary, from_maps, pack, pruned_copy
 
 RNG = np.random.default_rng(0)
-MAPS = [torch.tensor(RNG.normal(size=shape)).relu() for shape in ((3, 4, 6, 6), (3, 12, 3, 3))]
+STEM = torch.tensor(RNG.normal(size=(3, 2, 6, 6)))
+BEFORE = [torch.tensor(RNG.normal(size=shape)) for shape in ((3, 4, 6, 6), (3, 12, 3, 3))]
+MAPS = [one.relu() for one in BEFORE]
 
 
 def test_signals_of_maps_against_numpy():
-    given = {name: value.numpy() for name, value in from_maps(MAPS, set(FAMILIES)).items()}
+    given = {name: value.numpy() for name, value in from_maps(STEM, MAPS, BEFORE, set(FAMILIES)).items()}
     for place, stage_map in enumerate((one.numpy().astype(np.float32) for one in MAPS), start=1):
         np.testing.assert_allclose(given[f"map{place}"], stage_map)
         np.testing.assert_allclose(given[f"pooled{place}"], stage_map.mean((2, 3)), rtol=1e-5)
@@ -30,15 +32,19 @@ def test_signals_of_maps_against_numpy():
         energy /= np.sqrt((energy**2).sum((1, 2), keepdims=True))
         np.testing.assert_allclose(given[f"energy{place}"], energy, rtol=1e-5)
         np.testing.assert_array_equal(given[f"sign{place}"], np.packbits(stage_map > 0, axis=1))
-    small = MAPS[0].numpy().reshape(3, 4, 3, 2, 3, 2).max((3, 5))  # 6×6 max-pooled to 3×3
+        np.testing.assert_allclose(given[f"preact{place}"], BEFORE[place - 1].numpy().astype(np.float32))
+    expected = np.einsum("bcyx,bdyx->bcd", STEM.numpy(), MAPS[0].numpy()) / 36
+    np.testing.assert_allclose(given["flow1"], expected, rtol=1e-4, atol=1e-6)
+    small = MAPS[0].numpy().reshape(3, 4, 3, 2, 3, 2).mean((3, 5))  # 6×6 average-pooled to 3×3
     expected = np.einsum("bcyx,bdyx->bcd", small, MAPS[1].numpy()) / 9
-    np.testing.assert_allclose(given["gram1"], expected, rtol=1e-5)
-    assert "gram2" not in given
+    np.testing.assert_allclose(given["flow2"], expected, rtol=1e-4, atol=1e-6)
+    assert "flow3" not in given
+    assert set(from_maps(None, MAPS, BEFORE, {"flow"})) == {"flow1"}  # no stem is known
 
 
-def test_gram_and_bits_by_hand():
+def test_flow_and_bits_by_hand():
     one, other = torch.tensor([[[[1.0, 2.0]], [[0.0, 1.0]]]]), torch.tensor([[[[3.0, 1.0]]]])
-    assert gram(one, other).tolist() == [[[2.5], [0.5]]]  # (1·3 + 2·1) / 2, (0·3 + 1·1) / 2
+    assert flow(one, other).tolist() == [[[2.5], [0.5]]]  # (1·3 + 2·1) / 2, (0·3 + 1·1) / 2
     on = torch.tensor([True, False, True, False, False, False, False, True, True]).view(1, 9, 1, 1)
     assert pack(on).flatten().tolist() == [0b10100001, 0b10000000]
 
@@ -62,19 +68,43 @@ def test_boundary_images_are_nearer_the_boundary():
     model[1].weight.data = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
     images = torch.tensor([[[[200, 40]]], [[[90, 100]]], [[[7, 250]]]], dtype=torch.uint8)
     found = boundary(model, images, torch.tensor([0.0]), torch.tensor([1 / 255]), None)
-    moved = found["boundary"].float().flatten(1)
+    moved = found["supporting"].float().flatten(1)
     gaps = (moved[:, 0] - moved[:, 1]).abs()
     assert (gaps < 0.1 * torch.tensor([160.0, 10.0, 243.0]) + 1.5).all()
     assert moved.sum(1).tolist() == pytest.approx([240, 190, 257], abs=1)  # moved along the gap's slope (1, −1) alone
-    np.testing.assert_allclose(found["boundary_logits"], model(moved.view(3, 1, 1, 2)).detach(), atol=1e-3)
-    assert found["boundary"].dtype == torch.uint8
+    np.testing.assert_allclose(found["supporting_logits"], model(moved.view(3, 1, 1, 2)).detach(), atol=1e-3)
+    assert found["supporting"].dtype == torch.uint8
+
+
+def test_boundary_images_are_those_of_steps_in_normalised_values():
+    """A linear teacher of three classes and two channels of unlike spread, step by step in float64."""
+    mean, std = np.array([0.5, 0.2]), np.array([0.25, 0.5])
+    model = nn.Sequential(nn.Flatten(), nn.Linear(8, 3))
+    images = RNG.integers(40, 216, size=(6, 2, 2, 2)).astype(np.uint8)
+    found = boundary(model, torch.tensor(images), torch.tensor(mean).float(), torch.tensor(std).float(), None)
+    weight, bias = (value.detach().double().numpy() for value in (model[1].weight, model[1].bias))
+    expected = []
+    for image in images.astype(float):
+        x = ((image / 255 - mean[:, None, None]) / std[:, None, None]).ravel()
+        first, second = np.argsort(-(weight @ x + bias))[:2]
+        for _ in range(10):
+            gap = (weight[first] - weight[second]) @ x + bias[first] - bias[second]
+            if gap < 0:
+                break
+            slope = weight[first] - weight[second]
+            x = x - 0.3 * (gap + 0.05) * slope / np.linalg.norm(slope)
+            x = x.reshape(2, 4)  # pixels stay between 0 and 255
+            x = np.clip(x, (0 - mean[:, None]) / std[:, None], (1 - mean[:, None]) / std[:, None]).ravel()
+        expected.append(255 * (x.reshape(2, 2, 2) * std[:, None, None] + mean[:, None, None]))
+    assert np.abs(np.array(expected) - images).max() > 3
+    np.testing.assert_allclose(found["supporting"].numpy(), expected, atol=0.51)
 
 
 def test_families_and_the_arrays_that_they_stand_for():
-    present = ["logits", "map1", "map10", "map2", "boundary", "boundary_logits", "mine"]
+    present = ["logits", "map1", "map10", "map2", "supporting", "supporting_logits", "mine"]
     assert arrays_of("map", present) == ["map1", "map2", "map10"]
-    assert arrays_of("boundary", present) == ["boundary", "boundary_logits"]
-    assert arrays_of("boundary", ["boundary"]) == arrays_of("energy", present) == []
+    assert arrays_of("boundary", present) == ["supporting", "supporting_logits"]
+    assert arrays_of("boundary", ["supporting"]) == arrays_of("energy", present) == []
     assert families(present) == ["logits", "map", "boundary", "mine"]
 
 
@@ -88,7 +118,7 @@ def test_halves_are_rounded_as_stated_and_what_does_not_fit_is_kept_in_full():
     assert (np.abs(halves - values)[big] <= ROUNDING * np.abs(values)[big]).all()
     assert (np.abs(halves - values)[~big] <= 3.1e-8).all()
     assert stored[0].signals["logits"].dtype == np.float32
-    assert stored_type("sign3") == stored_type("boundary") == np.uint8
+    assert stored_type("sign3") == stored_type("supporting") == np.uint8
     given["embedding"][7, 3] = 70_000  # beyond a half: kept in full, since it is paid for
     kept = split(given, 50, ("logits", "embedding"), 10, {})
     assert (kept[7].signals["embedding"].dtype, kept[6].signals["embedding"].dtype) == (np.float32, np.float16)
@@ -126,7 +156,7 @@ def test_every_signal_is_bought_exported_and_right(local):
     images = np.array(read_array(local / "data/train/images.npy"))[read_array(local / "outputs/40/positions.npy")]
     with torch.no_grad():
         x = (torch.from_numpy(images).float() / 255 - made["mean"][0]) / made["std"][0]
-        said = signals(model.eval(), x, maps=True)
+        said = signals(model.eval(), x, maps=True, inside=["preact", "features"])
     for name, value in said.items():
         found = read_array(local / f"outputs/40/{name}.npy")
         np.testing.assert_allclose(found, value.numpy(), rtol=2e-3, atol=2e-3 if name != "logits" else 1e-4)
@@ -168,7 +198,7 @@ def test_what_a_teacher_does_not_offer_is_refused_with_what_would_work(local):
             "study.methods": ["fsp"],
             "methods": {"fsp": {}},
             "student.arch": "resnet8x4",
-            "teacher.signals": ["logits", "gram"],
+            "teacher.signals": ["logits", "flow"],
         },
     )
     ran = stage("teach", 40, cwd=local)
