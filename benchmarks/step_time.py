@@ -14,7 +14,7 @@ import torch
 from benchmarks.common import save, spread, table
 from benchmarks.methods import SETS, SHIPPED, VARIANTS, chosen
 from tuition.comparisons import group_weights
-from tuition.inputs.batches import PlacedImages
+from tuition.inputs.images.batch import PlacedImages
 from tuition.methods import Context, build, card, resolve
 from tuition.methods.objective import Objective
 from tuition.params import Training

@@ -17,8 +17,8 @@ import torch
 from benchmarks import bare
 from benchmarks.common import save, spread, table
 from tuition.comparisons import draw, group_weights
-from tuition.inputs.batches import PlacedImages
-from tuition.inputs.images import content_id
+from tuition.inputs.images.batch import PlacedImages
+from tuition.inputs.images.files import content_id
 from tuition.ledger.database import open_ledger
 from tuition.ledger.keys import Request
 from tuition.ledger.owned import Standing

@@ -17,8 +17,8 @@ from stages.evaluate import metrics
 from stages.evaluate.probe import linear_probe
 from tuition.errors import UserError, run
 from tuition.files import read_array, read_json, write_array, write_json
-from tuition.inputs.preprocess import to_float
-from tuition.inputs.views import Images, bought
+from tuition.inputs.images.preprocess import to_float
+from tuition.inputs.images.views import Images, bought
 from tuition.models import load_student, signals
 from tuition.models.description import ModelDescription
 from tuition.models.network import Network

@@ -9,7 +9,7 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.files import read_array, read_json
-from tuition.inputs.views import Images
+from tuition.inputs.images.views import Images
 from tuition.ledger.keys import Request
 from tuition.params import Params
 from tuition.purchase import views

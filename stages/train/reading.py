@@ -6,7 +6,7 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.files import read_array, read_json
-from tuition.inputs.views import bought as images_of
+from tuition.inputs.images.views import bought as images_of
 from tuition.methods import build, card, resolve
 from tuition.params import Params
 from tuition.signals import arrays_of

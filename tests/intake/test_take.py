@@ -13,7 +13,7 @@ from support.refreshes import dies
 from tuition import params as parameters
 from tuition.errors import Unreachable, UserError
 from tuition.files import read_array, read_json
-from tuition.inputs.images import content_id
+from tuition.inputs.images.files import content_id
 from tuition.intake.take import sort, take
 from tuition.sources.additions import digest, listed
 

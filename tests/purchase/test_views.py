@@ -9,9 +9,9 @@ from hypothesis.extra import numpy as arrays
 from support.viewing import padded
 
 from tuition.errors import UserError
-from tuition.inputs.batches import PlacedImages
-from tuition.inputs.images import content_id
-from tuition.inputs.views import Images, replay
+from tuition.inputs.images.batch import PlacedImages
+from tuition.inputs.images.files import content_id
+from tuition.inputs.images.views import Images, replay
 from tuition.params import Teach
 from tuition.purchase.views import draw, plan_views
 from tuition.training.loader import Loader

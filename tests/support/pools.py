@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from support import digits
-from tuition.inputs.images import content_id
+from tuition.inputs.images.files import content_id
 from tuition.models import build
 from tuition.selection.order import purchase_order
 from tuition.training import student as student_files

@@ -20,7 +20,7 @@ from PIL import Image
 
 from tuition.errors import UserError
 from tuition.files import atomic, read_array, read_json, write_json
-from tuition.inputs.images import content_id
+from tuition.inputs.images.files import content_id
 from tuition.intake import fits
 from tuition.intake.inbox import Entry, Inbox
 from tuition.params import Params, edits

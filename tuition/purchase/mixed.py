@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tuition.inputs.images import content_id
+from tuition.inputs.images.files import content_id
 from tuition.ledger.keys import Request
 
 

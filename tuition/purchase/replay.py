@@ -13,8 +13,8 @@ import numpy as np
 from tuition import params as parameters
 from tuition.errors import UserError
 from tuition.files import read_array, read_json
-from tuition.inputs.images import content_id
-from tuition.inputs.views import Images
+from tuition.inputs.images.files import content_id
+from tuition.inputs.images.views import Images
 from tuition.ledger import accounts, database, owned
 from tuition.ledger.keys import Request
 from tuition.params import Params

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tuition.errors import UserError
-from tuition.inputs.preprocess import to_float
+from tuition.inputs.images.preprocess import to_float
 from tuition.models import load_student
 from tuition.models.description import ModelDescription
 from tuition.registry import tuition_student

@@ -31,7 +31,7 @@ def margins(pool: Pool, guide: str) -> np.ndarray:
     """
     import torch
 
-    from tuition.inputs.preprocess import to_float
+    from tuition.inputs.images.preprocess import to_float
     from tuition.models import load_student
 
     where, folder = f"teach.student: {guide}", Path(guide)

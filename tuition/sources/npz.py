@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tuition.errors import UserError
-from tuition.inputs import images as pixels
+from tuition.inputs.images import files as pixels
 from tuition.params import Data
 from tuition.sources.raw import Part, Raw, to_classes
 

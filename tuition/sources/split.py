@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tuition.errors import UserError
-from tuition.inputs.images import content_id
+from tuition.inputs.images.files import content_id
 from tuition.params import Data
 from tuition.sources.raw import Raw
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.files import atomic, digest, write_array, write_json
-from tuition.inputs import images as pixels
+from tuition.inputs.images import files as pixels
 from tuition.params import Data
 from tuition.sources import additions, alter, load_source, split
 from tuition.sources.raw import Raw

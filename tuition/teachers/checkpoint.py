@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tuition.errors import UserError
 from tuition.files import read_json
-from tuition.inputs.preprocess import to_float
+from tuition.inputs.images.preprocess import to_float
 from tuition.models import build, load_weights, signals
 from tuition.models.network import Network
 from tuition.models.weights import read_state

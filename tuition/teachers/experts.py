@@ -17,7 +17,7 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.files import digest, read_array
-from tuition.inputs.images import content_id
+from tuition.inputs.images.files import content_id
 from tuition.params.teacher import CheckpointSettings, ExpertsSettings, Network
 from tuition.teachers.checkpoint import CheckpointTeacher, load_checkpoint
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from tuition.inputs.batches import empty_input
+from tuition.inputs.images.batch import empty_input
 from tuition.models import build, signals
 from tuition.models.description import NetworkDescription
 from tuition.models.network import Network

@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 
 from tuition.errors import UserError
 from tuition.files import digest, read_array, read_json
-from tuition.inputs.batches import PlacedImages, model_input
+from tuition.inputs.images.batch import PlacedImages, model_input
 from tuition.methods.objective import Objective
 from tuition.methods.protocol import Context
 from tuition.models.description import ModelDescription

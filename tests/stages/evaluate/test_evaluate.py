@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from stages.evaluate.__main__ import main, predict
 from tuition.errors import UserError
 from tuition.files import write_array, write_json
-from tuition.inputs.preprocess import to_float
+from tuition.inputs.images.preprocess import to_float
 from tuition.models import build, load_student, signals
 
 CELL = "40-ce-0"

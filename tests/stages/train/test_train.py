@@ -96,7 +96,7 @@ def test_the_student_kept_is_the_best_on_validation(bought):
     history = [dict(zip(names, map(float, row.split(",")), strict=True)) for row in rows[1:]]
     meta = read_json(bought / "students/40-ce-0/meta.json")
     assert meta["val_top1"] == max(row["val_top1"] for row in history)
-    from tuition.inputs.batches import model_input
+    from tuition.inputs.images.batch import model_input
     from tuition.models import load_student
     from tuition.training.loop import validator
 

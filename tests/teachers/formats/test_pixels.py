@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tuition.errors import UserError
-from tuition.inputs.preprocess import to_float
+from tuition.inputs.images.preprocess import to_float
 from tuition.targets.classes import as_logits, look_like_probabilities
 from tuition.teachers.formats.pixels import check_pixels, prepare_images, sent_shape
 

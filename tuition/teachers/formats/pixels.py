@@ -45,7 +45,7 @@ def prepare_images(images: np.ndarray, settings: ServerSettings) -> np.ndarray:
 def _resized(images: np.ndarray, side: int) -> np.ndarray:
     import torch  # here alone, and only where images are resized
 
-    from tuition.inputs.preprocess import to_float
+    from tuition.inputs.images.preprocess import to_float
 
     with torch.no_grad():
         return to_float(torch.from_numpy(np.ascontiguousarray(images)), [0.0], [1.0], side).numpy()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tuition.inputs.preprocess import to_float
+from tuition.inputs.images.preprocess import to_float
 
 
 class PlacedImages:
