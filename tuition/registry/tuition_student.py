@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-BATCH = 1000  # images at a time, so that a large request fits in memory
+BATCH = 1000  # samples at a time, so that a large request fits in memory
 
 
 class Student:
@@ -22,14 +22,16 @@ class Student:
             from torch.export.passes import move_to_device_pass
 
             program = move_to_device_pass(program, device)
+        (example,), _ = program.example_inputs
+        self._type = torch.empty(0, dtype=example.dtype).numpy().dtype
         self._model = program.module()
         self._device = device
 
-    def predict(self, images: Any) -> np.ndarray:
-        """uint8 pixels 0..255 (N, C, H, W) -> class probabilities float32 (N, classes)."""
-        pixels = torch.from_numpy(np.array(images, dtype=np.uint8))
+    def predict(self, samples: Any) -> np.ndarray:
+        """What the signature says (images: uint8 pixels 0..255 (N, C, H, W)) -> class probabilities float32 (N, classes)."""
+        stored = torch.from_numpy(np.array(samples, dtype=self._type))
         with torch.inference_mode():
-            parts = [self._model(part.to(self._device)).cpu() for part in pixels.split(BATCH)]
+            parts = [self._model(part.to(self._device)).cpu() for part in stored.split(BATCH)]
         return torch.cat(parts).numpy()
 
 

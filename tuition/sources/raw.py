@@ -1,4 +1,4 @@
-"""What every source gives: images of one shape in the splits that it has, with labels, and what could not be read."""
+"""What every source gives: samples of one kind and shape in the splits that it has, with labels, and what could not be read."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from tuition.errors import UserError
 
 @dataclass(frozen=True)
 class Part:
-    images: np.ndarray  # uint8 (N, C, H, W)
+    images: np.ndarray  # uint8 (N, C, H, W); samples (N, …) of another kind, where `Raw.inputs` says so
     labels: np.ndarray  # int64 (N,), in 0..classes-1
 
 
@@ -18,6 +18,7 @@ class Raw:
     parts: dict[str, Part]  # "train", and "val" and "test" where the source has them
     classes: list[str]  # the name of label i
     rejected: list[tuple[str, str]] = field(default_factory=list)  # file, reason
+    inputs: str = "images"  # what the samples are, as `tuition.inputs.kinds.INPUTS` calls them
 
 
 def to_classes(

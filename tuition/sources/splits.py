@@ -8,7 +8,8 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.files import atomic, digest, write_array, write_json
-from tuition.inputs.images import files as pixels
+from tuition.inputs.kinds import INPUTS, inputs_of, named
+from tuition.inputs.protocol import Inputs
 from tuition.params import Data
 from tuition.sources import additions, alter, load_source, split
 from tuition.sources.raw import Raw
@@ -20,13 +21,12 @@ ALTERING = ("noise", "imbalance")  # not told where they are off: files made bef
 def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None) -> dict:
     """Write the splits of `data.source` below `out` and return what `meta.json` says.
 
-    Raises UserError for data that cannot be read or split as asked, and for images that are not (C, H, W) as `expected`.
+    Raises UserError for data that cannot be read or split as asked, and for samples whose shape is not `expected`.
     """
     raw = load_source(data)
+    inputs = INPUTS[raw.inputs]
     if expected and (found_shape := raw.parts["train"].images.shape[1:]) != expected:
-        raise UserError(
-            f"{data.source}: images are {found_shape}, those of `data` {expected} (channels, height, width)"
-        )
+        raise UserError(f"{data.source}: {inputs.NAME} are {found_shape}, those of `data` {expected} ({inputs.AXES})")
     found, duplicates = split.assign(raw, data)
     found["train"], altered = alter.alter(found["train"], raw.classes, data)
     shape = raw.parts["train"].images.shape[1:]
@@ -34,8 +34,8 @@ def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None)
     for name, rows in found.items():
         arrays: tuple[np.ndarray, ...] = raw.parts[rows.part].images[rows.rows], rows.labels, rows.ids
         if name == "train":
-            mean, std = pixels.statistics(arrays[0])  # the source's: a teacher that takes them stays the same teacher
-            facts = {"classes": raw.classes, "mean": mean, "std": std} | ({"altered": altered} if altered else {})
+            normal = inputs.statistics(arrays[0])  # the source's: a teacher that takes them stays the same teacher
+            facts = {"classes": raw.classes, **normal} | ({"altered": altered} if altered else {})
             if data.additions:
                 *more, counts = additions.read_additions(data.additions, raw.classes, shape, found)
                 arrays = tuple(np.concatenate(two) for two in zip(arrays, more, strict=True))
@@ -43,7 +43,7 @@ def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None)
                 facts["additions"] = len(more[0])
         else:
             facts = {"n": len(arrays[0]), "digest": digest(*arrays)}
-        _write_split(Splits(out).split(name), facts, *arrays)
+        _write_split(inputs, Splits(out).split(name), facts, *arrays)
         sizes[name] = len(arrays[2])
     _write_rejected(Splits(out).rejected, raw.rejected)
     meta = _meta(data, raw, sizes, duplicates, altered)
@@ -52,13 +52,12 @@ def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None)
 
 
 def _meta(data: Data, raw: Raw, sizes: dict[str, int], duplicates: dict[str, int], altered: dict) -> dict:
-    shape = raw.parts["train"].images.shape[1:]
+    inputs = INPUTS[raw.inputs]
     return {
         "source": data.source,
         "classes": raw.classes,
-        "channels": shape[0],
-        "height": shape[1],
-        "width": shape[2],
+        **named(inputs),
+        **inputs.facts(raw.parts["train"].images),
         "splits": sizes,
         "rejected": len(raw.rejected),
         "duplicates": duplicates,
@@ -68,9 +67,11 @@ def _meta(data: Data, raw: Raw, sizes: dict[str, int], duplicates: dict[str, int
     } | ({"altered": altered} if altered else {})
 
 
-def _write_split(files: Split, facts: dict, images: np.ndarray, labels: np.ndarray, ids: np.ndarray) -> None:
+def _write_split(
+    inputs: Inputs, files: Split, facts: dict, samples: np.ndarray, labels: np.ndarray, ids: np.ndarray
+) -> None:
     write_json(files.meta, facts)
-    write_array(files.images, images)
+    inputs.write(files.path, samples)
     write_array(files.labels, labels)
     write_array(files.ids, ids)
 
@@ -86,7 +87,7 @@ def summary(meta: dict) -> str:
     """What was written, in one line, from its `meta.json`."""
     sizes = ", ".join(f"{count} {name}" for name, count in meta["splits"].items())
     dropped = sum(count for key, count in meta["duplicates"].items() if "_in_" in key)
-    shape = f"{meta['channels']}x{meta['height']}x{meta['width']}"
+    shape = "x".join(map(str, inputs_of(meta).shape(meta)))
     return (
         f"{meta['source']}: {sizes}; {len(meta['classes'])} classes, {shape}; {meta['rejected']} unreadable files and "
         f"{dropped} duplicates across splits left out"

@@ -126,8 +126,9 @@ def test_repeats_bit_for_bit(workspace):
 def test_batches_do_not_matter(workspace, digits):
     model = build("resnet8", channels=1, classes=10, size=(28, 28)).eval()
     cpu = torch.device("cpu")
-    whole, times = predict(model, digits[0][:50], MEAN, STD, 500, cpu)
-    parts, _ = predict(model, digits[0][:50], MEAN, STD, 7, cpu)
+    facts = {"mean": MEAN, "std": STD}
+    whole, times = predict(model, digits[0][:50], facts, 500, cpu)
+    parts, _ = predict(model, digits[0][:50], facts, 7, cpu)
     assert len(times) == 1
     np.testing.assert_allclose(whole, parts, atol=1e-5)
 
