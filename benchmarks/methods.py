@@ -144,8 +144,7 @@ def score(folder: Path, student: Path | None) -> float:
 
     from stages.evaluate.__main__ import predict
     from stages.evaluate.metrics import top_k
-    from tuition.models import load_student, load_weights
-    from tuition.training.networks import make
+    from tuition.models import load_student, load_weights, make
 
     if student is None:
         made = json.loads((folder / "teacher/meta.json").read_text())
@@ -155,7 +154,7 @@ def score(folder: Path, student: Path | None) -> float:
     else:
         model, made = load_student(folder / student)
     images, labels = (np.load(folder / f"data/test/{name}.npy") for name in ("images", "labels"))
-    logits, _ = predict(model, images, made["mean"], made["std"], BATCH, torch.device("cpu"))
+    logits, _ = predict(model, images, made, BATCH, torch.device("cpu"))
     return top_k(logits, labels, 1)
 
 

@@ -14,14 +14,15 @@ import torch
 from benchmarks.common import save, spread, table
 from benchmarks.methods import SETS, SHIPPED, VARIANTS, chosen
 from tuition.comparisons import group_weights
-from tuition.inputs.batches import PlacedImages
+from tuition.inputs.images.batch import PlacedImages
 from tuition.methods import Context, build, card, resolve
 from tuition.methods.objective import Objective
+from tuition.models import make
 from tuition.params import Training
 from tuition.signals import LAYERED, stored_type
 from tuition.training.loader import Loader
 from tuition.training.loop import Learner, make_fabric, make_optimizer
-from tuition.training.networks import make, of, shapes
+from tuition.training.networks import of, shapes
 
 CLASSES, WIDTH, STAGES = 100, 64, ((16, 32), (32, 16), (64, 8))  # the teacher's: channels and side of each stage
 MODEL = {"channels": 3, "height": 32, "width": 32, "classes": CLASSES, "mean": [0.5] * 3, "std": [0.25] * 3, "taps": []}

@@ -96,11 +96,13 @@ def one(folder: Path, name: str, budget: int, seed: int) -> dict[str, float]:
 def write_list(bought: set[int], seed: int) -> None:
     """The list of `then-uncertain`: what the guide was trained on, and then what it is least sure of."""
     from tuition.files import read_array, read_json
+    from tuition.inputs.kinds import workspace_inputs
     from tuition.selection.order import purchase_order
 
     images, labels, ids = (read_array(Path(f"data/train/{name}.npy")) for name in ("images", "labels", "ids"))
     classes = read_json(Path("data/meta.json"))["classes"]
-    order = purchase_order("uncertain", ids, labels, seed, images=images, classes=classes, guide=GUIDE)
+    inputs = workspace_inputs()
+    order = purchase_order("uncertain", ids, labels, seed, inputs=inputs, samples=images, classes=classes, guide=GUIDE)
     rows = [*sorted(bought), *(row for row in order.tolist() if row not in bought)]
     Path(LIST).write_text("".join(f"{ids[row].decode()}\n" for row in rows))
 

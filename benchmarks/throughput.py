@@ -17,8 +17,8 @@ import torch
 from benchmarks import bare
 from benchmarks.common import save, spread, table
 from tuition.comparisons import draw, group_weights
-from tuition.inputs.batches import PlacedImages
-from tuition.inputs.images import content_id
+from tuition.inputs.images.batch import PlacedImages
+from tuition.inputs.images.files import content_id
 from tuition.ledger.database import open_ledger
 from tuition.ledger.keys import Request
 from tuition.ledger.owned import Standing
@@ -140,7 +140,14 @@ def teaching(args: argparse.Namespace) -> list[dict]:
         torch.manual_seed(0)
         model = build(arch, channels=3, classes=CLASSES, size=(side, side))
         description = {"kind": "checkpoint", "arch": arch, "mean": [mean], "std": [std], "resize": None}
-        teacher = CheckpointTeacher(model, description, "32-true", CLASSES, ["logits", "embedding"], (3, side, side))
+        teacher = CheckpointTeacher(
+            model,
+            description,
+            "32-true",
+            CLASSES,
+            ["logits", "embedding"],
+            {"channels": 3, "height": side, "width": side},
+        )
         images = np.random.default_rng(0).integers(256, size=(512, 3, side, side), dtype=np.uint8)
         bare.answer(model, torch.from_numpy(images), mean, std, 256)
         per_image = bare.answer(model, torch.from_numpy(images), mean, std, 256) / 512

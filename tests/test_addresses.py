@@ -9,7 +9,7 @@ from tuition.addresses import check_database, shown, split_user
 from tuition.errors import UserError
 from tuition.ledger.database import LedgerError, open_existing, open_ledger
 from tuition.params.load import load
-from tuition.tracking import address
+from tuition.tracking import address, store
 
 HOSTS = "@host/d", "@host:5432/d?sslmode=require"
 SPOILT = ["p@s3cr", "p@s3cr/x", "p@s3cr@t", "p:p@s3cr", "p?a@s3cr", "p@s?a@s3cr"]

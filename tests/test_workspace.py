@@ -93,7 +93,6 @@ ARRAYS = re.compile(
 OWN_WORDS = {
     "stages/compare/__main__.py",
     "stages/teach/__main__.py",
-    "tuition/inputs/views.py",
     "tuition/intake/close.py",
     "tuition/intake/plan.py",
     "tuition/intake/take.py",

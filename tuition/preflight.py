@@ -6,10 +6,11 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from tuition.comparisons import checked_weights
 from tuition.errors import UserError, unknown
+from tuition.inputs.kinds import described, inputs_of
 from tuition.methods import METHODS, Card, Context, Method, build, card, check_settings, method_file, resolve
 from tuition.params import Params, comparison_set
 from tuition.signals import MAIN
@@ -155,7 +156,7 @@ def _check_comparisons(params: Params, name: str, method: Method, offered: Offer
 
 def check_student(params: Params, facts: dict[str, Any]) -> None:
     """Build the student for data with `facts`. Raises UserError where it can't be, or its taps give no maps."""
-    from tuition.training.networks import make
+    from tuition.models import make
 
     try:
         make(_student(params, facts))
@@ -168,12 +169,11 @@ def check_shapes(params: Params, facts: dict[str, Any], teacher: Teaches) -> Non
 
     Raises UserError where a method cannot work with these two networks, such as one that needs maps of equal width.
     """
-    import numpy as np
-
-    from tuition.training.networks import make, shapes
+    from tuition.models import make
+    from tuition.training.networks import shapes
 
     model = _student(params, facts)
-    samples = np.zeros((ROWS, model["channels"], model["height"], model["width"]), dtype=np.uint8)
+    samples = inputs_of(facts).empty(ROWS, facts)
     answers, student = teacher.answer_now(samples), make(model)
     context = _context(params, model, student, samples, answers, teacher.constants())
     for name in params.study.methods:
@@ -184,14 +184,9 @@ def check_shapes(params: Params, facts: dict[str, Any], teacher: Teaches) -> Non
 
 def _student(params: Params, facts: dict[str, Any]) -> NetworkDescription:
     """The description of the student, as far as it decides the network."""
-    return {
-        "arch": params.student.arch,
-        "taps": params.student.taps,
-        "classes": len(facts["classes"]),
-        "channels": facts["channels"],
-        "height": facts["height"],
-        "width": facts["width"],
-    }
+    own = described(inputs_of(facts), facts)
+    model = {"arch": params.student.arch, "taps": params.student.taps, "classes": len(facts["classes"]), **own}
+    return cast("NetworkDescription", model)
 
 
 def _context(
@@ -205,7 +200,8 @@ def _context(
     """What a method would be given, of empty samples and the teacher's answers to them; without the shapes of the student's signals."""
     import torch
 
-    from tuition.training.networks import make, of
+    from tuition.models import make
+    from tuition.training.networks import of
 
     teacher = {name: torch.from_numpy(values) for name, values in answers.items()}
     inputs, rows = torch.from_numpy(samples), torch.arange(ROWS)

@@ -3,7 +3,7 @@
 In files a view is a row of `views.npy` (n, 5) int32: top, left, height, width of the box in pixels of the image, and flip, 0 or 1; what
 lies outside of the image is black. A row of zeros is the sample as it is. In the ledger a view is text: `clean`, or
 `crop=<top>,<left>,<height>,<width>;flip=<0|1>`. It is never a seed: whoever reads it makes the same image again, to the bit
-(`inputs.views.replay`).
+(`inputs.images.views.replay`).
 """
 
 import re

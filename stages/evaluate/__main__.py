@@ -17,8 +17,8 @@ from stages.evaluate import metrics
 from stages.evaluate.probe import linear_probe
 from tuition.errors import UserError, read_arguments, run
 from tuition.files import read_array, read_json, write_array, write_json
-from tuition.inputs.preprocess import to_float
-from tuition.inputs.views import Images, bought
+from tuition.inputs.bought import Bought, read_bought
+from tuition.inputs.kinds import inputs_of
 from tuition.models import load_student, signals
 from tuition.models.description import ModelDescription
 from tuition.models.network import Network
@@ -46,21 +46,20 @@ class Student:
         network = network.to(device).to(memory_format=torch.channels_last)  # a third to a half faster on CPU
         return cls(folder, network, description, batch_size, device)
 
-    def answer(self, images: np.ndarray | Images) -> tuple[np.ndarray, list[float]]:
+    def answer(self, samples: np.ndarray | Bought) -> tuple[np.ndarray, list[float]]:
         """Its logits, and each full batch's seconds. Raises UserError where they are not finite."""
-        logits, times = self.predict(self.network, images)
+        logits, times = self.predict(self.network, samples)
         if not np.isfinite(logits).all():
             raise UserError(f"{self.folder}: its logits are not finite: the training diverged; try a smaller train.lr")
         return logits, times
 
-    def embed(self, images: np.ndarray) -> np.ndarray:
-        return self.predict(lambda inputs: signals(self.network, inputs)["embedding"], images)[0]
+    def embed(self, samples: np.ndarray) -> np.ndarray:
+        return self.predict(lambda inputs: signals(self.network, inputs)["embedding"], samples)[0]
 
     def predict(
-        self, model: Callable[[torch.Tensor], torch.Tensor], images: np.ndarray | Images
+        self, model: Callable[[torch.Tensor], torch.Tensor], samples: np.ndarray | Bought
     ) -> tuple[np.ndarray, list[float]]:
-        mean, std = self.description["mean"], self.description["std"]
-        return predict(model, images, mean, std, self.batch_size, self.device)
+        return predict(model, samples, self.description, self.batch_size, self.device)
 
 
 def main(argv: list[str]) -> None:
@@ -68,16 +67,16 @@ def main(argv: list[str]) -> None:
     settings, workspace = load().evaluate, Workspace()
     cell = cell_name(budget, method, seed)
     student, results = Student.of(workspace.student(cell), settings.batch_size), workspace.results(cell)
-    val_images, val_labels = _split(workspace.split("val"), student.description)
-    images, labels = _split(workspace.split("test"), student.description)
-    val_logits, _ = student.answer(val_images)  # first: it warms up what the test batches are timed on
-    logits, times = student.answer(images)
-    _, single = zip(*(student.answer(images[:1]) for _ in range(SINGLE_REPEATS)), strict=True)
+    val_samples, val_labels = _split(workspace.split("val"), student.description)
+    samples, labels = _split(workspace.split("test"), student.description)
+    val_logits, _ = student.answer(val_samples)  # first: it warms up what the test batches are timed on
+    logits, times = student.answer(samples)
+    _, single = zip(*(student.answer(samples[:1]) for _ in range(SINGLE_REPEATS)), strict=True)
 
     figures: dict[str, float] = dict(metrics.score(logits, labels, settings.bins))
     figures |= {"val_top1": metrics.top_k(val_logits, val_labels, 1), "val_nll": metrics.nll(val_logits, val_labels)}
     figures |= _beside_the_teacher(student, workspace, budget, logits, labels)
-    figures |= metrics.retrieval_map(student.embed(images), labels)
+    figures |= metrics.retrieval_map(student.embed(samples), labels)
     figures |= _transfer(student, workspace.transfer)
     figures["parameters"] = sum(p.numel() for p in student.network.parameters())
     figures["size_bytes"] = student.folder.weights.stat().st_size
@@ -99,7 +98,8 @@ def _beside_the_teacher(
     if "logits" not in read_json(outputs.meta)["signals"]:
         return {}
     taught = read_array(outputs.signal("logits"))
-    own, _ = student.answer(bought(read_array(workspace.split("train").images), outputs.path))
+    inputs = inputs_of(student.description)
+    own, _ = student.answer(read_bought(inputs, inputs.read(workspace.split("train").path), outputs.path))
     return {
         "agreement_with_teacher": metrics.agreement(own, taught),
         "top1_recentred": metrics.top_k(logits - metrics.offset(own, taught), labels, 1),
@@ -117,24 +117,24 @@ def _latency(student: Student, count: int, times: Sequence[float], single: Seque
 
 def predict(
     model: Callable[[torch.Tensor], torch.Tensor],
-    images: np.ndarray | Images,
-    mean: list[float],
-    std: list[float],
+    samples: np.ndarray | Bought,
+    description: ModelDescription,
     batch_size: int,
     device: torch.device,
 ) -> tuple[np.ndarray, list[float]]:
-    """What `model` gives, logits float32 (n, C), of uint8 `images` (n, C', H, W), and each full batch's seconds.
+    """What `model` gives, logits float32 (n, C), of stored samples (n, …), and each full batch's seconds.
 
     The time is from host memory to host memory; where no batch is full, it is that of the only one.
     """
-    rows = np.arange(len(images))
+    kind, rows = inputs_of(description), np.arange(len(samples))
+    preprocessing = kind.preprocessing(description).to(device)
     parts: list[np.ndarray] = []
     times: list[float] = []
     with torch.inference_mode():
         for chunk in (rows[start : start + batch_size] for start in range(0, len(rows), batch_size)):
-            batch = torch.from_numpy(images[chunk])  # indexing with an array copies, so the read-only file stays so
+            batch = torch.from_numpy(samples[chunk])  # indexing with an array copies, so the read-only file stays so
             begin = time.perf_counter()
-            inputs = to_float(batch.to(device), mean, std).contiguous(memory_format=torch.channels_last)
+            inputs = kind.arranged(preprocessing(batch.to(device)))
             logits = model(inputs).float().cpu().numpy()
             if len(chunk) == batch_size or not times:
                 times.append(time.perf_counter() - begin)
@@ -148,19 +148,20 @@ def _transfer(student: Student, folder: Splits) -> dict[str, float]:
     if meta["source"] is None:
         return {}
     splits = {name: _split(folder.split(name), student.description) for name in ("train", "val", "test")}
-    train, val, test = ((student.embed(images), labels) for images, labels in splits.values())
+    train, val, test = ((student.embed(samples), labels) for samples, labels in splits.values())
     return linear_probe(train, val, test, len(meta["classes"]), student.device)
 
 
 def _split(split: Split, student: ModelDescription) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of one split. Raises UserError where it is empty or not of the student's kind."""
-    images, labels = read_array(split.images), read_array(split.labels)
-    if not len(images):
+    """Samples and labels of one split. Raises UserError where it is empty or not of the student's kind."""
+    inputs = inputs_of(student)
+    samples, labels = inputs.read(split.path), read_array(split.labels)
+    if not len(samples):
         raise UserError(f"{split}: no samples; give data.{split.path.name} a larger share")
-    shape, expected = images.shape[1:], (student["channels"], student["height"], student["width"])
+    shape, expected = samples.shape[1:], inputs.shape(student)
     if shape != expected:
-        raise UserError(f"{split}: images are {shape}, the student was trained on {expected}; run `dvc repro`")
-    return images, np.asarray(labels)
+        raise UserError(f"{split}: {inputs.NAME} are {shape}, the student was trained on {expected}; run `dvc repro`")
+    return samples, np.asarray(labels)
 
 
 def _write_columns(path: Path, columns: dict[str, Any]) -> None:

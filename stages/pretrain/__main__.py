@@ -24,15 +24,15 @@ def main(argv: list[str]) -> None:
         return
     if processes.launched("stages.pretrain", argv, params.pretrain, "pretrain"):
         return
-    images, labels = read_split("train")
-    model = describe(params.teacher.arch, images, params.teacher.taps)
+    samples, labels = read_split("train")
+    model = describe(params.teacher.arch, samples, params.teacher.taps)
     done, speed = train(
         "teacher",
         model,
         build("ce"),
         params.pretrain,
         params.pretrain.seed,
-        TrainingSet(images, labels),
+        TrainingSet(samples, labels),
     )
     if processes.rank():
         return

@@ -31,7 +31,7 @@ def main(argv: list[str]) -> None:
     """Register the study's best student and write `report/registered.json`; or only `check`.
 
     Raises UserError for arguments, cells without results, damaged files, a store that does not answer, a name that is another
-    project's, and a champion of other images or classes.
+    project's, and a champion of other samples or classes.
     """
     if argv not in ([], ["check"]):
         raise UserError(
@@ -44,8 +44,7 @@ def main(argv: list[str]) -> None:
     winner = best_cell(params)
     opened = connect_store(params.registry.name)
     student = read_json(Workspace().student(winner["cell"]).description)
-    shape = (student["channels"], student["height"], student["width"])
-    check_name(opened, params.registry.name, shape, student["class_names"], str(Workspace().student(winner["cell"])))
+    check_name(opened, params.registry.name, student, student["class_names"], str(Workspace().student(winner["cell"])))
     done = reconcile(params, opened)
     registered = register(params, opened, winner, done)
     write_json(Workspace().report.registered, registered)

@@ -5,6 +5,7 @@ from math import isnan
 from typing import Any
 
 from stages.report.study import BASELINES
+from tuition.inputs.kinds import inputs_of
 from tuition.params import Params
 from tuition.spend import BESIDE, purchases_beside, total_spend
 from tuition.workspace import Workspace
@@ -34,10 +35,11 @@ def report_text(params: Params, study: dict[str, Any], summary: list[Row], paire
 def _studied(params: Params, study: dict[str, Any]) -> str:
     data, first = study["data"], study["outputs"][study["budgets"][0]]
     teacher, splits = first.get("teacher", {}), data["splits"]
-    shape = f"{data['channels']} × {data['height']} × {data['width']}"
+    inputs = inputs_of(data)
+    shape = " × ".join(map(str, inputs.shape(data)))
     known = f", validation top-1 {_percent(study['teacher']['val_top1'])} %" if "val_top1" in study["teacher"] else ""
     lines = [
-        f"- **Data**: `{data['source']}`, {len(data['classes'])} classes, images {shape}; {splits['train']} to train, "
+        f"- **Data**: `{data['source']}`, {len(data['classes'])} classes, {inputs.NAME} {shape}; {splits['train']} to train, "
         f"{splits['val']} to select, {splits['test']} to test.{_altered(data)}",
         f"- **Teacher**: {teacher.get('name', params.teacher.name)} ({params.teacher.kind}{known}).",
         f"- **Student**: {params.student.arch}, {_parameters(study)} parameters; {params.train.steps} steps of "

@@ -33,9 +33,9 @@ def main(argv: list[str]) -> None:
         check_store()  # where the study is to end
 
     title = f"teach {budget}"
-    new = own_in_rounds(order, plan.images_of, title)
+    new = own_in_rounds(order, plan.samples_of, title)
     new_mixed = own(order.account, plan.order.mixed, order.before, plan.mixtures_of, f"{title} mixed")
-    new_further = further.each(further_orders, lambda name, one: own_in_rounds(one, plan.images_of, f"{title} {name}"))
+    new_further = further.each(further_orders, lambda name, one: own_in_rounds(one, plan.samples_of, f"{title} {name}"))
 
     usable = export(plan, params.teach, order, further_orders)
     bought = Bought(order, order.read_standing(), usable.main, new, new_mixed)
@@ -51,7 +51,8 @@ def _load_teachers(params: Params, pool: Pool) -> tuple[Teacher, dict[str, Teach
     """`teacher`, and those of `teachers` by name; none is asked. Raises UserError where one does not fit the data or the methods."""
     teacher = further.load_for(params.teacher, pool.facts)
     others = further.load_further(params.teachers, pool.facts, teacher)
-    check_methods(params, teacher.families, {name: one.families for name, one in others.items()})
+    families = {name: one.families for name, one in others.items()}
+    check_methods(params, teacher.families, families, pool.inputs.NAME)
     check_student(params, pool.facts)
     if params.teacher.kind == "checkpoint" and isinstance(teacher, InProcess):
         check_shapes(params, pool.facts, teacher)

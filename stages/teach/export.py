@@ -36,7 +36,7 @@ def export(plan: Plan, teach: Teach, main: OpenOrder, further: dict[str, OpenOrd
     shutil.rmtree(folder.path, ignore_errors=True)
     how = {"budget": plan.budget, "strategy": teach.strategy, "seed": teach.seed}
     places = _write(main.account, folder, main.order.requests, plan.drawing, how)
-    write_array(folder.positions, plan.images.positions[places])
+    write_array(folder.positions, plan.bought.positions[places])
     if main.order.mixed:
         _write_mixtures(plan, main, folder.mixed, how)
     usable = each(
@@ -47,10 +47,10 @@ def export(plan: Plan, teach: Teach, main: OpenOrder, further: dict[str, OpenOrd
 
 
 def _write_mixtures(plan: Plan, main: OpenOrder, folder: Mixed, how: dict[str, Any]) -> None:
-    """Mixed inputs: their outputs, and what an export does not hold: the images, what they are mixed of, and the shares."""
+    """Mixed inputs: their outputs, and what an export does not hold: the inputs, what they are mixed of, and the shares."""
     mixtures = plan.mixtures
     rows = np.array(list(mixtures.rows.values()))[_write(main.account, folder, main.order.mixed, None, how)]
-    write_array(folder.images, mixtures.images[rows])
+    plan.bought.inputs.write(folder.path, mixtures.inputs[rows])
     for path, values in (
         (folder.first, mixtures.first),
         (folder.second, mixtures.second),

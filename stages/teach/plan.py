@@ -9,7 +9,9 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.files import read_array, read_json
-from tuition.inputs.views import Images
+from tuition.inputs.bought import Bought
+from tuition.inputs.kinds import inputs_of
+from tuition.inputs.protocol import Inputs, Samples
 from tuition.ledger.keys import Request
 from tuition.params import Params
 from tuition.purchase import views
@@ -31,24 +33,23 @@ class Drawing(TypedDict):
 
 @dataclass(frozen=True)
 class Pool:
-    """The samples that may be bought: images (N, C, H, W) uint8, labels (N,), content ids (N,) S64, and facts of the data."""
+    """The samples that may be bought (N, …), as they are stored, labels (N,), content ids (N,) S64, and facts of the data."""
 
-    images: np.ndarray
+    samples: Samples
     labels: np.ndarray
     ids: np.ndarray
     facts: Facts
 
     @property
-    def size(self) -> tuple[int, int]:
-        """(H, W) of an image."""
-        return self.facts["height"], self.facts["width"]
+    def inputs(self) -> Inputs:
+        return inputs_of(self.facts)
 
 
 @dataclass(frozen=True)
 class Plan:
     """What `budget` calls buy.
 
-    `order`: what `teacher` is asked for, `further`: what each of `teachers` is. `images`: those of the requests of `order`, row for row,
+    `order`: what `teacher` is asked for, `further`: what each of `teachers` is. `bought`: the samples of `order`, row for row,
     made when they are asked for; `drawing`: how their views were drawn; None: there are none but the samples as they are. `mixtures`:
     mixed inputs that are bought beside them.
     """
@@ -56,7 +57,7 @@ class Plan:
     budget: int
     order: Order
     further: dict[str, Order]
-    images: Images
+    bought: Bought
     drawing: Drawing | None
     mixtures: Mixtures
 
@@ -64,35 +65,36 @@ class Plan:
     def _rows(self) -> dict[tuple[str, str], int]:
         return {(one.sample, one.view): row for row, one in enumerate(self.order.requests)}
 
-    def images_of(self, requests: Sequence[Request]) -> np.ndarray:
-        """(B, C, H, W) uint8 of requests for samples and views, the first time or again."""
-        return self.images[[self._rows[one.sample, one.view] for one in requests]]
+    def samples_of(self, requests: Sequence[Request]) -> np.ndarray:
+        """(B, …) of requests for samples and views, the first time or again."""
+        return self.bought[[self._rows[one.sample, one.view] for one in requests]]
 
     def mixtures_of(self, requests: Sequence[Request]) -> np.ndarray:
-        """(B, C, H, W) uint8 of requests for mixed inputs."""
-        return self.mixtures.images[[self.mixtures.rows[Request(one.sample, one.view)] for one in requests]]
+        """(B, …) of requests for mixed inputs."""
+        return self.mixtures.inputs[[self.mixtures.rows[Request(one.sample, one.view)] for one in requests]]
 
 
 def read_pool() -> Pool:
     """The pool of `data/`."""
     data, split = Workspace().data, Workspace().split("train")
-    images, labels, ids = (read_array(path) for path in (split.images, split.labels, split.ids))
-    return Pool(images, labels, ids, read_json(data.meta) | read_json(split.meta))
+    facts = read_json(data.meta) | read_json(split.meta)
+    return Pool(inputs_of(facts).read(split.path), read_array(split.labels), read_array(split.ids), facts)
 
 
 def make_plan(params: Params, pool: Pool, budget: int) -> Plan:
     """What `budget` calls buy of the pool. Raises UserError where it has not so many samples or views."""
     teach, main = params.teach, params.teacher.recheck
     chosen = _choose(params, pool, budget)
-    requests, positions, drawn = views.plan_views(chosen, pool.ids, samples_for(budget, main), teach, pool.size)
+    size = pool.inputs.view_size(pool.facts) if teach.views > 1 else None
+    requests, positions, drawn = views.plan_views(chosen, pool.ids, samples_for(budget, main), teach, size)
     room = budget if teach.mixed and budget > 1 else 0
-    mixtures = plan_mixtures(chosen, pool.images, pool.ids, room, teach.seed, set(requests))
+    mixtures = plan_mixtures(pool.inputs, chosen, pool.samples, pool.ids, room, teach.seed, set(requests))
     drawing: Drawing = {"number": teach.views, "crop": teach.crop, "flip": teach.flip}
     return Plan(
         budget=budget,
         order=make_order(requests, budget, main, mixtures.requests),
         further={one.name: make_order(requests, budget, one.recheck) for one in params.teachers},
-        images=Images(pool.images, positions, drawn),
+        bought=Bought(pool.inputs, pool.samples, positions, drawn),
         drawing=drawing if teach.views > 1 else None,
         mixtures=mixtures,
     )
@@ -102,13 +104,14 @@ def _choose(params: Params, pool: Pool, budget: int) -> np.ndarray:
     """Positions in the pool in the order of purchase, of which the first are bought."""
     teach = params.teach
     if teach.views > 1:
-        views.check(teach.views, pool.size, teach.crop, teach.flip)
+        views.check(teach.views, pool.inputs.view_size(pool.facts), teach.crop, teach.flip)
     order = purchase_order(
         teach.strategy,
         pool.ids,
         pool.labels,
         teach.seed,
-        images=pool.images,
+        inputs=pool.inputs,
+        samples=pool.samples,
         classes=pool.facts["classes"],
         limit=-(-budget // teach.views),
         guide=teach.guide,

@@ -6,7 +6,8 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.files import read_array, read_json
-from tuition.inputs.views import bought as images_of
+from tuition.inputs.bought import read_bought
+from tuition.inputs.kinds import workspace_inputs
 from tuition.methods import build, card, resolve
 from tuition.params import Params
 from tuition.signals import arrays_of
@@ -23,8 +24,8 @@ def read_training_set(params: Params, budget: int, name: str, groups: dict[str, 
     section = params.methods.get(name)
     about, objective = card(resolve(name, section).method), build(name, section)
     here, outputs = Workspace(), Workspace().outputs(budget)
-    images, labels = read_split("train")
-    positions, seen = read_array(outputs.positions), images_of(images, outputs.path)
+    samples, labels = read_split("train")
+    positions, seen = read_array(outputs.positions), read_bought(workspace_inputs(), samples, outputs.path)
     teacher, constants = read_signals(outputs, objective.signals)
     mixed: dict[str, np.ndarray] = {}
     if about.views == "mixed":  # as many calls as any other cell of this budget: half clean, half mixed
@@ -71,12 +72,12 @@ def read_mixed(files: Mixed, name: str, positions: np.ndarray) -> dict[str, np.n
     """
     if not files.meta.exists():
         raise UserError(f"{files}: no mixed inputs were bought, but {name!r} needs them; set teach.mixed: true")
-    mixed = {key: read_array(files.signal(key)) for key in ("images", "logits", "first", "second", "lam")}
+    mixed = {key: read_array(files.signal(key)) for key in ("logits", "first", "second", "lam")}
+    mixed["inputs"] = workspace_inputs().read(files.path)
     row = {int(position): place for place, position in enumerate(positions)}
     kept = [i for i in range(len(mixed["lam"])) if int(mixed["first"][i]) in row and int(mixed["second"][i]) in row]
     for key in ("first", "second"):
         mixed[key] = np.array([row.get(int(position), -1) for position in mixed[key]], dtype=np.int64)
-    mixed["inputs"] = mixed.pop("images")
     return {key: values[kept] for key, values in mixed.items()}
 
 

@@ -259,7 +259,7 @@ def test_the_champion_says_which_are_uncertain(refreshing):
     """Against margins computed from the student's own weights in float64."""
     import torch
 
-    from tuition.inputs.preprocess import to_float
+    from tuition.inputs.images.preprocess import to_float
     from tuition.models import load_student
 
     refreshing.take()

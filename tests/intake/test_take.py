@@ -13,7 +13,8 @@ from support.refreshes import dies
 from tuition import params as parameters
 from tuition.errors import Unreachable, UserError
 from tuition.files import read_array, read_json
-from tuition.inputs.images import content_id
+from tuition.inputs import images
+from tuition.inputs.images.files import content_id
 from tuition.intake.take import sort, take
 from tuition.sources.additions import digest, listed
 
@@ -246,6 +247,7 @@ def test_sorting_is_of_names_and_pixels_alone():
     done = sort(
         [("0/a", "0", a), ("x", None, ""), ("1/b", "1", "broken"), ("0/a2", "0", a), ("2/b", "2", b), ("3/b", "3", b)],
         {content_id(b): ("test", "9")},
+        images,
         lambda *one: kept.append(one[:2]),
     )
     assert done.new == {content_id(a): "0"}

@@ -64,7 +64,12 @@ def teacher():
     model = build_model("resnet8", channels=1, classes=10, size=(SIDE, SIDE))
     model.load_state_dict(done.best)
     network = CheckpointTeacher(
-        model, {"mean": [0.1], "std": [0.3], "resize": None}, "32-true", 10, FAMILIES, (1, SIDE, SIDE)
+        model,
+        {"mean": [0.1], "std": [0.3], "resize": None},
+        "32-true",
+        10,
+        FAMILIES,
+        {"channels": 1, "height": SIDE, "width": SIDE},
     )
     said = network.answer(images[:N])
     ranks = (

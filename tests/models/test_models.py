@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tuition.errors import UserError
-from tuition.inputs.preprocess import to_float
+from tuition.inputs.images.preprocess import to_float
 from tuition.models import ARCHS, FAMILIES, build, check_arch, signals
 
 

@@ -9,9 +9,11 @@ from hypothesis.extra import numpy as arrays
 from support.viewing import padded
 
 from tuition.errors import UserError
-from tuition.inputs.batches import PlacedImages
-from tuition.inputs.images import content_id
-from tuition.inputs.views import Images, replay
+from tuition.inputs import images
+from tuition.inputs.bought import Bought
+from tuition.inputs.images.batch import PlacedImages
+from tuition.inputs.images.files import content_id
+from tuition.inputs.images.views import replay
 from tuition.params import Teach
 from tuition.purchase.views import draw, plan_views
 from tuition.training.loader import Loader
@@ -57,13 +59,13 @@ def test_a_replayed_view_is_the_padded_image_cut_and_mirrored(image, view):
 def test_rows_are_made_when_they_are_asked_for_and_are_no_window_on_the_pool():
     pool = np.random.default_rng(0).integers(0, 256, (5, 3, 6, 6), dtype=np.uint8)
     views = np.array([[0, 0, 0, 0, 0], [-2, 1, 6, 6, 1], [1, -1, 6, 6, 0]], dtype=np.int32)
-    rows = Images(pool, np.array([4, 4, 0]), views)
+    rows = Bought(images, pool, np.array([4, 4, 0]), views)
     expected = np.stack([pool[4], padded(pool[4], views[1]), padded(pool[0], views[2])])
     np.testing.assert_array_equal(rows[:], expected)
     np.testing.assert_array_equal(rows[np.array([2, 0])], expected[[2, 0]])
     assert len(rows) == 3
     assert rows[[]].shape == (0, 3, 6, 6)
-    seen = Images(pool, np.array([4]))[:]
+    seen = Bought(images, pool, np.array([4]))[:]
     seen[:] = 0
     assert pool[4].any()
 

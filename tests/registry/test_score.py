@@ -11,7 +11,7 @@ from support.registry import NAME
 from support.small_study import NAMES, TEST, digits, logits_of, student
 
 from tuition.errors import UserError
-from tuition.inputs.images import decode
+from tuition.inputs.images.files import decode
 from tuition.registry.score import main
 
 MODEL = f"models:/{NAME}@champion"

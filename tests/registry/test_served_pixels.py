@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from tuition.registry.tuition_student import _pixels
+from tuition.registry.tuition_student import _stored
 
 BRIGHT = np.full((2, 1, 3, 3), 200)
 
@@ -14,8 +14,8 @@ BRIGHT = np.full((2, 1, 3, 3), 200)
 def test_whole_numbers_are_taken_as_they_are(kind):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = _pixels(BRIGHT.astype(kind))
-        assert _pixels(np.zeros((0, 1, 3, 3), kind)).shape == (0, 1, 3, 3)
+        found = _stored(BRIGHT.astype(kind), np.dtype(np.uint8))
+        assert _stored(np.zeros((0, 1, 3, 3), kind), np.dtype(np.uint8)).shape == (0, 1, 3, 3)
     assert found.dtype == np.uint8
     assert (found == 200).all()
 
@@ -30,9 +30,9 @@ def test_whole_numbers_are_taken_as_they_are(kind):
 )
 def test_other_numbers_are_refused(given, said):
     with pytest.raises(ValueError, match=said):
-        _pixels(given)
+        _stored(given, np.dtype(np.uint8))
 
 
 def test_what_a_server_makes_of_numbers_from_0_to_1_is_told():
     with pytest.warns(UserWarning, match="no pixel is brighter than 1"):
-        _pixels(np.array([[[[0, 1], [0, 0]]]], np.uint8))
+        _stored(np.array([[[[0, 1], [0, 0]]]], np.uint8), np.dtype(np.uint8))

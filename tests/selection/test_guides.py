@@ -16,7 +16,7 @@ def test_uncertain_goes_by_the_students_margin(tmp_path):
     from tuition.models import load_student
 
     model, about = load_student(guide)
-    logits, _ = predict(model, IMAGES, about["mean"], about["std"], 64, torch.device("cpu"))
+    logits, _ = predict(model, IMAGES, about, 64, torch.device("cpu"))
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares = np.sort(shares / shares.sum(axis=1, keepdims=True), axis=1)
     margin = (shares[:, -1] - shares[:, -2])[order("uncertain", guide=guide)]

@@ -7,7 +7,7 @@ import pytest
 from support.pools import IDS, IMAGES, order
 
 from tuition.errors import UserError
-from tuition.inputs.images import content_id
+from tuition.inputs.images.files import content_id
 from tuition.selection.kcenter import LONGEST, traverse, whole
 
 

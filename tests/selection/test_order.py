@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tuition.errors import UserError
-from tuition.inputs.images import content_id
+from tuition.inputs.images.files import content_id
 from tuition.selection.order import purchase_order
 
 LABELS = np.repeat(np.arange(4), [50, 30, 15, 5])

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from stages.transfer.__main__ import prepare_transfer
 from tuition.errors import UserError
 from tuition.files import read_array, read_json
-from tuition.inputs.images import content_id
+from tuition.inputs.images.files import content_id
 from tuition.params import Additions, Data
 from tuition.params.teacher import teacher_settings
 from tuition.sources.additions import digest, listed

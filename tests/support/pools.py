@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from support import digits
-from tuition.inputs.images import content_id
+from tuition.inputs import images as inputs
+from tuition.inputs.images.files import content_id
 from tuition.models import build
 from tuition.selection.order import purchase_order
 from tuition.training import student as student_files
@@ -25,7 +26,9 @@ IMAGES, IDS = pool(200)
 def order(strategy, limit=None, guide=None, seed=0, images=IMAGES, ids=IDS, classes=NAMES):
     labels = np.zeros(len(ids), dtype=np.int64)
     guide = None if guide is None else str(guide)
-    return purchase_order(strategy, ids, labels, seed, images=images, classes=classes, limit=limit, guide=guide)
+    return purchase_order(
+        strategy, ids, labels, seed, inputs=inputs, samples=images, classes=classes, limit=limit, guide=guide
+    )
 
 
 def write_student(folder, seed=0, **changes):

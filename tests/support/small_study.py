@@ -19,8 +19,8 @@ from support import fork_server
 from tuition import forkserver
 from tuition import params as parameters
 from tuition.files import digest, write_array, write_json
-from tuition.inputs.images import content_id
-from tuition.inputs.preprocess import to_float
+from tuition.inputs.images.files import content_id
+from tuition.inputs.images.preprocess import to_float
 from tuition.models import build
 from tuition.params import Params
 from tuition.workspace import cell_name

@@ -11,7 +11,7 @@ from support.methods import batch_of, context_of, made, terms
 
 from tuition import params
 from tuition.files import read_array, read_json
-from tuition.inputs.images import content_id
+from tuition.inputs.images.files import content_id
 from tuition.models import build
 from tuition.teachers import fingerprint, load_teacher
 from tuition.teachers.experts import difficulties

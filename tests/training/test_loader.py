@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from tuition.inputs.batches import PlacedImages
+from tuition.inputs.images.batch import PlacedImages
 from tuition.training.loader import Loader
 
 N, H = 50, 12

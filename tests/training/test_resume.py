@@ -52,7 +52,9 @@ def data():
     torch.manual_seed(3)
     model = build_model("resnet14", channels=1, classes=10, size=(SIDE, SIDE))
     description = {"mean": [0.1], "std": [0.3], "resize": None}
-    teacher = CheckpointTeacher(model, description, "32-true", 10, FAMILIES, (1, SIDE, SIDE))
+    teacher = CheckpointTeacher(
+        model, description, "32-true", 10, FAMILIES, {"channels": 1, "height": SIDE, "width": SIDE}
+    )
     said = teacher.answer(images[:N])
     said["difficulty"] = np.linspace(0, 1, N, dtype=np.float32)[:, None]
     rows = np.arange(12)

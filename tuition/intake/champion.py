@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tuition.errors import UserError
+from tuition.inputs.protocol import Inputs, Samples
 from tuition.registry import registry
 from tuition.tracking import address, store
 
@@ -23,18 +24,18 @@ def find(name: str) -> Champion | None:
     return None if version is None else (opened.uri, version)
 
 
-def margins(uri: str, name: str, images: np.ndarray, classes: list[str]) -> np.ndarray:
-    """(n,) float64 in 0..1: how far the champion's largest probability is above its second, for images (n, C, H, W) uint8.
+def margins(uri: str, name: str, inputs: Inputs, samples: Samples, classes: list[str]) -> np.ndarray:
+    """(n,) float64 in 0..1: how far the champion's largest probability is above its second, for samples (n, …) as they are stored.
 
-    Raises UserError where it takes other images, or tells other classes, than the data has.
+    Raises UserError where it takes other samples, or tells other classes, than the data has.
     """
     import mlflow
 
     mlflow.set_tracking_uri(uri)
     where = f"models:/{name}@champion"
     model = mlflow.pyfunc.load_model(where)
-    _check_fit(where, model.metadata, images.shape[1:], classes)
-    return np.concatenate([margin(np.asarray(model.predict(batch))) for batch in _batches(images)])
+    _check_fit(where, model.metadata, inputs, samples.shape[1:], classes)
+    return np.concatenate([margin(np.asarray(model.predict(batch))) for batch in _batches(samples)])
 
 
 def margin(probabilities: np.ndarray) -> np.ndarray:
@@ -45,17 +46,17 @@ def margin(probabilities: np.ndarray) -> np.ndarray:
     return top[:, 1] - top[:, 0]
 
 
-def _batches(images: np.ndarray) -> Iterator[np.ndarray]:
-    for start in range(0, len(images), BATCH):
-        yield np.ascontiguousarray(images[start : start + BATCH])
+def _batches(samples: Samples) -> Iterator[Samples]:
+    for start in range(0, len(samples), BATCH):
+        yield np.ascontiguousarray(samples[start : start + BATCH])
 
 
-def _check_fit(where: str, metadata: Any, shape: tuple[int, ...], classes: list[str]) -> None:
+def _check_fit(where: str, metadata: Any, kind: Inputs, shape: tuple[int, ...], classes: list[str]) -> None:
     inputs = metadata.signature.inputs.inputs if metadata.signature else []
     takes = tuple(inputs[0].shape[1:]) if inputs else shape
     if takes != tuple(shape):
         raise UserError(
-            f"{where}: takes images {takes} (channels, height, width), but the data has {tuple(shape)}; name a registry of its own for "
+            f"{where}: takes {kind.NAME} {takes} ({kind.AXES}), but the data has {tuple(shape)}; name a registry of its own for "
             "this data (register.name), or refresh.strategy: random"
         )
     tells = [str(one) for one in (metadata.metadata or {}).get("classes", classes)]

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from tuition.errors import Unreachable, UserError
-from tuition.inputs import images as pixels
+from tuition.inputs.images import files as pixels
 from tuition.sources.folder import NOT_MEANT, files_below, open_image
 from tuition.workspace import given, lacking
 

@@ -20,6 +20,8 @@ import numpy as np
 from tuition import params as parameters
 from tuition.errors import UserError
 from tuition.files import atomic, read_array, read_json, write_json
+from tuition.inputs.kinds import inputs_of
+from tuition.inputs.protocol import Inputs, Samples
 from tuition.intake import account, champion, fits
 from tuition.intake.choose import Choice, choose
 from tuition.intake.rank import rank
@@ -29,12 +31,13 @@ from tuition.workspace import Workspace
 
 @dataclass(frozen=True)
 class Additions:
-    """The samples of the additions that need a call: images (n, C, H, W), labels (n,), content ids (n,) S64, names of the classes.
+    """The samples of the additions that need a call (n, …), as they are stored, labels (n,), content ids (n,) S64, names of the classes.
 
-    `pool`: the content ids of the whole pool.
+    `inputs`: what they are, `pool`: the content ids of the whole pool.
     """
 
-    images: np.ndarray
+    inputs: Inputs
+    samples: Samples
     labels: np.ndarray
     ids: np.ndarray
     classes: list[str]
@@ -46,7 +49,7 @@ class Additions:
     def without(self, paid: Collection[str]) -> "Additions":
         """Those that are not paid for."""
         rows = np.array([row for row, one in enumerate(self.ids) if one.decode() not in paid], dtype=np.int64)
-        return replace(self, images=self.images[rows], labels=self.labels[rows], ids=self.ids[rows])
+        return replace(self, samples=self.samples[rows], labels=self.labels[rows], ids=self.ids[rows])
 
 
 def plan(params: Params, allowance: int, strategy: str) -> dict[str, Any]:
@@ -109,10 +112,11 @@ def _read_facts(params: Params) -> dict[str, Any]:
 def _read_additions(facts: dict[str, Any]) -> Additions:
     """The additions: the last rows of the pool."""
     split = Workspace().split("train")
-    images, labels, ids = (read_array(path) for path in (split.images, split.labels, split.ids))
+    inputs = inputs_of(facts)
+    samples, labels, ids = inputs.read(split.path), read_array(split.labels), read_array(split.ids)
     pool = list(dict.fromkeys(one.decode() for one in ids.tolist()))
     rows = slice(len(ids) - facts.get("additions", 0), None)
-    return Additions(images[rows], labels[rows], ids[rows], facts["classes"], pool)
+    return Additions(inputs, samples[rows], labels[rows], ids[rows], facts["classes"], pool)
 
 
 def _rank(
@@ -121,7 +125,8 @@ def _rank(
     """The content ids of what waits, best first, and in words by what. What the last plan chose and did not get stays first."""
     if not (len(waiting) and left):
         return [], "none: there is nothing to rank"
-    ranked, by = rank(params, strategy, waiting.images, waiting.labels, waiting.ids, waiting.classes, left, present)
+    pool = (waiting.inputs, waiting.samples, waiting.labels, waiting.ids, waiting.classes)
+    ranked, by = rank(params, strategy, *pool, left, present)
     chosen_before = [one for one in _previous() if one.encode() in set(waiting.ids.tolist())]
     return list(dict.fromkeys([*chosen_before, *ranked])), by
 

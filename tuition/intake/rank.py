@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tuition.inputs.protocol import Inputs, Samples
 from tuition.intake import champion
 from tuition.params import Params
 from tuition.selection.order import purchase_order
@@ -10,7 +11,8 @@ from tuition.selection.order import purchase_order
 def rank(
     params: Params,
     strategy: str,
-    images: np.ndarray,
+    inputs: Inputs,
+    samples: Samples,
     labels: np.ndarray,
     ids: np.ndarray,
     classes: list[str],
@@ -19,8 +21,8 @@ def rank(
 ) -> tuple[list[str], str]:
     """The content ids of the candidates, best first, and in words by what; `present` is the champion (`champion.find`).
 
-    images (n, C, H, W), labels (n,) and ids (n,) S64 of the candidates alone: `balanced` deals their classes evenly, `kcenter` covers
-    them. Where all fit into the `left` calls, nothing is ranked. Raises UserError for a champion of other images or classes.
+    samples (n, …), labels (n,) and ids (n,) S64 of the candidates alone: `balanced` deals their classes evenly, `kcenter` covers
+    them. Where all fit into the `left` calls, nothing is ranked. Raises UserError for a champion of other samples or classes.
     """
     shuffled = purchase_order("random", ids, labels, params.teach.seed)
     if len(shuffled) <= left:
@@ -29,10 +31,12 @@ def rank(
         if present is None:
             return _named(ids, shuffled), f"random: models:/{params.registry.name}@champion is not there yet"
         uri, version = present
-        unsure = champion.margins(uri, params.registry.name, images[shuffled], classes)
+        unsure = champion.margins(uri, params.registry.name, inputs, samples[shuffled], classes)
         order = shuffled[np.argsort(unsure, kind="stable")]
         return _named(ids, order), f"uncertain: the margin of the champion, version {version.version}"
-    order = purchase_order(strategy, ids, labels, params.teach.seed, images=images, classes=classes, limit=left)
+    order = purchase_order(
+        strategy, ids, labels, params.teach.seed, inputs=inputs, samples=samples, classes=classes, limit=left
+    )
     return _named(ids, order), strategy
 
 

@@ -5,7 +5,6 @@ params.yaml. Before the first is moved `refresh/taking.json` says which they are
 from a folder that someone changed, and the next one goes on.
 """
 
-import io
 import os
 import shutil
 from collections import Counter
@@ -15,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from tuition.errors import UserError
 from tuition.files import atomic, read_array, read_json, write_json
-from tuition.inputs.images import content_id
+from tuition.inputs.kinds import inputs_of
+from tuition.inputs.protocol import Inputs
 from tuition.intake import fits
 from tuition.intake.inbox import Entry, Inbox
 from tuition.params import Params, edits
@@ -42,20 +41,21 @@ class Sorted:
 def sort(
     found: Iterable[tuple[str, str | None, np.ndarray | str]],
     held: Held,
+    inputs: Inputs,
     keep: Callable[[str, str, np.ndarray], object],
 ) -> Sorted:
-    """Tell new samples from duplicates and from what is none; `found` is (file, class folder, image (C, H, W) or why it is none).
+    """Tell new samples from duplicates and from what is none; `found` is (file, class folder, sample (…) or why it is none).
 
-    Each new one is given to `keep(content id, class, image)`, so that they need not fit in memory together.
+    Each new one is given to `keep(content id, class, sample)`, so that they need not fit in memory together.
     """
     done, where = Sorted(), dict(held)
-    for file, name, image in found:
+    for file, name, sample in found:
         if name is None:
             done.rejected.append((file, "not in a class folder"))
-        elif isinstance(image, str):
-            done.rejected.append((file, image))
-        elif (id := content_id(image)) not in where:
-            keep(id, name, image)
+        elif isinstance(sample, str):
+            done.rejected.append((file, sample))
+        elif (id := inputs.content_id(sample)) not in where:
+            keep(id, name, sample)
             done.new[id], where[id] = name, ("inbox", name)
         else:
             place, other = where[id]
@@ -81,7 +81,7 @@ def take(params: Params, place: str | None) -> dict[str, Any]:
     before = _settled(folder, recorded)
     entries, done, warnings = _sort_inbox(place, meta, before)
     after = [*before, *done.new.items()]
-    _move(done.new, folder)
+    _move(done.new, folder, inputs_of(meta).SUFFIX)
     digest = additions.digest(after)
     if digest != recorded:  # also where a take that was killed had written all of them
         value = edits.parser().load(f"{{folder: {folder}, digest: {digest}}}")
@@ -108,10 +108,8 @@ def _read_meta(params: Params) -> dict[str, Any]:
     """What `data/` is. Raises UserError where it was made with other parameters, or takes no PNG files."""
     meta = read_json(Workspace().data.meta)
     fits.check_data(params, meta)
-    if meta["channels"] not in (1, 3):
-        raise UserError(
-            f"data: images have {meta['channels']} channels, additions are kept as PNG files; valid: 1 and 3"
-        )
+    inputs = inputs_of(meta)
+    inputs.to_file(inputs.empty(1, meta)[0])  # raises for samples that no file can hold
     return meta
 
 
@@ -119,7 +117,7 @@ def _sort_inbox(
     place: str, meta: dict[str, Any], before: Sequence[tuple[str, str]]
 ) -> tuple[list[Entry], Sorted, list[str]]:
     """The files of the inbox, what became of them, and warnings; new samples are written aside."""
-    inbox, aside = Inbox(place), Workspace().refresh.aside
+    inbox, aside, inputs = Inbox(place), Workspace().refresh.aside, inputs_of(meta)
     entries = inbox.entries()
     _check_classes(entries, meta["classes"], place)
     inside = [entry for entry in entries if entry[1] is not None]
@@ -128,28 +126,26 @@ def _sort_inbox(
     done = sort(
         ((name, of, next(images) if of is not None else "") for name, of, _ in entries),
         _held(meta["classes"], before),
-        lambda id, name, image: write_png(aside / name / f"{id}.png", image),
+        inputs,
+        lambda id, name, sample: _write_bytes(aside / name / f"{id}{inputs.SUFFIX}", inputs.to_file(sample)),
     )
     return entries, done, inbox.depths.warnings()
 
 
-def _move(new: dict[str, str], folder: Path) -> None:
+def _move(new: dict[str, str], folder: Path, suffix: str) -> None:
     """Move new samples from aside into the folder of additions; which they are is written first."""
     refresh = Workspace().refresh
     if new:
         write_json(refresh.taking, {"samples": sorted(new)})
         for id, name in new.items():
             (folder / name).mkdir(parents=True, exist_ok=True)
-            os.replace(refresh.aside / name / f"{id}.png", folder / name / f"{id}.png")
+            os.replace(refresh.aside / name / f"{id}{suffix}", folder / name / f"{id}{suffix}")
     shutil.rmtree(refresh.aside, ignore_errors=True)
 
 
-def write_png(path: Path, image: np.ndarray) -> None:
-    """An image uint8 (1 or 3, H, W) as PNG, which keeps every pixel."""
-    data = io.BytesIO()
-    Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))).save(data, "PNG")
+def _write_bytes(path: Path, content: bytes) -> None:
     with atomic(path) as file:
-        file.write(data.getvalue())
+        file.write(content)
 
 
 def _settled(folder: Path, recorded: str) -> list[tuple[str, str]]:

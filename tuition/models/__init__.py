@@ -16,7 +16,7 @@ Our own add:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -26,7 +26,7 @@ from tuition.errors import UserError, unknown
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from tuition.models.description import ModelDescription
+    from tuition.models.description import ModelDescription, NetworkDescription
     from tuition.models.network import Network
 
 RESNETS = (
@@ -89,6 +89,23 @@ def build(arch: str, *, channels: int, classes: int, size: tuple[int, int], taps
 
     maps.set_taps(model, taps, channels, size)
     return model
+
+
+def build_for_images(model: NetworkDescription) -> Network:
+    """A network for images, as `build` makes it."""
+    size = (model["height"], model["width"])
+    return build(model["arch"], channels=model["channels"], classes=model["classes"], size=size, taps=model["taps"])
+
+
+BUILDERS: dict[str, Callable[[NetworkDescription], Network]] = {"images": build_for_images}  # by the kind of inputs
+
+
+def make(model: NetworkDescription) -> Network:
+    """The network of a description, with fresh weights. Raises UserError where no architecture here takes its kind of inputs."""
+    kind = model.get("inputs", "images")
+    if kind not in BUILDERS:
+        raise unknown("inputs", kind, BUILDERS, "(kinds of inputs for which there are architectures)")
+    return BUILDERS[kind](model)
 
 
 def signals(model: Network, inputs: Tensor, maps: bool = False, inside: Sequence[str] = ()) -> dict[str, Tensor]:

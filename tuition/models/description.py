@@ -1,4 +1,7 @@
-"""What is needed to build a model and to feed it, as `student.json` and the training have it. Imports no torch."""
+"""What is needed to build a model and to feed it, as `student.json` and the training have it. Imports no torch.
+
+What says what its samples are is its kind of inputs' own (`tuition.inputs.kinds.described`): the keys below are those of images.
+"""
 
 from typing import NotRequired, TypedDict
 
@@ -15,15 +18,16 @@ class NetworkDescription(TypedDict):
     arch: str
     taps: list[str]  # modules that give its maps
     classes: int
-    channels: int
-    height: int  # pixels
-    width: int
+    inputs: NotRequired[str]  # the kind of its samples; images, where it is not named
+    channels: NotRequired[int]
+    height: NotRequired[int]  # pixels
+    width: NotRequired[int]
 
 
 class ModelDescription(NetworkDescription):
     """And what its inputs and its answers mean."""
 
     class_names: list[str]
-    mean: list[float]  # a channel, of pixels scaled to 0..1
-    std: list[float]
+    mean: NotRequired[list[float]]  # a channel, of pixels scaled to 0..1
+    std: NotRequired[list[float]]
     projector: NotRequired[Projector | None]

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from tuition.errors import UserError
 from tuition.files import read_json, stand_in
-from tuition.models import build, projected
-from tuition.models.description import ModelDescription
+from tuition.models import make, projected
+from tuition.models.description import ModelDescription, NetworkDescription
 from tuition.models.network import Network
 from tuition.workspace import Model
 
@@ -27,7 +27,8 @@ PREFIXES = (
 COMPILED = "_orig_mod."  # torch.compile's, before every key or before those of a part
 OF_AVERAGE = "n_averaged"  # torch's AveragedModel keeps it beside the weights
 SHOWN = 4  # keys named in an error
-STUDENT_KEYS = ("arch", "channels", "classes", "height", "width")
+STUDENT_KEYS = ("arch", "classes")
+OF_IMAGES = ("channels", "height", "width")  # further keys, of a student that takes images
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -65,12 +66,14 @@ def load_student(folder: Path) -> tuple[Network, ModelDescription]:
     """
     path = Model(folder).description
     student = read_json(path)
-    missing = [key for key in STUDENT_KEYS if not isinstance(student, dict) or key not in student]
+    of_images = not isinstance(student, dict) or student.get("inputs", "images") == "images"
+    needed = sorted((*STUDENT_KEYS, *OF_IMAGES)) if of_images else STUDENT_KEYS
+    missing = [key for key in needed if not isinstance(student, dict) or key not in student]
     if missing:
         raise UserError(f"{path}: lacks {', '.join(missing)}; delete it and run `dvc repro`")
-    size = (student["height"], student["width"])
-    model: Network = build(student["arch"], channels=student["channels"], classes=student["classes"], size=size)
+    model = make(cast(NetworkDescription, {**student, "taps": []}))
     if student.get("projector") is not None:
+        size = (student["height"], student["width"])
         model = projected.wrap(model, width=_width(student["projector"], path), channels=student["channels"], size=size)
     load_weights(model, Model(folder).weights)
     model.eval()

@@ -1,4 +1,4 @@
-"""Mixed inputs: which are bought, drawn before the teacher is called (MixKD, arXiv 2011.00593, on pixels).
+"""Mixed inputs: which are bought, drawn before the teacher is called (MixKD, arXiv 2011.00593, on samples as they are stored).
 
 A budget of n calls buys n // 2 of them beside its clean samples. The j-th one mixes the j-th sample in the order of purchase with one
 that comes before it, so that those of a smaller budget are the first of a larger one, and are paid once.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tuition.inputs.images import content_id
+from tuition.inputs.protocol import Inputs, Samples
 from tuition.ledger.keys import Request
 
 
@@ -18,11 +18,11 @@ from tuition.ledger.keys import Request
 class Mixtures:
     """Mixed inputs that are bought: `rows` of them by request, in the order of purchase.
 
-    images (m, C, H, W) uint8; `first`, `second` (m,): positions in the pool; `share` (m,) float32: of the first.
+    `inputs` (m, …) as samples are stored; `first`, `second` (m,): positions in the pool; `share` (m,) float32: of the first.
     """
 
     rows: dict[Request, int]
-    images: np.ndarray
+    inputs: Samples
     first: np.ndarray
     second: np.ndarray
     share: np.ndarray
@@ -34,12 +34,18 @@ class Mixtures:
 
 
 def plan_mixtures(
-    order: np.ndarray, images: np.ndarray, ids: np.ndarray, budget: int, seed: int, clean: Container[Request]
+    inputs: Inputs,
+    order: np.ndarray,
+    samples: Samples,
+    ids: np.ndarray,
+    budget: int,
+    seed: int,
+    clean: Container[Request],
 ) -> Mixtures:
     """The mixed inputs of a budget. One so nearly a sample among `clean` that it is that sample is left out: it is bought already."""
     first, second, share = draw(order, ids, budget, seed)
-    mixed = mix(images[first], images[second], share)
-    requests = (Request(content_id(image)) for image in mixed)  # a mixed input is a sample like any other
+    mixed = inputs.mix(samples[first], samples[second], share) if len(first) else samples[first]
+    requests = (Request(inputs.content_id(one)) for one in mixed)  # a mixed input is a sample like any other
     rows = {request: row for row, request in enumerate(requests) if request not in clean}
     return Mixtures(rows, mixed, first, second, share)
 
@@ -55,12 +61,6 @@ def draw(order: np.ndarray, ids: np.ndarray, budget: int, seed: int) -> tuple[np
     before = np.arange(len(first))
     partner = np.where(before == 0, 1, np.floor(uniform[:, 0] * before).astype(np.int64))
     return first, order[partner], uniform[:, 1].astype(np.float32)
-
-
-def mix(one: np.ndarray, other: np.ndarray, lam: np.ndarray) -> np.ndarray:
-    """lam · one + (1 − lam) · other, of images (m, C, H, W) uint8 and shares (m,), rounded to uint8."""
-    share = lam.reshape(-1, 1, 1, 1)
-    return np.rint(share * one + (1 - share) * other).astype(np.uint8)
 
 
 def _two(id: bytes, seed: int) -> list[float]:

@@ -13,8 +13,9 @@ import numpy as np
 from tuition import params as parameters
 from tuition.errors import UserError
 from tuition.files import read_array, read_json
-from tuition.inputs.images import content_id
-from tuition.inputs.views import Images
+from tuition.inputs.bought import Bought
+from tuition.inputs.kinds import inputs_of
+from tuition.inputs.protocol import Inputs, Samples
 from tuition.ledger import accounts, database, owned
 from tuition.ledger.keys import Request
 from tuition.params import Params
@@ -50,20 +51,23 @@ def replay(number: int, seed: int | None = None, tolerance: float = 1e-3) -> dic
     relative. Raises UserError where there is nothing to replay.
     """
     params, data, pool = parameters.load(), Workspace().data, Workspace().split("train")
-    images, ids = read_array(pool.images), read_array(pool.ids)
+    facts = read_json(data.meta) | read_json(pool.meta)
+    inputs = inputs_of(facts)
+    samples, ids = inputs.read(pool.path), read_array(pool.ids)
     rows = _chosen(number, seed, ids)
-    wrong = [f"{row}: {why}" for row in rows if (why := _misfit(row, images))]
+    wrong = [f"{row}: {why}" for row in rows if (why := _misfit(row, inputs, samples))]
     rows = [row for row in rows if row.place is not None]
     not_asked: dict[str, int] = {}
     in_ledger, asked_again, most = 0, 0, 0.0
-    local, why_not = _local(params, read_json(data.meta) | read_json(pool.meta))
+    local, why_not = _local(params, facts)
     for folder in dict.fromkeys(row.folder for row in rows):
         some = [row for row in rows if row.folder == folder]
         about = read_json(folder.meta)["teacher"]
         in_ledger += _in_ledger(some, about["fingerprint"], wrong)
         if about["fingerprint"] in local:
             asked_again += len(some)
-            most = max(most, _ask_again(some, images, local[about["fingerprint"]], tolerance, wrong))
+            seen = Bought(inputs, samples, np.array([row.place for row in some]), np.array([row.view for row in some]))
+            most = max(most, _ask_again(some, seen, local[about["fingerprint"]], tolerance, wrong))
         else:
             why = why_not.get(
                 about["name"], f"teacher {about['name']!r}, as it was then, is no checkpoint of params.yaml"
@@ -97,16 +101,16 @@ def _chosen(number: int, seed: int | None, ids: np.ndarray) -> list[Row]:
     return rows
 
 
-def _misfit(row: Row, images: np.ndarray) -> str:
+def _misfit(row: Row, inputs: Inputs, samples: Samples) -> str:
     """What is wrong with a row's sample or view; empty where nothing is."""
     if row.place is None:
         return "its sample is not in data/train"
-    image, meta = np.array(images[row.place]), read_json(row.folder.meta)
-    if content_id(image) != row.id.decode():
-        return "the pixels in data/train are not those of this content id"
+    sample, meta = np.array(samples[row.place]), read_json(row.folder.meta)
+    if inputs.content_id(sample) != row.id.decode():
+        return "the sample in data/train is not that of this content id"
     if "views" in meta:
         how = meta["views"]
-        size = (image.shape[1], image.shape[2])
+        size = inputs.view_size(inputs.facts(sample[None]))
         drawn = draw(row.id, how["number"], size, how["crop"], how["flip"], meta["seed"])
         if not (drawn == row.view).all(axis=1).any():
             return f"this view is none of the {how['number']} that are drawn for the sample"
@@ -154,14 +158,11 @@ def _local(params: Params, facts: Facts) -> tuple[dict[str, InProcess], dict[str
     return checkpoints, why_not
 
 
-def _ask_again(
-    rows: Sequence[Row], images: np.ndarray, teacher: InProcess, tolerance: float, wrong: list[str]
-) -> float:
+def _ask_again(rows: Sequence[Row], seen: Bought, teacher: InProcess, tolerance: float, wrong: list[str]) -> float:
     """The largest difference between what an export holds and what its teacher answers now; too large ones are added to `wrong`."""
     folder = rows[0].folder
     names = [name for name in read_json(folder.meta)["signals"] if family_of(name) not in ROUGH]
     exported = {name: read_array(folder.signal(name)) for name in names if name in teacher.signals}
-    seen = Images(images, np.array([row.place for row in rows]), np.array([row.view for row in rows]))
     most = 0.0
     for start in range(0, len(rows), BATCH):
         some = rows[start : start + BATCH]

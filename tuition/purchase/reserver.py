@@ -27,7 +27,7 @@ AHEAD = 2  # requests that are reserved for each one under way: one transaction 
 LEAST_RESERVED = 16  # requests
 SPARE_BYTES = 4 << 20
 
-InputsOf = Callable[[Sequence[Request]], np.ndarray]  # B requests → inputs, for images (B, C, H, W) uint8
+InputsOf = Callable[[Sequence[Request]], np.ndarray]  # B requests → inputs (B, …), as samples are stored
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def check(number: int, size: tuple[int, int], crop: int, flip: bool) -> None:
 
 
 def plan_views(
-    chosen: np.ndarray, ids: np.ndarray, budget: int, settings: Teach, size: tuple[int, int]
+    chosen: np.ndarray, ids: np.ndarray, budget: int, settings: Teach, size: tuple[int, int] | None
 ) -> tuple[tuple[Request, ...], np.ndarray, np.ndarray | None]:
     """What `budget` calls buy of the samples at `chosen`, positions in the pool in the order of purchase, `teach.views` views of each.
 
@@ -59,6 +59,7 @@ def plan_views(
     number = settings.views
     if number == 1:
         return tuple(Request(ids[i].decode()) for i in chosen[:budget]), chosen[:budget], None
+    assert size is not None  # whoever asks for views knows of what they are boxes
     chosen = chosen[: -(-budget // number)]
     drawn = [draw(ids[i], number, size, settings.crop, settings.flip, settings.seed) for i in chosen]
     views, positions = np.concatenate(drawn)[:budget], np.repeat(chosen, number)[:budget]

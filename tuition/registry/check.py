@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from tuition.errors import UserError
 from tuition.files import read_json
+from tuition.inputs.kinds import IMPLIED, inputs_of
+from tuition.inputs.protocol import Facts
 from tuition.registry.registry import champion_of, model_of, versions_of
 from tuition.tracking.address import check_store, store_missing
 from tuition.tracking.store import Store, connect_store
@@ -29,17 +31,14 @@ def check_registered_name(name: str) -> str:
     store = connect_store(name, create=False)
     path = Workspace().data.meta
     meta = read_json(path)
-    shape = (meta["channels"], meta["height"], meta["width"])
-    champion = check_name(store, name, shape, meta["classes"], str(path))
+    champion = check_name(store, name, meta, meta["classes"], str(path))
     if champion is not None:
         return f"register.name: {name!r} is ours, and version {champion.version}, its champion, fits {path}"
     return f"register.name: {name!r} {'is free' if model_of(store, name) is None else 'is ours, without a champion'}"
 
 
-def check_name(
-    store: Store, name: str, shape: tuple[int, ...], classes: Sequence[object], where: str
-) -> "ModelVersion | None":
-    """Check that the name is free or ours, and that its champion takes images (C, H, W) and knows classes as `where` has them.
+def check_name(store: Store, name: str, facts: Facts, classes: Sequence[object], where: str) -> "ModelVersion | None":
+    """Check that the name is free or ours, and that its champion takes samples with such facts and knows classes as `where` has them.
 
     Returns the champion, None where there is none. Raises UserError that names what was found and what to do.
     """
@@ -54,14 +53,20 @@ def check_name(
         )
     champion = champion_of(store, name)
     if champion is not None:
-        found_shape, found_classes = _takes(store, champion)
+        found_shape, found_kind, found_classes = _takes(store, champion)
+        inputs = inputs_of(facts)
+        shape = inputs.shape(facts)
         them = f"register.name: version {champion.version} of {name!r}, the champion in {store.shown},"
         if found_shape is None:
             if champion.tags.keys() >= OF_VERSIONS:  # its files were deleted: it is ours, and cannot be compared
                 return champion
-            raise UserError(f"{them} does not say which images and classes it takes: Tuition did not make it; {OTHER}")
-        if found_shape != tuple(shape):
-            raise UserError(f"{them} takes images {_x(found_shape)}, but those of {where} are {_x(shape)}; {OTHER}")
+            raise UserError(f"{them} does not say which samples and classes it takes: Tuition did not make it; {OTHER}")
+        if found_kind != inputs.NAME:
+            raise UserError(f"{them} takes {found_kind}, but {where} has {inputs.NAME}; {OTHER}")
+        if found_shape != shape:
+            raise UserError(
+                f"{them} takes {found_kind} {_x(found_shape)}, but those of {where} are {_x(shape)}; {OTHER}"
+            )
         if found_classes != [str(one) for one in classes]:
             raise UserError(f"{them} knows {_few(found_classes)}, but {where} has {_few(classes)}; {OTHER}")
     return champion
@@ -84,8 +89,8 @@ def claim_name(store: Store, name: str) -> None:
         store.client.set_registered_model_tag(name, OURS, "1")
 
 
-def _takes(store: Store, version: "ModelVersion") -> tuple[tuple[int, ...] | None, list[str]]:
-    """The shape (C, H, W) of the images that a registered student takes and its classes; (None, []) where it does not say."""
+def _takes(store: Store, version: "ModelVersion") -> tuple[tuple[int, ...] | None, str, list[str]]:
+    """The shape of a sample that a registered student takes, its kind and its classes; (None, "", []) where it does not say."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -93,10 +98,11 @@ def _takes(store: Store, version: "ModelVersion") -> tuple[tuple[int, ...] | Non
     try:
         info = mlflow.models.get_model_info(f"models:/{version.name}/{version.version}")
         ((_, *shape),) = (one.shape for one in info.signature.inputs.inputs)
-        classes = (info.metadata or {})["classes"]
+        metadata = info.metadata or {}
+        kind, classes = metadata.get("inputs", IMPLIED), metadata["classes"]
     except (MlflowException, OSError, AttributeError, TypeError, ValueError, KeyError):
-        return None, []
-    return tuple(int(side) for side in shape), [str(one) for one in classes]
+        return None, "", []
+    return tuple(int(side) for side in shape), str(kind), [str(one) for one in classes]
 
 
 def _x(shape: tuple[int, ...]) -> str:

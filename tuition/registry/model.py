@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tuition.errors import UserError
-from tuition.inputs.preprocess import to_float
+from tuition.inputs.kinds import inputs_of, named
 from tuition.models import load_student
 from tuition.models.description import ModelDescription
 from tuition.registry import tuition_student
@@ -16,20 +16,15 @@ from tuition.registry import tuition_student
 EXAMPLES = 4  # more than one, or the trace takes the batch size for a constant
 
 
-class FromPixels(nn.Module):
-    """uint8 pixels 0..255 (N, C, H, W) -> class probabilities float32 (N, classes)."""
+class FromStored(nn.Module):
+    """Samples as they are stored (N, …) -> class probabilities float32 (N, classes)."""
 
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, student: nn.Module, mean: list[float], std: list[float]) -> None:
+    def __init__(self, student: nn.Module, preprocessing: nn.Module) -> None:
         super().__init__()
-        self.student = student
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
+        self.student, self.preprocessing = student, preprocessing
 
-    def forward(self, images: Tensor) -> Tensor:
-        return torch.softmax(self.student(to_float(images, self.mean, self.std)).float(), dim=-1)
+    def forward(self, samples: Tensor) -> Tensor:
+        return torch.softmax(self.student(self.preprocessing(samples)).float(), dim=-1)
 
 
 def export_graph(folder: Path, path: Path) -> ModelDescription:
@@ -38,12 +33,12 @@ def export_graph(folder: Path, path: Path) -> ModelDescription:
     Raises UserError where the student's files are damaged, or torch cannot trace its architecture.
     """
     student, description = load_student(folder)
-    whole = FromPixels(student, description["mean"], description["std"]).eval()
-    shape = (description["channels"], description["height"], description["width"])
-    images = torch.zeros(EXAMPLES, *shape, dtype=torch.uint8)
+    inputs = inputs_of(description)
+    whole = FromStored(student, inputs.preprocessing(description)).eval()
+    samples = torch.from_numpy(inputs.empty(EXAMPLES, description))
     try:
         with torch.no_grad():
-            program = torch.export.export(whole, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+            program = torch.export.export(whole, (samples,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     except Exception as error:  # what a library's model may not do in a trace fails in many ways
         first = str(error).strip().partition("\n")[0]
         raise UserError(f"{folder}: {description['arch']} cannot be traced for any batch size ({first})") from error
@@ -54,7 +49,7 @@ def export_graph(folder: Path, path: Path) -> ModelDescription:
 def log_student(folder: Path, examples: np.ndarray) -> str:
     """Log the student to MLflow's active run; returns the logged model's URI.
 
-    `examples` are some images uint8 (n, C, H, W) from the study's data, kept as the input example.
+    `examples` are some samples (n, …) of the study's data as they are stored, kept as the input example.
     """
     import mlflow
     from mlflow.models import ModelSignature
@@ -63,9 +58,10 @@ def log_student(folder: Path, examples: np.ndarray) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "student.pt2")
         description = export_graph(folder, path)
+        inputs = inputs_of(description)
         names = [str(name) for name in description["class_names"]]
         signature = ModelSignature(
-            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *examples.shape[1:]))]),
+            inputs=Schema([TensorSpec(examples.dtype, (-1, *examples.shape[1:]))]),
             outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, len(names)))]),
         )
         logged = mlflow.pyfunc.log_model(
@@ -79,9 +75,10 @@ def log_student(folder: Path, examples: np.ndarray) -> str:
             model_config={"device": "cpu"},
             metadata={
                 "classes": names,
-                "input": "uint8 pixels 0..255 (N, C, H, W)",
+                "input": inputs.SERVED,
                 "output": "class probabilities (N, classes)",
                 "arch": description["arch"],
+                **named(inputs),
             },
         )
     return logged.model_uri

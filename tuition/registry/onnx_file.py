@@ -3,12 +3,13 @@
 import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
 from tuition.errors import UserError
 from tuition.files import atomic
+from tuition.inputs.kinds import inputs_of
 from tuition.tracking.store import Store
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 BATCHES = (1, 2, 3, 64)
 TOLERANCE = 1e-4  # largest difference of a probability
-INPUT, OUTPUT = "images", "probabilities"
+OUTPUT = "probabilities"
 
 
 class Written(TypedDict):
@@ -29,7 +30,8 @@ class Written(TypedDict):
 
 
 def write_onnx(store: Store, version: "ModelVersion", target: Path) -> Written:
-    """Write the student of `version` to `target`: uint8 pixels `images` (N, C, H, W) → `probabilities` float32 (N, classes).
+    """Write the student of `version` to `target`: what it takes, such as uint8 pixels `images` (N, C, H, W), →
+    `probabilities` float32 (N, classes).
 
     The class names are the file's metadata `classes`, a JSON list. Returns {"bytes", "largest_difference", "batches", "says"}.
     Raises UserError where packages are missing, the graph has no ONNX form, or the answers differ by more than `TOLERANCE`.
@@ -38,16 +40,17 @@ def write_onnx(store: Store, version: "ModelVersion", target: Path) -> Written:
     if target.is_dir():
         raise UserError(f"{target}: a folder; name the file to write, as in student.onnx")
     with tempfile.TemporaryDirectory() as scratch:
-        program, classes = _program(store, version, Path(scratch, "model"))
+        program, about = _program(store, version, Path(scratch, "model"))
         draft = Path(scratch, "student.onnx")
         try:
-            _convert(program, classes, draft)
+            _convert(program, about, draft)
         except Exception as error:  # what has no ONNX form fails in many ways
             first = str(error).strip().partition("\n")[0]
             raise UserError(
                 f"version {version.version} of {version.name!r} can't be written as ONNX ({first})"
             ) from error
-        difference = _difference(program, draft)
+        kind = inputs_of(about).NAME
+        difference = _difference(program, draft, kind)
         if not difference <= TOLERANCE:
             raise UserError(
                 f"{target}: not written; ONNX Runtime's probabilities differ from torch's by {difference:.3g}, more than {TOLERANCE:g}"
@@ -60,18 +63,17 @@ def write_onnx(store: Store, version: "ModelVersion", target: Path) -> Written:
         "bytes": target.stat().st_size,
         "largest_difference": difference,
         "batches": list(BATCHES),
-        "says": f"largest difference of a probability to torch {difference:.2g}, on batches of {batches} images",
+        "says": f"largest difference of a probability to torch {difference:.2g}, on batches of {batches} {kind}",
     }
 
 
-def _convert(program: "ExportedProgram", classes: list[str], draft: Path) -> None:
+def _convert(program: "ExportedProgram", about: dict[str, Any], draft: Path) -> None:
     import torch
 
-    converted = torch.onnx.export(
-        program, (), dynamo=True, verbose=False, input_names=[INPUT], output_names=[OUTPUT], external_data=False
-    )
+    names: dict[str, Any] = {"input_names": [inputs_of(about).NAME], "output_names": [OUTPUT]}
+    converted = torch.onnx.export(program, (), dynamo=True, verbose=False, **names, external_data=False)
     assert converted is not None
-    converted.model.metadata_props["classes"] = json.dumps(classes)
+    converted.model.metadata_props["classes"] = json.dumps([str(one) for one in about["classes"]])
     converted.save(draft, external_data=False)
 
 
@@ -85,8 +87,8 @@ def _check_packages() -> None:
         )
 
 
-def _program(store: Store, version: "ModelVersion", scratch: Path) -> tuple["ExportedProgram", list[str]]:
-    """The traced graph of a registered student, and its classes."""
+def _program(store: Store, version: "ModelVersion", scratch: Path) -> tuple["ExportedProgram", dict[str, Any]]:
+    """The traced graph of a registered student, and what its metadata say: its classes and its kind of inputs."""
     import mlflow
     import torch
     from mlflow.exceptions import MlflowException
@@ -98,14 +100,15 @@ def _program(store: Store, version: "ModelVersion", scratch: Path) -> tuple["Exp
         folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(scratch)))
         model = mlflow.models.Model.load(str(folder))
         graph = folder / model.flavors["python_function"]["data"]
-        return torch.export.load(graph), [str(one) for one in (model.metadata or {})["classes"]]
+        about = dict(model.metadata or {})
+        return torch.export.load(graph), {**about, "classes": about["classes"]}
     except (MlflowException, OSError, KeyError, RuntimeError) as error:
         first = str(error).strip().partition("\n")[0]
         raise UserError(f"{uri}: holds no student of Tuition's that can be read ({first})") from error
 
 
-def _difference(program: "ExportedProgram", draft: Path) -> float:
-    """The largest absolute difference between torch's and ONNX Runtime's answers to noise, black and white."""
+def _difference(program: "ExportedProgram", draft: Path, name: str) -> float:
+    """The largest absolute difference between torch's and ONNX Runtime's answers to noise and to extremes."""
     import onnxruntime
     import torch
 
@@ -114,12 +117,19 @@ def _difference(program: "ExportedProgram", draft: Path) -> float:
     (example,), _ = program.example_inputs
     random, worst = np.random.default_rng(0), 0.0
     for count in BATCHES:
-        images = random.integers(0, 256, (count, *example.shape[1:]), dtype=np.uint8)
-        images[0] = 255 if count % 2 else 0
+        samples = _noise(random, (count, *example.shape[1:]), torch.empty(0, dtype=example.dtype).numpy().dtype)
+        samples[0] = samples.max() if count % 2 else 0
         with torch.inference_mode():
-            expected = student(torch.from_numpy(images)).numpy()
-        (found,) = session.run([OUTPUT], {INPUT: images})
+            expected = student(torch.from_numpy(samples)).numpy()
+        (found,) = session.run([OUTPUT], {name: samples})
         if found.shape != expected.shape:
             return float("inf")
         worst = max(worst, float(np.abs(found - expected).max()))
     return worst
+
+
+def _noise(random: np.random.Generator, shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
+    """Whole numbers over all of their type's range; others normal."""
+    if kind.kind in "iu":
+        return random.integers(np.iinfo(kind).min, np.iinfo(kind).max, shape, dtype=kind, endpoint=True)
+    return random.normal(size=shape).astype(kind)

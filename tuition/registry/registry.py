@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from tuition.errors import UserError
-from tuition.files import read_array
+from tuition.inputs.kinds import workspace_inputs
 from tuition.tracking.store import REGISTER, Store
 from tuition.workspace import Workspace
 
@@ -42,7 +42,7 @@ def find_version(store: Store, name: str, weights: str, test_digest: str) -> "Mo
 def add_version(store: Store, name: str, run: str, cell: str, tags: dict[str, str]) -> "ModelVersion":
     """Log a cell's student in its run, and make it a version of the registered model `name`.
 
-    Some images of data/test become the input example.
+    Some samples of data/test become the input example.
     """
     import mlflow
 
@@ -51,7 +51,7 @@ def add_version(store: Store, name: str, run: str, cell: str, tags: dict[str, st
     mlflow.set_tracking_uri(store.uri)
     with mlflow.start_run(run_id=run, log_system_metrics=False):
         here = Workspace()
-        uri = log_student(here.student(cell).path, read_array(here.split("test").images)[:EXAMPLES])
+        uri = log_student(here.student(cell).path, workspace_inputs().read(here.split("test").path)[:EXAMPLES])
     model = uri.removeprefix("models:/")
     return store.client.create_model_version(name, uri, run, tags=tags, await_creation_for=0, model_id=model)
 

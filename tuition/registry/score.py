@@ -16,7 +16,7 @@ from PIL import Image
 
 from tuition.errors import UNSPEAKABLE, UserError, run
 from tuition.files import atomic
-from tuition.inputs import images
+from tuition.inputs.images import files as images
 from tuition.registry.registry import parse_model, resolve_version
 from tuition.sources.folder import THREADS, files_below, open_image
 from tuition.tracking.store import connect_store

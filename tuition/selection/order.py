@@ -7,6 +7,7 @@ from importlib import import_module
 import numpy as np
 
 from tuition.errors import unknown
+from tuition.inputs.protocol import Inputs, Samples
 from tuition.selection import STRATEGIES
 from tuition.selection.pool import Pool
 
@@ -17,23 +18,25 @@ def purchase_order(
     labels: np.ndarray,
     seed: int,
     *,
-    images: np.ndarray | None = None,
+    inputs: Inputs | None = None,
+    samples: Samples | None = None,
     classes: Sequence[str] = (),
     limit: int | None = None,
     guide: str | None = None,
 ) -> np.ndarray:
     """Positions in the pool in the order in which they are bought, (distinct contents,) int64.
 
-    `ids` (N,) S64, `labels` (N,) int64, `classes` their names, `images` (N, C, H, W) uint8 where the strategy looks at them, `guide` the
-    file that it reads. Only the first `limit` are by the strategy (None: all); the others follow, shuffled. Of samples with the same
-    content the first stands for all: it is bought once. Raises UserError for an unknown strategy and a guide that does not fit.
+    `ids` (N,) S64, `labels` (N,) int64, `classes` their names; where the strategy looks at them `samples` (N, …), as they are stored, and
+    what they are, `inputs`; `guide` the file that it reads. Only the first `limit` are by the strategy (None: all); the others follow,
+    shuffled. Of samples with the same content the first stands for all: it is bought once. Raises UserError for an unknown strategy and
+    a guide that does not fit.
     """
     if strategy not in STRATEGIES:
         raise unknown("teach.strategy", strategy, STRATEGIES)
     _, first = np.unique(ids, return_index=True)
     first.sort()
     rows = first[_shuffled(ids[first], seed)]
-    pool = Pool(ids[rows], labels[rows], classes, images, rows)
+    pool = Pool(ids[rows], labels[rows], classes, samples, rows, inputs)
     limit = len(pool) if limit is None else limit
     chosen = import_module(STRATEGIES[strategy]).order(pool, limit, guide)[:limit]
     rest = np.ones(len(pool), dtype=bool)

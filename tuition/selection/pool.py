@@ -5,25 +5,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tuition.inputs.protocol import Inputs, Samples
+
 
 @dataclass(frozen=True)
 class Pool:
     """`ids` (n,) S64 and `labels` (n,) int64 of the samples, `classes` their names.
 
-    `images` (N, C, H, W) uint8, or None, is all of the pool, which may be larger than memory; `rows` (n,) are the samples' places there.
+    `samples` (N, …), as they are stored, is all of the pool, which may be larger than memory, and `inputs` what they are; None where no
+    strategy looks at them. `rows` (n,) are the samples' places there.
     """
 
     ids: np.ndarray
     labels: np.ndarray
     classes: Sequence[str]
-    images: np.ndarray | None
+    samples: Samples | None
     rows: np.ndarray
+    inputs: Inputs | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def batches(self, size: int) -> Iterator[np.ndarray]:
-        """The samples' images (≤ size, C, H, W), in order."""
-        assert self.images is not None
+        """The samples (≤ size, …), in order."""
+        assert self.samples is not None
         for start in range(0, len(self), size):
-            yield self.images[self.rows[start : start + size]]
+            yield self.samples[self.rows[start : start + size]]

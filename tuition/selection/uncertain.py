@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tuition.errors import UserError
+from tuition.inputs.kinds import inputs_of
 from tuition.models.description import ModelDescription
 from tuition.selection.pool import Pool
 from tuition.workspace import given
@@ -27,11 +28,10 @@ def order(pool: Pool, limit: int, guide: str | None) -> np.ndarray:
 def margins(pool: Pool, guide: str) -> np.ndarray:
     """(n,) float64 in 0..1, of the student in the folder `guide`.
 
-    Raises UserError where there is no student, it is of other images or classes, or its answers are not finite.
+    Raises UserError where there is no student, it is of other samples or classes, or its answers are not finite.
     """
     import torch
 
-    from tuition.inputs.preprocess import to_float
     from tuition.models import load_student
 
     where, folder = f"teach.student: {guide}", given(guide)
@@ -44,10 +44,11 @@ def margins(pool: Pool, guide: str) -> np.ndarray:
     _check_fit(where, student, pool)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.double().to(device)
+    preprocessing = inputs_of(student).preprocessing(student).to(device)
     found = np.empty(len(pool))
     with torch.inference_mode():
         for number, batch in enumerate(pool.batches(BATCH)):
-            inputs = to_float(torch.from_numpy(batch).to(device), student["mean"], student["std"]).double()
+            inputs = preprocessing(torch.from_numpy(batch).to(device)).double()
             top = model(inputs).softmax(dim=1).topk(2).values
             found[number * BATCH : number * BATCH + len(batch)] = (top[:, 0] - top[:, 1]).cpu().numpy()
     if not np.isfinite(found).all():
@@ -56,14 +57,13 @@ def margins(pool: Pool, guide: str) -> np.ndarray:
 
 
 def _check_fit(where: str, student: ModelDescription, pool: Pool) -> None:
-    assert pool.images is not None
-    if missing := [key for key in ("mean", "std", "class_names") if key not in student]:
+    assert pool.samples is not None
+    kind = inputs_of(student)
+    if missing := [key for key in (*kind.DESCRIBED, "class_names") if key not in student]:
         raise UserError(f"{where}: student.json lacks {', '.join(missing)}; copy a student that this version trained")
-    images, wanted = pool.images.shape[1:], (student["channels"], student["height"], student["width"])
-    if images != wanted:
-        raise UserError(
-            f"{where}: it takes images {wanted} (channels, height, width), but those of data/train are {images}"
-        )
+    found, wanted = pool.samples.shape[1:], kind.shape(student)
+    if found != wanted:
+        raise UserError(f"{where}: it takes {kind.NAME} {wanted} ({kind.AXES}), but those of data/train are {found}")
     if list(student["class_names"]) != list(pool.classes):
         raise UserError(
             f"{where}: it tells {student['classes']} classes {_some(student['class_names'])}, but data has "

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tuition.errors import UserError, unknown
-from tuition.inputs import images as pixels
+from tuition.inputs.images import files as pixels
 from tuition.params import Data
 from tuition.sources import folder, npz, vision
 from tuition.sources.raw import Part, Raw

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 from tuition.errors import UserError
-from tuition.inputs import images as pixels
-from tuition.inputs.images import content_id
+from tuition.inputs.images import files as pixels
+from tuition.inputs.images.files import content_id
 from tuition.params import Additions
 from tuition.sources.split import Rows
 

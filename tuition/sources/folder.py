@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from tuition.errors import UserError, is_text
-from tuition.inputs import images as pixels
+from tuition.inputs.images import files as pixels
 from tuition.params import Data
 from tuition.sources.raw import Part, Raw
 from tuition.workspace import given, lacking

@@ -11,7 +11,7 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.files import stand_in
-from tuition.inputs import images as pixels
+from tuition.inputs.images import files as pixels
 from tuition.params import Data
 from tuition.sources.raw import Part, Raw, to_classes
 from tuition.workspace import given, lacking

@@ -1,4 +1,4 @@
-"""What every source gives: images of one shape in the splits that it has, with labels, and what could not be read."""
+"""What every source gives: samples of one kind and shape in the splits that it has, with labels, and what could not be read."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from tuition.errors import UserError
 
 @dataclass(frozen=True)
 class Part:
-    images: np.ndarray  # uint8 (N, C, H, W)
+    images: np.ndarray  # uint8 (N, C, H, W); samples (N, …) of another kind, where `Raw.inputs` says so
     labels: np.ndarray  # int64 (N,), in 0..classes-1
 
 
@@ -19,6 +19,7 @@ class Raw:
     classes: list[str]  # the name of label i
     rejected: list[tuple[str, str]] = field(default_factory=list)  # file, reason
     warnings: list[str] = field(default_factory=list)  # what was read, and is perhaps not what was meant
+    inputs: str = "images"  # what the samples are, as `tuition.inputs.kinds.INPUTS` calls them
 
 
 def to_classes(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tuition.errors import UserError
-from tuition.inputs.images import content_id
+from tuition.inputs.kinds import INPUTS
 from tuition.params import Data
 from tuition.sources.raw import Raw
 
@@ -72,7 +72,7 @@ def draw(pool: Rows, count: int, rng: np.random.Generator) -> tuple[Rows, Rows]:
 
 
 def _rows(raw: Raw, name: str) -> Rows:
-    part = raw.parts[name]
+    part, content_id = raw.parts[name], INPUTS[raw.inputs].content_id
     ids = np.array([content_id(image) for image in part.images], dtype="S64")
     return Rows(name, np.arange(len(ids)), ids, part.labels)
 

@@ -6,27 +6,26 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.files import digest, write_array, write_json
-from tuition.inputs import images as pixels
+from tuition.inputs.kinds import INPUTS, inputs_of, named
+from tuition.inputs.protocol import Inputs
 from tuition.params import Data
 from tuition.sources import additions, alter, load_source, split
 from tuition.sources.raw import Raw
 from tuition.tables import write_rejected
 from tuition.workspace import Split, Splits
 
-DIM = 32  # of 255; where no pixel is as bright, something else than 255 was meant to be white
 ALTERING = ("noise", "imbalance")  # not told where they are off: files made before there were such keys stay valid
 
 
 def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None) -> dict:
     """Write the splits of `data.source` below `out` and return what `meta.json` says.
 
-    Raises UserError for data that cannot be read or split as asked, and for images that are not (C, H, W) as `expected`.
+    Raises UserError for data that cannot be read or split as asked, and for samples whose shape is not `expected`.
     """
     raw = load_source(data)
+    inputs = INPUTS[raw.inputs]
     if expected and (found_shape := raw.parts["train"].images.shape[1:]) != expected:
-        raise UserError(
-            f"{data.source}: images are {found_shape}, those of `data` {expected} (channels, height, width)"
-        )
+        raise UserError(f"{data.source}: {inputs.NAME} are {found_shape}, those of `data` {expected} ({inputs.AXES})")
     found, duplicates = split.assign(raw, data)
     found["train"], altered = alter.alter(found["train"], raw.classes, data)
     shape = raw.parts["train"].images.shape[1:]
@@ -34,8 +33,8 @@ def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None)
     for name, rows in found.items():
         arrays: tuple[np.ndarray, ...] = raw.parts[rows.part].images[rows.rows], rows.labels, rows.ids
         if name == "train":
-            mean, std = pixels.statistics(arrays[0])  # the source's: a teacher that takes them stays the same teacher
-            facts = {"classes": raw.classes, "mean": mean, "std": std} | ({"altered": altered} if altered else {})
+            normal = inputs.statistics(arrays[0])  # the source's: a teacher that takes them stays the same teacher
+            facts = {"classes": raw.classes, **normal} | ({"altered": altered} if altered else {})
             if data.additions:
                 *more, counts = additions.read_additions(data.additions, raw.classes, shape, found)
                 arrays = tuple(np.concatenate(two) for two in zip(arrays, more, strict=True))
@@ -43,7 +42,7 @@ def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None)
                 facts["additions"] = len(more[0])
         else:
             facts = {"n": len(arrays[0]), "digest": digest(*arrays)}
-        _write_split(Splits(out).split(name), facts, *arrays)
+        _write_split(inputs, Splits(out).split(name), facts, *arrays)
         sizes[name] = len(arrays[2])
     write_rejected(Splits(out).rejected, raw.rejected)
     meta = _meta(data, raw, sizes, duplicates, altered)
@@ -52,13 +51,13 @@ def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None)
 
 
 def _meta(data: Data, raw: Raw, sizes: dict[str, int], duplicates: dict[str, int], altered: dict) -> dict:
-    shape = raw.parts["train"].images.shape[1:]
+    inputs = INPUTS[raw.inputs]
+    warnings = raw.warnings or inputs.warnings([part.images for part in raw.parts.values()])
     return {
         "source": data.source,
         "classes": raw.classes,
-        "channels": shape[0],
-        "height": shape[1],
-        "width": shape[2],
+        **named(inputs),
+        **inputs.facts(raw.parts["train"].images),
         "splits": sizes,
         "rejected": len(raw.rejected),
         "duplicates": duplicates,
@@ -66,32 +65,24 @@ def _meta(data: Data, raw: Raw, sizes: dict[str, int], duplicates: dict[str, int
             exclude={"watch", *(() if altered else ALTERING), *(() if data.additions else ("additions",))}
         ),
         **({"altered": altered} if altered else {}),
-        **({"warnings": warnings} if (warnings := _warnings(raw)) else {}),
+        **({"warnings": warnings} if warnings else {}),
     }
 
 
-def _write_split(files: Split, facts: dict, images: np.ndarray, labels: np.ndarray, ids: np.ndarray) -> None:
+def _write_split(
+    inputs: Inputs, files: Split, facts: dict, samples: np.ndarray, labels: np.ndarray, ids: np.ndarray
+) -> None:
     write_json(files.meta, facts)
-    write_array(files.images, images)
+    inputs.write(files.path, samples)
     write_array(files.labels, labels)
     write_array(files.ids, ids)
-
-
-def _warnings(raw: Raw) -> list[str]:
-    """What was read, and is perhaps not what was meant."""
-    brightest = max(int(part.images.max(initial=0)) for part in raw.parts.values())
-    if raw.warnings or brightest >= DIM:
-        return raw.warnings
-    return [
-        f"no pixel is brighter than {brightest}, where 255 is white; where {brightest} is meant to be white, scale them to 0..255"
-    ]
 
 
 def summary(meta: dict) -> str:
     """What was written, in one line, from its `meta.json`; and a line for each warning."""
     sizes = ", ".join(f"{count} {name}" for name, count in meta["splits"].items())
     dropped = sum(count for key, count in meta["duplicates"].items() if "_in_" in key)
-    shape = f"{meta['channels']}x{meta['height']}x{meta['width']}"
+    shape = "x".join(map(str, inputs_of(meta).shape(meta)))
     said = (
         f"{meta['source']}: {sizes}; {len(meta['classes'])} classes, {shape}; {meta['rejected']} unreadable files and "
         f"{dropped} duplicates across splits left out"

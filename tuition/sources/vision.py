@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from tuition.errors import UserError, unknown
-from tuition.inputs import images as pixels
+from tuition.inputs.images import files as pixels
 from tuition.params import Data
 from tuition.sources.raw import Part, Raw, to_classes
 from tuition.workspace import given

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -11,8 +11,10 @@ from torch import Tensor
 
 from tuition.errors import UserError
 from tuition.files import read_json
-from tuition.inputs.preprocess import to_float
-from tuition.models import MAPS_VERSION, build, load_weights, signals
+from tuition.inputs.kinds import described, inputs_of
+from tuition.inputs.protocol import Facts
+from tuition.models import MAPS_VERSION, load_weights, make, signals
+from tuition.models.description import NetworkDescription
 from tuition.models.network import Network
 from tuition.models.weights import no_file, read_state
 from tuition.params.teacher import CheckpointSettings
@@ -33,23 +35,24 @@ class CheckpointTeacher:
         precision: str,
         classes: int,
         families: Sequence[str],
-        shape: tuple[int, int, int],
+        facts: Facts,
     ):
-        """`families` of signals to give, for images of `shape` (C, H, W)."""
+        """`families` of signals to give, for samples with these facts; what the description says of preprocessing is done to them."""
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = model.eval().requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)
         self.description, self.classes, self.half = description, classes, precision == "bf16-mixed"
-        self.mean, self.std = (torch.tensor(description[key], device=self.device) for key in ("mean", "std"))
+        self.inputs = inputs_of(facts)
+        self.preprocessing = self.inputs.preprocessing(description).to(self.device)
         self.families = tuple(families)
         self.maps = bool(set(families) & set(LAYERED))
         self.inside = [name for name in ("stem", "preact") if self.maps] + ["features"] * ("features" in families)
         self.pruned = pruned_copy(self.model) if "pruned" in families else None
-        self.signals = tuple(self.answer(np.zeros((1, *shape), dtype=np.uint8)))
+        self.signals = tuple(self.answer(self.inputs.empty(1, facts)))
 
     @torch.no_grad()
     def answer(self, inputs: np.ndarray, keys: Sequence[str] = ()) -> dict[str, np.ndarray]:
-        pixels, resize = torch.from_numpy(inputs).to(self.device), self.description["resize"]
-        x = to_float(pixels, self.mean, self.std, resize).to(memory_format=torch.channels_last)
+        samples = torch.from_numpy(inputs).to(self.device)
+        x = self.inputs.arranged(self.preprocessing(samples))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             given = signals(self.model, x, self.maps, self.inside)
             if self.pruned is not None:
@@ -58,8 +61,13 @@ class CheckpointTeacher:
         said = {name: value.float() for name, value in given.items() if name in self.families}
         said |= from_maps(given.get("stem"), stages, preact, set(self.families))
         if "boundary" in self.families:
-            said |= boundary(self.model, pixels, self.mean, self.std, resize)
+            said |= boundary(self.model, samples, *self._normalised_by())
         return {name: value.cpu().numpy() for name, value in said.items()}
+
+    def _normalised_by(self) -> tuple[Tensor, Tensor, int | None]:
+        """mean, std and resize of images, whose pixels the signal `boundary` moves."""
+        mean, std = (torch.tensor(self.description[key], device=self.device) for key in ("mean", "std"))
+        return mean, std, self.description["resize"]
 
     def constants(self) -> dict[str, np.ndarray]:
         """classifier_weight (C, d) and classifier_bias (C,), float32, where they are asked for."""
@@ -83,10 +91,10 @@ def load_checkpoint(settings: CheckpointSettings, facts: dict[str, Any]) -> Chec
     made = read_json(path / "meta.json") if path.is_dir() else {}
     if path.is_dir():
         path = path / "weights.safetensors"
-    classes, size = len(facts["classes"]), (facts["height"], facts["width"])
-    if settings.resize:
-        size = (settings.resize, settings.resize)
-    model = build(settings.arch, channels=facts["channels"], classes=classes, size=size, taps=settings.taps)
+    classes, inputs = len(facts["classes"]), inputs_of(facts)
+    seen = described(inputs, facts) | inputs.as_sent(settings, facts)
+    network = {"arch": settings.arch, "taps": settings.taps, "classes": classes, **seen}
+    model = make(cast(NetworkDescription, network))
     state = read_state(path)
     _check_classes(model, state, classes, path)
     load_weights(model, path)
@@ -95,21 +103,13 @@ def load_checkpoint(settings: CheckpointSettings, facts: dict[str, Any]) -> Chec
         "kind": "checkpoint",
         "arch": settings.arch,
         "weights": _weights_digest(state),
-        "mean": list(settings.mean or made.get("mean") or facts["mean"]),
-        "std": list(settings.std or made.get("std") or facts["std"]),
-        "resize": settings.resize,
+        **inputs.local_facts(settings, made, facts),
         "precision": settings.precision,
         **({"taps": taps} if taps else {}),
         # Answers of what its maps once were stay with another fingerprint. Logits too: all are one teacher's.
         **({"maps": MAPS_VERSION[settings.arch]} if settings.arch in MAPS_VERSION and not taps else {}),
     }
-    for key in ("mean", "std"):
-        if len(description[key]) not in (1, facts["channels"]):
-            raise UserError(
-                f"teacher.{key}: found {len(description[key])} values, the data has {facts['channels']} channels"
-            )
-    shape = (facts["channels"], facts["height"], facts["width"])
-    return CheckpointTeacher(model, description, settings.precision, classes, settings.signals, shape)
+    return CheckpointTeacher(model, description, settings.precision, classes, settings.signals, facts)
 
 
 def _check_classes(model: Network, state: dict[str, Tensor], classes: int, path: Path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import prune
 
-from tuition.inputs.preprocess import to_float
+from tuition.inputs.images.preprocess import to_float
 from tuition.models.maps import energy, flow
 
 PRUNED_SHARE = 0.1

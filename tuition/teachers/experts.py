@@ -17,7 +17,8 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.files import digest, read_array
-from tuition.inputs.images import content_id
+from tuition.inputs.kinds import inputs_of
+from tuition.inputs.protocol import Inputs
 from tuition.params.teacher import CheckpointSettings, ExpertsSettings, Network
 from tuition.teachers.checkpoint import CheckpointTeacher, load_checkpoint
 
@@ -30,8 +31,10 @@ class ExpertsTeacher:
     signals = families = ("logits", "difficulty", "expert")
     idempotent = True
 
-    def __init__(self, experts: list[CheckpointTeacher], free: CheckpointTeacher, choose: str, pool: Path):
-        self.experts, self.choose = experts, choose
+    def __init__(
+        self, experts: list[CheckpointTeacher], free: CheckpointTeacher, choose: str, pool: Path, inputs: Inputs
+    ):
+        self.experts, self.choose, self.inputs = experts, choose, inputs
         self.classes = experts[0].classes
         self.description = {
             "kind": "experts",
@@ -42,17 +45,17 @@ class ExpertsTeacher:
                 read_array(pool / "ids.npy"), read_array(pool / "labels.npy")
             ),  # difficulties are ranks in it
         }
-        self.difficulty = difficulties(free, pool)
+        self.difficulty = difficulties(free, pool, inputs)
 
     def constants(self) -> dict[str, np.ndarray]:
         return {}
 
     def answer(self, inputs: np.ndarray, keys: Sequence[str] = ()) -> dict[str, np.ndarray]:
-        names = [content_id(image) for image in inputs]
+        names = [self.inputs.content_id(sample) for sample in inputs]
         strange = [name for name in names if name not in self.difficulty]
         if strange:
             raise UserError(
-                f"teacher.kind: experts: {len(strange)} images are not in data/train and have no difficulty; it cannot answer mixed inputs"
+                f"teacher.kind: experts: {len(strange)} samples are not in data/train and have no difficulty; it cannot answer mixed inputs"
             )
         difficulty = np.array([self.difficulty[name] for name in names])
         expert = self._expert(names, difficulty)
@@ -74,17 +77,17 @@ class ExpertsTeacher:
         return np.minimum((of * count).astype(np.int64), count - 1)
 
 
-def difficulties(free: CheckpointTeacher, pool: Path) -> dict[str, float]:
+def difficulties(free: CheckpointTeacher, pool: Path, inputs: Inputs) -> dict[str, float]:
     """By content id the share of the pool's samples that the free network finds easier: rank of its cross-entropy, in [0, 1)."""
-    images, labels, ids = (read_array(pool / f"{name}.npy") for name in ("images", "labels", "ids"))
+    samples, labels, ids = inputs.read(pool), read_array(pool / "labels.npy"), read_array(pool / "ids.npy")
     losses = []
-    for start in range(0, len(images), BATCH):
-        logits = free.answer(np.array(images[start : start + BATCH]))["logits"].astype(np.float64)
+    for start in range(0, len(samples), BATCH):
+        logits = free.answer(np.array(samples[start : start + BATCH]))["logits"].astype(np.float64)
         top = logits.max(1, keepdims=True)
         log_sum = np.log(np.exp(logits - top).sum(1)) + top[:, 0]
         losses.append(log_sum - logits[np.arange(len(logits)), labels[start : start + BATCH]])
-    rank = np.empty(len(images))
-    rank[np.argsort(np.concatenate(losses), kind="stable")] = np.arange(len(images)) / len(images)
+    rank = np.empty(len(samples))
+    rank[np.argsort(np.concatenate(losses), kind="stable")] = np.arange(len(samples)) / len(samples)
     return {id.decode(): float(one) for id, one in zip(ids, rank, strict=True)}
 
 
@@ -99,4 +102,4 @@ def load_experts(settings: ExpertsSettings, facts: dict[str, Any]) -> ExpertsTea
 
     assert settings.free is not None  # the section sees to that
     experts = [network(model) for model in settings.experts]
-    return ExpertsTeacher(experts, network(settings.free), settings.choose, Path("data/train"))
+    return ExpertsTeacher(experts, network(settings.free), settings.choose, Path("data/train"), inputs_of(facts))

@@ -26,7 +26,7 @@ from tuition.teachers.protocol import Teacher
 if TYPE_CHECKING:
     from tuition.teachers.http.format import Format
 
-Facts = dict[str, Any]  # of the data: channels, height, width, classes, mean, std
+Facts = dict[str, Any]  # of the data: its classes, and what its kind of inputs says of the samples
 
 
 def load_teacher(settings: TeacherSettings, facts: Facts) -> Teacher:

@@ -70,7 +70,7 @@ class Teacher(Protocol):
     async def __aexit__(self, *error: object) -> None: ...
 
     async def answer(self, inputs: np.ndarray, keys: Sequence[str]) -> Reply:
-        """The answer to B inputs (images (B, C, H, W) uint8), one idempotency key each. Raises Refused, Uncertain or Stop, and,
+        """The answer to B inputs (images: (B, C, H, W) uint8), one idempotency key each. Raises Refused, Uncertain or Stop, and,
         unchanged, what the user's own code raises: then nobody knows whether it was charged."""
         ...
 

@@ -2,34 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 Arrays = Mapping[str, np.ndarray]
-
-
-class PlacedInputs(Protocol):
-    """Samples on the device, whatever they are (`tuition/inputs`)."""
-
-    device: torch.device
-
-    def __len__(self) -> int: ...
-
-    @property
-    def stored(self) -> Tensor:
-        """The samples (n, …) as they are stored; no copy."""
-        ...
-
-    def normalise(self, stored: Tensor) -> Tensor:
-        """Samples that are so stored, as the student sees them."""
-        ...
-
-    def batch(self, index: Tensor, generator: torch.Generator) -> Tensor:
-        """The samples of rows (B,) as the student sees them in training; what is left to chance is drawn from the generator."""
-        ...
 
 
 @dataclass(frozen=True)

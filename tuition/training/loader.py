@@ -6,9 +6,9 @@ Every batch is a function of (seed, step) alone, so a run that was killed goes o
 import torch
 from torch import Tensor
 
+from tuition.inputs.protocol import Placed
 from tuition.losses.comparisons import Groups, in_batch, listed
 from tuition.methods.protocol import Batch
-from tuition.training.data import PlacedInputs
 
 
 class Loader:
@@ -22,7 +22,7 @@ class Loader:
 
     def __init__(
         self,
-        inputs: PlacedInputs,
+        inputs: Placed,
         labels: Tensor,
         teacher: dict[str, Tensor],
         *,

@@ -4,21 +4,15 @@ from collections.abc import Sequence
 
 import torch
 
-from tuition.inputs.batches import empty_input
-from tuition.models import build, signals
+from tuition.inputs.kinds import inputs_of
+from tuition.models import signals
 from tuition.models.description import NetworkDescription
 from tuition.models.network import Network
 
 
 def of(model: NetworkDescription, arch: str | None) -> NetworkDescription:
-    """`model`, or one of another architecture for the same images; taps name modules of their own architecture alone."""
+    """`model`, or one of another architecture for the same inputs; taps name modules of their own architecture alone."""
     return model if arch is None or arch == model["arch"] else {**model, "arch": arch, "taps": []}
-
-
-def make(model: NetworkDescription) -> Network:
-    """A student with fresh weights, as `model` (from `describe`) says."""
-    size = (model["height"], model["width"])
-    return build(model["arch"], channels=model["channels"], classes=model["classes"], size=size, taps=model["taps"])
 
 
 @torch.no_grad()
@@ -26,8 +20,9 @@ def shapes(
     student: Network, model: NetworkDescription, maps: bool, inside: Sequence[str] = ()
 ) -> dict[str, tuple[int, ...]]:
     """The shape a sample of each of the student's signals."""
-    image = empty_input(1, channels=model["channels"], height=model["height"], width=model["width"])
+    inputs = inputs_of(model)
+    sample = inputs.arranged(inputs.preprocessing(model)(torch.from_numpy(inputs.empty(1, model))))
     student.eval()
-    found = signals(student, image, maps, inside)
+    found = signals(student, sample, maps, inside)
     student.train()
     return {name: tuple(value.shape[1:]) for name, value in found.items()}

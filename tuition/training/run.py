@@ -1,7 +1,6 @@
 """One training run from arrays to files: what training a student and pretraining a teacher have in common."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import cast
 
 import numpy as np
@@ -10,9 +9,10 @@ from lightning_fabric import Fabric
 
 from tuition.errors import UserError
 from tuition.files import digest, read_array, read_json
-from tuition.inputs.batches import PlacedImages, model_input
+from tuition.inputs.kinds import described, inputs_of, workspace_inputs
 from tuition.methods.objective import Objective
 from tuition.methods.protocol import Context
+from tuition.models import make
 from tuition.models.description import ModelDescription
 from tuition.models.network import Network
 from tuition.models.projected import Projected
@@ -22,7 +22,7 @@ from tuition.training.display import Display, Speed
 from tuition.training.loader import Loader
 from tuition.training.loop import Learner, Row, fit, make_fabric, validator
 from tuition.training.loop import Progress as Trained
-from tuition.training.networks import make, of, shapes
+from tuition.training.networks import of, shapes
 from tuition.training.state import State, TrainingState, run_digest
 from tuition.workspace import Workspace
 
@@ -30,25 +30,22 @@ Split = tuple[np.ndarray, np.ndarray]  # inputs (N, …) and labels (N,)
 
 
 def read_split(split: str) -> Split:
-    """(images (N, C, H, W) uint8, labels (N,) int64) of data/<split>/."""
+    """(samples (N, …) as they are stored, labels (N,) int64) of data/<split>/."""
     files = Workspace().split(split)
-    return read_array(files.images), read_array(files.labels)
+    return workspace_inputs().read(files.path), read_array(files.labels)
 
 
-def describe(arch: str, images: np.ndarray, taps: Sequence[str] = ()) -> ModelDescription:
-    """What is needed to build and feed a model of `arch` for images (N, C, H, W); `taps` name the modules that give its maps."""
-    facts = read_json(Workspace().split("train").meta)
-    return {
+def describe(arch: str, samples: np.ndarray, taps: Sequence[str] = ()) -> ModelDescription:
+    """What is needed to build and feed a model of `arch` for samples (N, …); `taps` name the modules that give its maps."""
+    inputs, facts = workspace_inputs(), read_json(Workspace().split("train").meta)
+    model = {
         "arch": arch,
-        "channels": images.shape[1],
-        "height": images.shape[2],
-        "width": images.shape[3],
+        **described(inputs, facts | inputs.facts(samples)),
         "classes": len(facts["classes"]),
         "class_names": facts["classes"],
-        "mean": facts["mean"],
-        "std": facts["std"],
         "taps": list(taps),
     }
+    return cast(ModelDescription, model)
 
 
 def train(
@@ -83,9 +80,7 @@ def train(
     first, quiet = resume["progress"]["step"] if resume else 0, not fabric.is_global_zero
     if resume and not quiet:
         print(f"{name}: resuming at step {first} of {settings.steps}")
-    prepare = partial(model_input, mean=model["mean"], std=model["std"])
-    inputs, labels = (place(array, fabric.device) for array in validation)
-    validate = validator(inputs, labels, prepare, processes=fabric.world_size)
+    validate = _validator(model, validation, fabric)
 
     with Display(name, settings.steps, first, loader.batch_size, quiet) as display:
 
@@ -104,11 +99,17 @@ def train(
     return done, speed
 
 
+def _validator(model: ModelDescription, validation: Split, fabric: Fabric) -> Callable[[Network], Row]:
+    kind = inputs_of(model)
+    preprocessing = kind.preprocessing(model).to(fabric.device)
+    samples, labels = (place(array, fabric.device) for array in validation)
+    return validator(samples, labels, lambda stored: kind.arranged(preprocessing(stored)), processes=fabric.world_size)
+
+
 def _loader(data: TrainingSet, model: ModelDescription, settings: Training, seed: int, device: torch.device) -> Loader:
     """The batches of `data`, which is placed on the device once."""
-    crop, flip = (settings.crop, settings.flip) if data.augment else (0, False)
     return Loader(
-        PlacedImages(place(data.inputs, device), mean=model["mean"], std=model["std"], crop=crop, flip=flip),
+        inputs_of(model).place(data.inputs, device, model, settings if data.augment else None),
         place(data.labels, device),
         place_all(data.teacher, device),
         batch_size=settings.batch_size,
@@ -192,7 +193,7 @@ def _state_of(
 def _resumed(state: TrainingState, fabric: Fabric) -> State | None:
     """What the first process finds to resume from, for all of them; each one's own part of it is told apart when it is restored.
 
-    Where there is nothing, random numbers that a student draws by itself (dropout) become each process's own: a share of the images each.
+    Where there is nothing, random numbers that a student draws by itself (dropout) become each process's own: a share of the batch each.
     """
     if fabric.world_size == 1:
         return state.read(fabric.device)

@@ -1,7 +1,7 @@
-"""What processes that train one student share: every one draws the whole batch, runs the student on its part of the images, and has what
+"""What processes that train one student share: every one draws the whole batch, runs the student on its part of the batch, and has what
 the student says of all of them, so that methods know nothing of it.
 
-All processes then have the same loss. The gradient of a process's part reaches the student through its own images alone; DDP takes the mean
+All processes then have the same loss. The gradient of a process's part reaches the student through its own part alone; DDP takes the mean
 over the processes, so it is multiplied by their number here: the mean of these is the gradient of the whole batch. What stands
 outside the student (heads, banks) sees the whole batch in every process, has the same gradient in all, and the mean changes nothing.
 """
@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 
-def part(images: Tensor) -> Tensor:
-    """This process's share of images (B, …): the number-th of as many slices as there are processes, whose sizes differ by one at most."""
-    return images.tensor_split(dist.get_world_size())[dist.get_rank()]
+def part(inputs: Tensor) -> Tensor:
+    """This process's share of inputs (B, …): the number-th of as many slices as there are processes, whose sizes differ by one at most."""
+    return inputs.tensor_split(dist.get_world_size())[dist.get_rank()]
 
 
 def whole(parts: dict[str, Tensor], count: int) -> dict[str, Tensor]:
-    """What the student says of all `count` images, from what it says of each process's share."""
+    """What the student says of all `count` inputs, from what it says of each process's share."""
     return {name: _Whole.apply(value, count) for name, value in parts.items()}
 
 

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from stages.evaluate.__main__ import main, predict
 from tuition.errors import UserError
 from tuition.files import write_array, write_json
-from tuition.inputs.preprocess import to_float
+from tuition.inputs.images.preprocess import to_float
 from tuition.models import build, load_student, signals
 
 CELL = "40-ce-0"
@@ -126,8 +126,9 @@ def test_repeats_bit_for_bit(workspace):
 def test_batches_do_not_matter(workspace, digits):
     model = build("resnet8", channels=1, classes=10, size=(28, 28)).eval()
     cpu = torch.device("cpu")
-    whole, times = predict(model, digits[0][:50], MEAN, STD, 500, cpu)
-    parts, _ = predict(model, digits[0][:50], MEAN, STD, 7, cpu)
+    facts = {"mean": MEAN, "std": STD}
+    whole, times = predict(model, digits[0][:50], facts, 500, cpu)
+    parts, _ = predict(model, digits[0][:50], facts, 7, cpu)
     assert len(times) == 1
     np.testing.assert_allclose(whole, parts, atol=1e-5)
 

@@ -13,7 +13,7 @@ import pytest
 from stages.prepare.__main__ import main
 from tuition.errors import UserError
 from tuition.files import digest, read_array, read_json
-from tuition.inputs.images import content_id
+from tuition.inputs.images.files import content_id
 from tuition.params import Data
 from tuition.sources.splits import write_splits as prepare
 

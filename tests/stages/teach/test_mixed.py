@@ -6,8 +6,9 @@ import numpy as np
 from support import PAID, bill, stage, write_params
 
 from tuition.files import read_array, read_json
-from tuition.inputs.images import content_id
-from tuition.purchase.mixed import draw, mix
+from tuition.inputs.images.files import content_id
+from tuition.inputs.images.pool import mix
+from tuition.purchase.mixed import draw
 from tuition.selection.order import purchase_order
 
 MIXED = {

@@ -11,7 +11,7 @@ from support.purchases import Shop
 from support.viewing import THREE, bought, teach
 
 from tuition.files import read_array, read_json
-from tuition.inputs.views import replay
+from tuition.inputs.images.views import replay
 from tuition.ledger import accounts, owned
 from tuition.ledger.database import open_ledger
 from tuition.ledger.keys import Request, key_of

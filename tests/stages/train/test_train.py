@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 
 import numpy as np
 import pytest
@@ -96,7 +95,7 @@ def test_the_student_kept_is_the_best_on_validation(bought):
     history = [dict(zip(names, map(float, row.split(",")), strict=True)) for row in rows[1:]]
     meta = read_json(bought / "students/40-ce-0/meta.json")
     assert meta["val_top1"] == max(row["val_top1"] for row in history)
-    from tuition.inputs.batches import model_input
+    from tuition.inputs import images as inputs
     from tuition.models import load_student
     from tuition.training.loop import validator
 
@@ -104,7 +103,7 @@ def test_the_student_kept_is_the_best_on_validation(bought):
     images, labels = (
         torch.from_numpy(np.array(read_array(bought / f"data/val/{n}.npy"))) for n in ("images", "labels")
     )
-    found = validator(images, labels, partial(model_input, mean=description["mean"], std=description["std"]))(model)
+    found = validator(images, labels, inputs.preprocessing(description))(model)
     assert found["val_top1"] == meta["val_top1"]
 
 

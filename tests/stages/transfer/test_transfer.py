@@ -9,7 +9,7 @@ import pytest
 from stages.transfer.__main__ import main, prepare_transfer
 from tuition.errors import UserError
 from tuition.files import read_array, read_json, write_json
-from tuition.inputs.images import content_id
+from tuition.inputs.images.files import content_id
 from tuition.params import Data, Transfer
 
 

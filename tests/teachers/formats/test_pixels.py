@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tuition.errors import UserError
-from tuition.inputs.preprocess import to_float
+from tuition.inputs import images
+from tuition.inputs.images.preprocess import to_float
 from tuition.targets.classes import as_logits, look_like_probabilities
-from tuition.teachers.formats.pixels import check_pixels, prepare_images, sent_shape
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 3, 10, 10), dtype=np.uint8)
 
@@ -23,8 +23,8 @@ def settings(resize=None, mean=None, std=None) -> SimpleNamespace:
 
 def test_pixels_go_as_they_are_where_nothing_else_is_said():
     for resize in (None, 10):
-        assert prepare_images(IMAGES, settings(resize)).dtype == np.uint8
-        np.testing.assert_array_equal(prepare_images(IMAGES, settings(resize)), IMAGES)
+        assert images.sent(IMAGES, settings(resize)).dtype == np.uint8
+        np.testing.assert_array_equal(images.sent(IMAGES, settings(resize)), IMAGES)
 
 
 @pytest.mark.parametrize("resize", [None, 8, 13])
@@ -32,7 +32,7 @@ def test_pixels_go_as_they_are_where_nothing_else_is_said():
     ("mean", "std"), [([0.1, 0.2, 0.3], [0.4, 0.5, 0.6]), ([0.5], [0.25]), ([0.5], None), (None, [0.25])]
 )
 def test_normalised_as_a_local_checkpoint_would(resize, mean, std):
-    made = prepare_images(IMAGES, settings(resize, mean, std))
+    made = images.sent(IMAGES, settings(resize, mean, std))
     assert made.dtype == np.float32
     expected = to_float(torch.from_numpy(IMAGES), mean or [0.0], std or [1.0], resize).numpy()
     np.testing.assert_allclose(made, expected, atol=1e-6)
@@ -40,24 +40,24 @@ def test_normalised_as_a_local_checkpoint_would(resize, mean, std):
 
 @pytest.mark.parametrize("side", [8, 13])
 def test_resized_pixels_stay_bytes_and_are_rounded(side):
-    made = prepare_images(IMAGES, settings(side))
+    made = images.sent(IMAGES, settings(side))
     expected = to_float(torch.from_numpy(IMAGES), [0.0], [1.0], side).numpy() * 255
     assert (made.dtype, made.shape) == (np.uint8, (4, 3, side, side))
     assert np.abs(made - expected).max() <= 0.5 + 1e-4
     flat = np.full((1, 1, 10, 10), 200, dtype=np.uint8)
-    np.testing.assert_array_equal(prepare_images(flat, settings(side)), np.full((1, 1, side, side), 200))
+    np.testing.assert_array_equal(images.sent(flat, settings(side)), np.full((1, 1, side, side), 200))
 
 
 def test_means_that_do_not_fit():
     data = {"channels": 3, "height": 10, "width": 12}
     for wrong in (settings(mean=[0.1, 0.2]), settings(std=[0.1, 0.2])):
         with pytest.raises(UserError, match=r"teacher\.(mean|std): found 2 values, the data has 3 channels"):
-            check_pixels(wrong, data)
+            images.check_sent(wrong, data)
         with pytest.raises(UserError):
-            prepare_images(IMAGES, wrong)
-    check_pixels(settings(mean=[0.1], std=[0.1, 0.2, 0.3]), data)
-    assert sent_shape(settings(), data) == (3, 10, 12)
-    assert sent_shape(settings(resize=8), data) == (3, 8, 8)
+            images.sent(IMAGES, wrong)
+    images.check_sent(settings(mean=[0.1], std=[0.1, 0.2, 0.3]), data)
+    assert images.shape(images.as_sent(settings(), data)) == (3, 10, 12)
+    assert images.shape(images.as_sent(settings(resize=8), data)) == (3, 8, 8)
 
 
 def test_logits_of_probabilities_by_hand():

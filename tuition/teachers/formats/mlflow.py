@@ -22,11 +22,11 @@ import numpy as np
 from pydantic import Field
 
 from tuition.errors import UserError
+from tuition.inputs.kinds import inputs_of
 from tuition.params.teacher import Section, ServerSettings
 from tuition.targets.classes import as_logits
 from tuition.teachers.formats.bodies import Malformed, json_object, shown
 from tuition.teachers.formats.options import parse_options
-from tuition.teachers.formats.pixels import check_pixels, prepare_images, sent_shape
 from tuition.teachers.http.format import HttpRequest
 from tuition.teachers.protocol import Reply, Stop
 
@@ -45,11 +45,12 @@ class MlflowFormat:
     """How MLflow's scoring server is asked and its answer read."""
 
     def __init__(self, settings: ServerSettings, data: dict[str, Any]):
-        """Raises UserError for unknown options, for columns that are not one a pixel, and as `check_pixels` does."""
+        """Raises UserError for unknown options, for columns that are not one a pixel, and as the inputs' `check_sent` does."""
         self.settings, self.chosen = settings, parse_options(Options, settings)
         if (settings.url or "").rstrip("/").endswith("/invocations"):
             raise UserError("teacher.url: give the server without /invocations, which is added")
-        check_pixels(settings, data)
+        self.inputs = inputs_of(data)
+        self.inputs.check_sent(settings, data)
         self.classes = [str(name) for name in data["classes"]]
         self.labels = [str(name) for name in self.chosen.labels or self.classes]
         if len(set(self.labels)) != len(self.classes):
@@ -58,7 +59,7 @@ class MlflowFormat:
                 f"teacher.options.labels: found {found} names, expected one for each of the data's {needed} classes"
             )
         self.signals = tuple(self.chosen.signals)
-        count = int(np.prod(sent_shape(settings, data)))
+        count = int(np.prod(self.inputs.shape(self.inputs.as_sent(settings, data))))
         if self.chosen.columns is not None and len(set(self.chosen.columns)) != count:
             raise UserError(
                 f"teacher.options.columns: found {len(set(self.chosen.columns))} names; an image has {count} pixels, each with a column"
@@ -72,8 +73,8 @@ class MlflowFormat:
         return {**self.chosen.model_dump(include={"input", "columns"}), **given}
 
     def request(self, inputs: np.ndarray, keys: Sequence[str]) -> HttpRequest:
-        """The question on images (B, C, H, W) uint8."""
-        values = prepare_images(inputs, self.settings)
+        """The question on samples (B, …) as they are stored."""
+        values = self.inputs.sent(inputs, self.settings)
         question: dict[str, Any]
         if self.chosen.input == "tensor":
             question = {"inputs": values.tolist()}

@@ -20,11 +20,11 @@ from urllib.parse import quote, urlsplit
 import numpy as np
 
 from tuition.errors import UserError
+from tuition.inputs.kinds import inputs_of
 from tuition.params.teacher import Section, ServerSettings
 from tuition.targets.classes import as_logits
 from tuition.teachers.formats.bodies import Malformed, json_object, shown
 from tuition.teachers.formats.options import parse_options
-from tuition.teachers.formats.pixels import check_pixels, prepare_images, sent_shape
 from tuition.teachers.formats.tensors import LENGTH, TYPES, encode_tensor, read_outputs, split_body
 from tuition.teachers.http.format import HttpRequest, request_key
 from tuition.teachers.protocol import Reply, Stop
@@ -51,7 +51,8 @@ class OipFormat:
             raise UserError("teacher.model: found none; kind 'oip' needs the model's name on the server")
         if urlsplit(settings.url or "").path.rstrip("/").endswith("/v2"):
             raise UserError("teacher.url: it ends in /v2; give the server's address without it: /v2/models/… is added")
-        check_pixels(settings, data)
+        self.inputs = inputs_of(data)
+        self.inputs.check_sent(settings, data)
         self.settings, self.chosen = settings, parse_options(Options, settings)
         self.classes = len(data["classes"])
         real = settings.mean is not None or settings.std is not None
@@ -60,7 +61,7 @@ class OipFormat:
             raise UserError(
                 "teacher.options.datatype: found 'UINT8', but teacher.mean or teacher.std make numbers of the pixels: FP32"
             )
-        self.shape = self._arranged(np.empty((1, *sent_shape(settings, data)), dtype=np.uint8)).shape[1:]
+        self.shape = self._arranged(self.inputs.empty(1, self.inputs.as_sent(settings, data))).shape[1:]
         version = self.chosen.model_version
         self.path = f"/v2/models/{quote(settings.model, safe='')}"
         self.path += "" if version is None else f"/versions/{quote(str(version), safe='')}"
@@ -72,9 +73,9 @@ class OipFormat:
         return {**chosen, "datatype": self.datatype, "model_version": None if version is None else str(version)}
 
     def request(self, inputs: np.ndarray, keys: Sequence[str]) -> HttpRequest:
-        """The question on images (B, C, H, W) uint8."""
-        pixels = self._arranged(prepare_images(inputs, self.settings))
-        entry, tail = encode_tensor(self.chosen.input, pixels, self.datatype, self.chosen.binary)
+        """The question on samples (B, …) as they are stored."""
+        values = self._arranged(self.inputs.sent(inputs, self.settings))
+        entry, tail = encode_tensor(self.chosen.input, values, self.datatype, self.chosen.binary)
         question: dict[str, Any] = {"id": request_key(keys), "inputs": [entry]}
         if self.chosen.output:
             wanted = {"parameters": {"binary_data": True}} if self.chosen.binary else {}
@@ -148,8 +149,8 @@ class OipFormat:
         shape = one.get("shape")
         if isinstance(shape, list) and not _fits(shape, self.shape):
             raise Stop(
-                f"teacher.options: the model's input is {_listed([one])}, and images would be sent as {['B', *self.shape]}; see "
-                "teacher.resize, teacher.options.layout (NCHW or NHWC), teacher.options.flatten and data.channels"
+                f"teacher.options: the model's input is {_listed([one])}, and {self.inputs.NAME} would be sent as {['B', *self.shape]}; "
+                "see teacher.resize, teacher.options.layout (NCHW or NHWC), teacher.options.flatten and data.channels"
             )
         if isinstance(shape, list) and len(shape) > len(self.shape) and 0 < shape[0] < self.settings.batch_size:
             raise Stop(
@@ -175,11 +176,11 @@ class OipFormat:
     def _place(self) -> str:
         return f"{self.path} of teacher.url"
 
-    def _arranged(self, pixels: np.ndarray) -> np.ndarray:
-        """(B, C, H, W) in the model's layout."""
+    def _arranged(self, values: np.ndarray) -> np.ndarray:
+        """(B, …) in the model's layout."""
         if self.chosen.layout == "NHWC":
-            pixels = pixels.transpose(0, 2, 3, 1)
-        return pixels.reshape(len(pixels), -1) if self.chosen.flatten else pixels
+            values = np.moveaxis(values, 1, -1)
+        return values.reshape(len(values), -1) if self.chosen.flatten else values
 
     def _scores(self, body: bytes, headers: Mapping[str, str], keys: Sequence[str]) -> np.ndarray:
         answer, rest = split_body(body, headers)

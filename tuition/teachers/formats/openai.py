@@ -12,8 +12,6 @@ with (`labels.py` says how), so a server that gives no `top_logprobs` cannot be 
 - `extra`: further fields of the request, such as `{seed: 0}` or `{chat_template_kwargs: {enable_thinking: false}}`.
 """
 
-import base64
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -21,20 +19,18 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import numpy as np
-from PIL import Image
 from pydantic import Field
 
 from tuition.errors import UserError, unknown
 from tuition.imports import import_function
+from tuition.inputs.kinds import inputs_of
 from tuition.params.teacher import Count, Section, ServerSettings
 from tuition.teachers.formats.bodies import Malformed, json_object, shown
 from tuition.teachers.formats.labels import bare, check_labels, class_scores
 from tuition.teachers.formats.options import parse_options
-from tuition.teachers.formats.pixels import prepare_images
 from tuition.teachers.http.format import HttpRequest
 from tuition.teachers.protocol import Reply, Stop
 
-CHANNELS = (1, 3, 4)  # of a picture: grey, RGB, RGBA
 RESERVED = ("model", "messages", "logprobs", "top_logprobs", "max_tokens", "max_completion_tokens", "n", "stream")
 
 
@@ -57,7 +53,7 @@ class OpenAIFormat:
 
     def __init__(self, settings: ServerSettings, data: dict[str, Any]):
         """Raises UserError for what a chat model cannot be asked, unknown options, and labels that a token cannot tell apart."""
-        self.settings, self.chosen = settings, parse_options(Options, settings)
+        self.settings, self.chosen, self.inputs = settings, parse_options(Options, settings), inputs_of(data)
         _check_settings(settings, self.chosen, data)
         names = [str(name) for name in data["classes"]]
         self.labels = self.chosen.labels or names
@@ -75,7 +71,7 @@ class OpenAIFormat:
         return {**chosen, **self.limit, "labels": list(self.labels), "prompt": self.prompt}
 
     def request(self, inputs: np.ndarray, keys: Sequence[str]) -> HttpRequest:
-        """The question on one image (1, C, H, W) uint8."""
+        """The question on one sample (1, …) as it is stored."""
         if len(inputs) != 1:
             raise ValueError(f"a chat model is asked for one image at a time, not {len(inputs)}")
         question = {
@@ -126,19 +122,17 @@ class OpenAIFormat:
         if self.settings.model not in names:
             raise Stop(str(unknown("teacher.model", self.settings.model, names, "(models that teacher.url offers)")))
 
-    def _content(self, images: np.ndarray) -> str | list[dict[str, Any]]:
-        """The message: the prompt and the image (or its text)."""
+    def _content(self, samples: np.ndarray) -> str | list[dict[str, Any]]:
+        """The message: the prompt and the sample (or its text)."""
         if self.as_text is not None:
-            text = self.as_text(images[0])
+            text = self.as_text(samples[0])
             if not isinstance(text, str):
                 raise UserError(
                     f"teacher.options.text: {self.chosen.text} returned {type(text).__name__}, expected text"
                 )
             return f"{self.prompt}\n\n{text}"
-        picture = {"url": _data_url(prepare_images(images, self.settings)[0])}
-        if self.chosen.detail:
-            picture["detail"] = self.chosen.detail
-        return [{"type": "text", "text": self.prompt}, {"type": "image_url", "image_url": picture}]
+        shown_sample = self.inputs.chat_part(samples[0], self.settings, self.chosen.detail)
+        return [{"type": "text", "text": self.prompt}, shown_sample]
 
 
 def _check_settings(settings: ServerSettings, chosen: Options, data: dict[str, Any]) -> None:
@@ -158,8 +152,8 @@ def _check_settings(settings: ServerSettings, chosen: Options, data: dict[str, A
         raise UserError(
             f"teacher.scores: found {settings.scores!r}; kind 'openai' reads log-probabilities: leave it at 'logits'"
         )
-    if data["channels"] not in CHANNELS and chosen.content == "image":
-        raise UserError(f"data.channels: found {data['channels']}; a picture has {', '.join(map(str, CHANNELS))}")
+    if chosen.content == "image":
+        inputs_of(data).check_chat(data)
     if (chosen.content == "text") != (chosen.text is not None):
         raise UserError(
             "teacher.options.text: content 'text' needs a function 'module:function' that makes text of an image, and it alone"
@@ -184,13 +178,6 @@ def _prompt(content: str) -> str:
 def _listed(labels: Sequence[str], names: Sequence[str]) -> str:
     """The labels for the prompt, each with its class where the label is not the class's name."""
     return ", ".join(label if label == name else f"{label} ({name})" for label, name in zip(labels, names, strict=True))
-
-
-def _data_url(image: np.ndarray) -> str:
-    """An image (C, H, W) uint8 as a PNG in a data URL."""
-    file = io.BytesIO()
-    Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))).save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _top(answer: dict[str, Any]) -> list[tuple[str, float]]:

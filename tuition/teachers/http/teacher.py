@@ -76,7 +76,7 @@ class HttpTeacher:
         await self.client.close()
 
     async def answer(self, inputs: np.ndarray, keys: Sequence[str]) -> Reply:
-        """The answer to B inputs (images (B, C, H, W) uint8), one idempotency key each, with all the attempts that it takes.
+        """The answer to B inputs (images: (B, C, H, W) uint8), one idempotency key each, with all the attempts that it takes.
 
         Raises Refused, Uncertain or Stop.
         """

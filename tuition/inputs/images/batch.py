@@ -5,8 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tuition.inputs.preprocess import to_float
-
 
 class PlacedImages:
     """Images (N, C, H, W) uint8 on their device, of which `batch` takes some as a student sees them.
@@ -54,13 +52,3 @@ class PlacedImages:
 
     def _normalised(self, pixels: Tensor) -> Tensor:
         return ((pixels.float() - self._shift) * self._scale).permute(0, 3, 1, 2)
-
-
-def model_input(stored: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Images (B, C, H, W) uint8 as a network takes them where nothing is left to chance: float32, normalised, channels last."""
-    return to_float(stored, mean, std).to(memory_format=torch.channels_last)
-
-
-def empty_input(count: int, *, channels: int, height: int, width: int) -> Tensor:
-    """What a network can be tried on: (count, C, H, W) float32 zeros."""
-    return torch.zeros(count, channels, height, width)

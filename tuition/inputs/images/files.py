@@ -1,6 +1,7 @@
 """Images of any mode and size -> uint8 arrays (C, H, W) of one shape."""
 
 import hashlib
+import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -201,3 +202,10 @@ def content_id(image: np.ndarray) -> str:
     """The sha256 (hex) of a sample's content: its shape and its uint8 pixels (C, H, W)."""
     header = f"uint8{tuple(int(n) for n in image.shape)}".encode()
     return hashlib.sha256(header + np.ascontiguousarray(image, dtype=np.uint8).tobytes()).hexdigest()
+
+
+def png(image: np.ndarray) -> bytes:
+    """An image uint8 (1, 3 or 4, H, W) as a PNG: grey, RGB or RGBA."""
+    file = io.BytesIO()
+    Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))).save(file, "PNG")
+    return file.getvalue()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tuition.errors import UserError
@@ -23,6 +23,22 @@ def to_float(
     if resize is not None and tuple(images.shape[-2:]) != (resize, resize):
         scaled = F.interpolate(scaled, (resize, resize), mode="bicubic", antialias=True).clamp_(0, 1)
     return scaled.sub_(_per_channel(mean, "mean", channels, scaled)).div_(_per_channel(std, "std", channels, scaled))
+
+
+class Normalise(nn.Module):
+    """`to_float` with these settings, as a module that moves between devices and can be traced."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], resize: int | None = None) -> None:
+        super().__init__()
+        self.resize = resize
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return to_float(images, self.mean, self.std, self.resize)
 
 
 def _per_channel(values: Sequence[float] | Tensor, name: str, channels: int, like: Tensor) -> Tensor:
