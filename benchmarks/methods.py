@@ -2,7 +2,9 @@
 
 Data, teacher and purchase are the pipeline's own stages in a temporary clone; the students are then trained by the train stage's
 own function, a few at a time in processes of one thread each. `-S key=value` changes a parameter, `--only` runs some methods.
-Results are kept cell by cell beside the result file while it runs, so that a run that was stopped goes on.
+Results are kept cell by cell beside the result file while it runs, so that a run that was stopped goes on. With `--merge` the rows of
+`--only` take their places in the result that is there, paired by seed with its `ce` and `kd`; these are trained again for the first seed
+alone, to see that they still come out as they stand.
 """
 
 import argparse
@@ -38,6 +40,7 @@ SETS = {
     "ckd-kl-ce-pairs": {"strategy": "in-batch", "k": 2},
     **{name: {"strategy": "in-batch", "k": 2} for name in ("ckd-fitnet", "ckd-vid", "ckd-cc")},
 }
+BASELINES = ("ce", "kd")
 BATCH = 500  # test images at a time
 ELSEWHERE = ("ces-kd", "multi-kd")  # need several teachers; benchmarks/experts.py is for the first
 SHIPPED = {"ckd-mse": {"labels": "ce"}}  # where params.yaml departs from a method's own defaults
@@ -50,9 +53,12 @@ def main() -> None:
     parser.add_argument("--budgets", type=int, nargs="+", default=[100, 400])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", nargs="+", help="methods; ce and kd are always run")
+    parser.add_argument(
+        "--merge", action="store_true", help="into the result that is there, which keeps its other rows"
+    )
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
-    names = chosen(args.only)
+    names, old = chosen(args.only), standing(args) if args.merge else None
     cells_file = RESULTS / f"{args.name}.cells.json"
     with home() as place:
         folder = place.clone("study", dict(args.changes) | params(names, args.budgets))
@@ -62,27 +68,71 @@ def main() -> None:
         spend = {budget: json.loads((folder / f"spend/{budget}.json").read_text()) for budget in args.budgets}
         teacher = score(folder, None)
         done = json.loads(cells_file.read_text()) if cells_file.exists() else {}
-        todo = [
-            (str(folder), b, m, s)
-            for s in range(args.seeds)
-            for b in args.budgets
-            for m in names
-            if f"{b}/{m}/{s}" not in done
-        ]
-        with multiprocessing.get_context("spawn").Pool(args.workers, initializer=quiet) as pool:
-            for number, (key, row) in enumerate(pool.imap_unordered(cell, todo), start=1):
-                done[key] = row
-                cells_file.write_text(json.dumps(done))
-                print(f"{number}/{len(todo)} {key}: {row}", flush=True)
+        every = [(b, m, s) for s in range(args.seeds) for b in args.budgets for m in names]
+        first = [one for one in every if one[1] in BASELINES and one[2] == 0]
+        for some in (first, [one for one in every if old is None or one[1] not in BASELINES]):
+            todo = [(str(folder), *one) for one in some if "{}/{}/{}".format(*one) not in done]
+            with multiprocessing.get_context("spawn").Pool(args.workers, initializer=quiet) as pool:
+                for number, (key, row) in enumerate(pool.imap_unordered(cell, todo), start=1):
+                    done[key] = row
+                    cells_file.write_text(json.dumps(done))
+                    print(f"{number}/{len(todo)} {key}: {row}", flush=True)
+            if old is not None and some == first:
+                check_standing(done, old)
+    if old is not None:
+        names = fill(done, old, names)
     rows = [summary(done, budget, name, args.seeds) for budget in args.budgets for name in names]
     table([{key: row[key] for key in ("budget", "method", "top1", "low", "high", "to_ce", "to_kd")} for row in rows])
     save(
         args.name,
         __doc__.strip().splitlines()[0],
-        {"changes": dict(args.changes), **vars(args) | {"changes": None}},
+        vars(args) | {"changes": dict(args.changes)},
         {"teacher_top1": teacher, "spend": spend, "rows": rows},
     )
+    if old is not None:
+        merge(args, old)
     cells_file.unlink()
+
+
+def standing(args: argparse.Namespace) -> dict[str, Any]:
+    """The result that is there. Stops the benchmark where its budgets or seeds are others."""
+    old: dict[str, Any] = json.loads((RESULTS / f"{args.name}.json").read_text())
+    found = {row["budget"] for row in old["figures"]["rows"]}, {row["n"] for row in old["figures"]["rows"]}
+    if not args.only or found != (set(args.budgets), {args.seeds}):
+        raise SystemExit(f"--merge needs --only, and the budgets and seeds of the result that is there: {found}")
+    return old
+
+
+def check_standing(done: dict[str, Any], old: dict[str, Any]) -> None:
+    """Stop the benchmark where the baselines' first seed gives other figures than stand in the result: rows would be paired wrongly."""
+    for row in old["figures"]["rows"]:
+        if row["method"] in BASELINES:
+            now = round(100 * done[f"{row['budget']}/{row['method']}/0"]["top1"], 3)
+            if now != row["values"][0]:
+                raise SystemExit(
+                    f"{row['method']} at {row['budget']}, seed 0: {now} now, {row['values'][0]} in the result; measure every method again"
+                )
+
+
+def fill(done: dict[str, Any], old: dict[str, Any], names: list[str]) -> list[str]:
+    """Add the result's cells of all that was not measured again to `done`; returns the methods of both in their order."""
+    again = set(names) - set(BASELINES)
+    for row in old["figures"]["rows"]:
+        if row["method"] not in again:
+            cells = {f"{row['budget']}/{row['method']}/{seed}": one for seed, one in enumerate(row["values"])}
+            done |= {key: {"top1": one / 100} for key, one in cells.items()}
+    there = {row["method"] for row in old["figures"]["rows"]} | again
+    return [name for name in chosen(None) if name in there]
+
+
+def merge(args: argparse.Namespace, old: dict[str, Any]) -> None:
+    """The result just written keeps what the older one says of itself, and says what was measured again, where and by which command."""
+    path = RESULTS / f"{args.name}.json"
+    new = json.loads(path.read_text())
+    said = {key: new[key] for key in ("command", "machine", "commit", "changed_since_commit")}
+    old["figures"]["rows"] = new["figures"]["rows"]
+    old.setdefault("measured_again", []).append({"methods": args.only, **said})
+    path.write_text(json.dumps(old, indent=1) + "\n")
 
 
 def chosen(only: list[str] | None) -> list[str]:

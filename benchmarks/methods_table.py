@@ -34,8 +34,11 @@ def main() -> None:
 def said(found: dict[str, Any]) -> str:
     spend = next(iter(found["figures"]["spend"].values()))
     mixed = " (`mixkd`: half of them mixed inputs)" if "mixed_calls" in spend else ""
+    again = "".join(f"; later `{one['command']}`" for one in found.get("measured_again", []))
     teacher = 100 * found["figures"]["teacher_top1"]
-    return f"Teacher: {teacher:.1f} % on the same test samples. Calls as in the column{mixed}. `{found['command']}`"
+    return (
+        f"Teacher: {teacher:.1f} % on the same test samples. Calls as in the column{mixed}. `{found['command']}`{again}"
+    )
 
 
 def table(rows: list[dict[str, Any]], steps: dict[str, float]) -> str:

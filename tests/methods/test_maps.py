@@ -8,8 +8,6 @@ from support.methods import batch_of, context_of, made, terms
 from tuition.errors import UserError
 from tuition.losses.layers import paired, same_size
 from tuition.methods.nst import by_channels, by_positions
-from tuition.models import build as build_model
-from tuition.models import signals
 
 RNG = np.random.default_rng(0)
 B = 5
@@ -250,35 +248,6 @@ def test_rtk_like_keeps_as_many_keys_as_asked_and_is_zero_for_equal_energies():
     assert loss("rtk-like", S | flat, wanted, objective) == pytest.approx(0, abs=1e-9)
     with pytest.raises(UserError, match="keep: found 0, expected a number that is positive"):
         ready("rtk-like", {"keep": 0})
-
-
-CLASSIFIER = {"classifier_weight": torch.randn(3, 9), "classifier_bias": torch.randn(3)}
-
-
-def test_simkd():
-    teacher = {"features": T["map4"], "embedding": T["map4"].mean((2, 3))}
-    objective = made("simkd", {}, context_of(S, teacher, constants=CLASSIFIER, inputs=torch.zeros(B, 1, 16, 16)))
-    wrapped = objective.wrap(build_model("resnet8", channels=1, classes=3, size=(16, 16)))
-    said = signals(wrapped, torch.randn(B, 1, 16, 16), maps=True)
-    given = {name: value.detach().double().numpy() for name, value in said.items()}
-    assert loss("simkd", student=given, teacher=teacher, objective=objective) == pytest.approx(
-        ((pool(given["map4"], 2) - T["map4"]) ** 2).mean(), abs=1e-9
-    )
-    expected = given["map4"].mean((2, 3)) @ CLASSIFIER["classifier_weight"].double().numpy().T
-    np.testing.assert_allclose(given["logits"], expected + CLASSIFIER["classifier_bias"].numpy(), atol=1e-4)
-    assert not any(parameter.requires_grad for parameter in wrapped.get_classifier().parameters())
-    assert not list(objective.parameters())
-    same = terms(objective, given | {"map4": T["map4"]}, batch_of(Y, teacher))
-    assert same[0] == {"teacher": 0}  # its minimum, and no term of the labels
-
-
-@pytest.mark.parametrize(
-    ("embedding", "words"),
-    [(T["map4"].mean((2, 3)) * 1.05, "is not the global average"), (np.ones((B, 4)), "has 4 entries, its last map 9")],
-)
-def test_simkd_refuses_a_teacher_that_does_not_classify_the_average_of_its_last_map(embedding, words):
-    with pytest.raises(UserError, match=words):
-        made("simkd", {}, context_of(S, {"features": T["map4"], "embedding": embedding}, constants=CLASSIFIER))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -158,10 +158,13 @@ def _deployed(
     Raises UserError where a batch has fewer samples than there are processes.
     """
     student, world = objective.wrap(student), fabric.world_size
-    if loader.batch_size < world:
+    least = loader.batch_size  # samples of a pass through the student
+    if loader.groups and loader.groups.parts and getattr(objective.method, "passes", "together") == "apart":
+        least = min(len(part) for part in loader.groups.parts)
+    if least < world:
         raise UserError(
-            f"params.yaml: devices: found {world} processes, but a batch has {loader.batch_size} samples, as there are no more: each takes "
-            f"a share of every batch; valid: 1 to {loader.batch_size}"
+            f"params.yaml: devices: found {world} processes, but a batch has {least} samples, as there are no more: each takes "
+            f"a share of every batch; valid: 1 to {least}"
         )
     if world > 1:
         from tuition.training.batchnorm import synchronised

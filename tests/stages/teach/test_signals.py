@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from support import PAID, bill, stage, write_params
 from torch import nn
 
@@ -13,8 +14,10 @@ from tuition.ledger import accounts
 from tuition.ledger.database import open_ledger
 from tuition.models import build, signals
 from tuition.models.maps import flow
+from tuition.params.teacher import CheckpointSettings
 from tuition.purchase.answers import split
 from tuition.signals import FAMILIES, ROUNDING, arrays_of, families, stored_type
+from tuition.teachers.checkpoint import load_checkpoint
 from tuition.teachers.derived import boundary, from_maps, pack, pruned_copy
 
 RNG = np.random.default_rng(0)
@@ -129,6 +132,18 @@ def test_halves_are_rounded_as_stated_and_what_does_not_fit_is_kept_in_full():
     with np.load(io.BytesIO(lost.raw)) as raw:  # as it came
         assert raw["embedding"].dtype == np.float64
         assert np.array_equal(raw["logits"], given["logits"][8])
+
+
+@pytest.mark.parametrize(("arch", "version"), [("resnet8", None), ("wrn_16_1", 2), ("shufflenetv1", None)])
+def test_a_checkpoint_whose_maps_changed_their_meaning_is_another_teacher(arch, version, tmp_path):
+    """So that what was bought of the older maps is not mixed with the new; taps are named, and mean what they meant."""
+    model = build(arch, channels=1, classes=10, size=(28, 28))
+    save_file(model.state_dict(), tmp_path / "weights.safetensors")
+    facts = {"channels": 1, "height": 28, "width": 28, "classes": list("abcdefghij"), "mean": [0.1], "std": [0.3]}
+    settings = CheckpointSettings(arch=arch, weights=str(tmp_path / "weights.safetensors"), signals=["logits"])
+    assert load_checkpoint(settings, facts).description.get("maps") == version
+    taps = ["stage1"] if arch == "shufflenetv1" else ["conv1"]
+    assert "maps" not in load_checkpoint(settings.model_copy(update={"taps": taps}), facts).description
 
 
 @pytest.fixture
