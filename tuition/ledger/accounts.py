@@ -219,8 +219,11 @@ def verify(ledger: Ledger) -> list[str]:
                 if one != other:
                     wrong.append(f"{teacher.name}: live calls come to {one} {unit}, but {other} are counted as spent")
         done = (calls.c.state == "done", calls.c.usable)
-        stored = sa.exists().where(parts.c.block_id == calls.c.block_id)
-        bare = db.scalar(sa.select(sa.func.count()).where(*done, ~stored))
+        stored = set(
+            db.scalars(sa.select(parts.c.block_id).distinct())
+        )  # not asked call by call: there may be millions
+        held = db.execute(sa.select(calls.c.block_id, sa.func.count()).where(*done).group_by(calls.c.block_id))
+        bare = sum(number for block, number in held if block not in stored)
         if bare:
             wrong.append(f"{bare} calls are done without an output")
         damaged = [f"{signal} of {sample[:16]}" for signal, sample in _damaged(db)]
@@ -233,15 +236,27 @@ def verify(ledger: Ledger) -> list[str]:
 
 
 def _damaged(db: sa.Connection) -> list[tuple[str, str]]:
-    """(signal, content id) of outputs that are not as they were stored."""
-    held: dict[int, list[tuple[int, bytes]]] = {}
-    for row in db.execute(
-        sa.select(calls.c.block_id, calls.c.place, calls.c.sample).where(calls.c.block_id.is_not(None))
-    ):
-        held.setdefault(row.block_id, []).append((row.place, row.sample))
+    """(signal, content id) of outputs that are not as they were stored.
+
+    All places of a block are looked at, and whose they are is asked for damaged ones alone: a ledger may hold millions.
+    """
+    place = sa.func.max(calls.c.place)
+    last = dict(
+        db.execute(sa.select(calls.c.block_id, place).where(calls.c.block_id.is_not(None)).group_by(calls.c.block_id))
+        .tuples()
+        .all()
+    )
+    broken = [
+        (part.block, part.signal, wrong)
+        for part in blocks.read(db, last)
+        if (wrong := part.damaged(last[part.block] + 1))
+    ]
+    held: dict[int, dict[int, bytes]] = {}
+    ids = sorted({block for block, _, _ in broken})
+    for start in range(0, len(ids), blocks.CHUNK):
+        chosen = sa.select(calls.c.block_id, calls.c.place, calls.c.sample)
+        for row in db.execute(chosen.where(calls.c.block_id.in_(ids[start : start + blocks.CHUNK]))):
+            held.setdefault(row.block_id, {})[row.place] = row.sample
     return [
-        (part.signal, sample.hex())
-        for part in blocks.read(db, held)
-        for place, sample in held[part.block]
-        if not part.is_whole(place)
+        (signal, held[block][at].hex()) for block, signal, wrong in broken for at in wrong if at in held.get(block, {})
     ]

@@ -59,6 +59,16 @@ class Part:
         """Whether the output at place `at` is as it was stored."""
         return checksum(self._of(at)) == self.checksums[at * CHECK : (at + 1) * CHECK]
 
+    def damaged(self, count: int) -> list[int]:
+        """The first `count` places whose outputs are not as they were stored, as `is_whole` finds them."""
+        payload, sums, size, check = memoryview(self.payload), self.checksums, self.bytes, hashlib.blake2b
+        return [
+            at
+            for at in range(count)
+            if check(payload[at * size : (at + 1) * size], digest_size=CHECK).digest()
+            != sums[at * CHECK : (at + 1) * CHECK]
+        ]
+
     def value(self, at: int) -> np.ndarray:
         """The output at place `at`, read-only."""
         return np.frombuffer(self._of(at), dtype=self.dtype).reshape(self.shape)
