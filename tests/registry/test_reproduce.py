@@ -37,6 +37,7 @@ class Study:
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         }
+        (self.folder / "raw").symlink_to("/mnt/pictures")  # tracked, and nothing that a student is made of
         write_params(self.folder, STUDY)
         self.git("init", "-q")
         self.git("add", "-A")
@@ -81,6 +82,7 @@ def test_the_champion_is_trained_again_to_the_bit_and_nobody_is_paid(study: Stud
     weights = (study.folder / "students/40-kd-0/weights.safetensors").read_bytes()
     assert told["equal"]
     assert told["recorded"] == told["reproduced"] == hashlib.sha256(weights).hexdigest()
+    assert "warning: left out raw, a link to /mnt/pictures" in done.stderr
     assert "kd-0: step 12/12" in done.stderr  # it was trained, not restored
     assert told["code"] == f"commit {study.git('rev-parse', 'HEAD').strip()}"
     assert "inputs from DVC's cache: comparisons/40, data, outputs/40" in done.stderr
