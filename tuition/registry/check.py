@@ -60,7 +60,9 @@ def check_name(store: Store, name: str, facts: Facts, classes: Sequence[object],
         if found_shape is None:
             if champion.tags.keys() >= OF_VERSIONS:  # its files were deleted: it is ours, and cannot be compared
                 return champion
-            raise UserError(f"{them} does not say which samples and classes it takes: Tuition did not make it; {OTHER}")
+            raise UserError(
+                f"{them} does not say which {inputs_of(facts).NAME} and classes it takes: Tuition did not make it; {OTHER}"
+            )
         if found_kind != inputs.NAME:
             raise UserError(f"{them} takes {found_kind}, but {where} has {inputs.NAME}; {OTHER}")
         if found_shape != shape:

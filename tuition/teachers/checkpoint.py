@@ -95,6 +95,10 @@ def load_checkpoint(settings: CheckpointSettings, facts: dict[str, Any]) -> Chec
     seen = described(inputs, facts) | inputs.as_sent(settings, facts)
     network = {"arch": settings.arch, "taps": settings.taps, "classes": classes, **seen}
     model = make(cast(NetworkDescription, network))
+    if "boundary" in settings.signals and inputs.NAME != "images":
+        raise UserError(
+            f"teacher.signals: 'boundary' moves the pixels of images, but the samples of this study are {inputs.NAME}"
+        )
     state = read_state(path)
     _check_classes(model, state, classes, path)
     load_weights(model, path)
