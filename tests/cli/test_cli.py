@@ -68,7 +68,7 @@ def test_variants_are_checked_without_running_anything(workspace):
         ),
         (
             {"study.methods": ["icd"], "methods": {"icd": {"dimensions": 0}}},
-            "dimensions: found 0, expected a number that is at least 1",
+            "dimensions: found 0. Input should be greater than or equal to 1",
         ),
         (
             {

@@ -31,8 +31,8 @@ def test_a_name_may_be_a_variant_and_end_in_plus_kd():
     [
         ({"temprature": 4.0}, r"methods\.kd: 'temprature' is not known\. Did you mean 'temperature'"),
         ({"temperature": "hot"}, r"methods\.kd\.temperature: found 'hot'"),
-        ({"temperature": 0.0}, r"methods\.kd\.temperature: found 0\.0, expected a number that is positive"),
-        ({"weight_kd": -1.0}, r"methods\.kd\.weight_kd: found -1\.0, expected a number that is not negative"),
+        ({"temperature": 0.0}, r"methods\.kd\.temperature: found 0\.0\. Input should be greater than 0"),
+        ({"weight_kd": -1.0}, r"methods\.kd\.weight_kd: found -1\.0\. Input should be greater than or equal to 0"),
     ],
 )
 def test_a_wrong_setting_is_named(settings, message):

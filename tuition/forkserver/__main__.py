@@ -4,7 +4,6 @@ import atexit
 import contextlib
 import gc
 import importlib
-import io
 import os
 import runpy
 import selectors
@@ -119,10 +118,19 @@ def _become(request: dict[str, Any]) -> None:
     sys.path_importer_cache.clear()
     for name in [name for name in sys.modules if name.split(".")[0] == "tuition"]:
         del sys.modules[name]
+    _open_streams()
+
+
+def _open_streams() -> None:
+    """The caller's standard streams, as Python opens them: what the server had may have been files where these are pipes."""
     immediately = bool(os.environ.get("PYTHONUNBUFFERED"))
-    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
-        assert isinstance(stream, io.TextIOWrapper)
-        stream.reconfigure(line_buffering=number == 2 or os.isatty(number), write_through=immediately)
+    for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
+        old = getattr(sys, name)
+        new = open(number, "w" if number else "r", encoding=old.encoding, errors=old.errors, closefd=False)  # noqa: SIM115
+        if number:
+            new.reconfigure(line_buffering=number == 2 or new.isatty(), write_through=immediately)
+        setattr(sys, name, new)
+        setattr(sys, f"__{name}__", new)
 
 
 def _run(module: str) -> NoReturn:

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from tuition.losses.layers import paired, unit_energies
 from tuition.methods.protocol import Batch, Context
-from tuition.methods.ranges import NotNegative
 from tuition.models.maps import energy
+from tuition.ranges import NotNegative
 
 
 class AT(nn.Module):

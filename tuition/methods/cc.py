@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tuition.losses.relations import full_precision
 from tuition.methods.protocol import Batch, Context
-from tuition.methods.ranges import Count, NotNegative
+from tuition.ranges import Count, NotNegative
 
 
 class CC(nn.Module):

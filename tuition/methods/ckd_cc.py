@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tuition.losses.comparisons import Labels, Passes, difference, squared_terms
 from tuition.losses.relations import full_precision
 from tuition.methods.protocol import Batch, Context
-from tuition.methods.ranges import NotNegative
+from tuition.ranges import NotNegative
 
 WIDTH = 128
 

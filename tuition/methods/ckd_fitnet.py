@@ -15,7 +15,7 @@ from tuition.losses.comparisons import Labels, Passes, squared_terms
 from tuition.losses.features import Hint
 from tuition.losses.layers import chosen, paired
 from tuition.methods.protocol import Batch, Context
-from tuition.methods.ranges import NotNegative
+from tuition.ranges import NotNegative
 
 
 class CKDFitNet(nn.Module):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tuition.losses.comparisons import Combine, Labels, Passes, combined, difference, labels_term, offset
 from tuition.losses.divergence import kd
 from tuition.methods.protocol import Batch
-from tuition.methods.ranges import NotNegative, Positive
+from tuition.ranges import NotNegative, Positive
 
 
 class CKDKL(nn.Module):

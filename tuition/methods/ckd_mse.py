@@ -35,7 +35,7 @@ from tuition.losses.comparisons import (
     offset,
 )
 from tuition.methods.protocol import Batch
-from tuition.methods.ranges import NotNegative
+from tuition.ranges import NotNegative
 
 EPS = 1e-6  # differences shorter than this have no direction
 

@@ -14,7 +14,7 @@ from tuition.losses.comparisons import Labels, Passes, squared_terms
 from tuition.losses.features import Variational
 from tuition.losses.layers import paired
 from tuition.methods.protocol import Batch, Context
-from tuition.methods.ranges import NotNegative
+from tuition.ranges import NotNegative
 
 
 class CKDVID(nn.Module):

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from tuition.errors import UserError
 from tuition.losses.relations import full_precision
 from tuition.methods.protocol import Batch, Context
-from tuition.methods.ranges import Count, NotNegative, Positive
+from tuition.ranges import Count, NotNegative, Positive
 
 
 class CRD(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tuition.losses.mixing import Mixture, draw_boxes, draw_rows, draw_shares
 from tuition.methods.protocol import Batch
-from tuition.methods.ranges import NotNegative, Positive
+from tuition.ranges import NotNegative, Positive
 
 
 class CutMix(nn.Module):

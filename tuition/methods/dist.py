@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tuition.losses.relations import correlation
 from tuition.methods.protocol import Batch
-from tuition.methods.ranges import NotNegative, Positive
+from tuition.ranges import NotNegative, Positive
 
 
 class DIST(nn.Module):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tuition.methods.protocol import Batch, Context
-from tuition.methods.ranges import NotNegative, Positive
+from tuition.ranges import NotNegative, Positive
 
 
 class DKD(nn.Module):

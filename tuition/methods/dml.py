@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from tuition.losses.divergence import kd
 from tuition.methods.protocol import Batch, Context
-from tuition.methods.ranges import NotNegative
+from tuition.ranges import NotNegative
 
 
 class DML(nn.Module):

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from tuition.errors import UserError
 from tuition.losses.layers import initial_steps
 from tuition.methods.protocol import Batch, Context
-from tuition.methods.ranges import NotNegative
 from tuition.models.maps import flow
+from tuition.ranges import NotNegative
 from tuition.signals import arrays_of
 
 

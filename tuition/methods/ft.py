@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from tuition.errors import UserError
 from tuition.losses.layers import paired, same_size
 from tuition.methods.protocol import Batch, Context
-from tuition.methods.ranges import NotNegative, Positive
+from tuition.ranges import NotNegative, Positive
 
 BATCH, RATE = 64, 1e-3
 

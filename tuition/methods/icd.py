@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from tuition.losses.relations import full_precision
 from tuition.methods.protocol import Batch, Context
-from tuition.methods.ranges import Count, NotNegative
+from tuition.ranges import Count, NotNegative
 
 GREATEST = 10.0  # of exp τ
 

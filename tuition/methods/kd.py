@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from tuition.losses.divergence import kd
 from tuition.methods.protocol import Batch
-from tuition.methods.ranges import NotNegative, Positive
+from tuition.ranges import NotNegative, Positive
 
 
 class KD(nn.Module):

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from tuition.errors import UserError
 from tuition.methods.protocol import Batch
-from tuition.methods.ranges import NotNegative
+from tuition.ranges import NotNegative
 
 
 class LabelSmoothing(nn.Module):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tuition.errors import UserError
 from tuition.losses.divergence import kd
 from tuition.methods.protocol import Batch, Context
-from tuition.methods.ranges import NotNegative, Positive
+from tuition.ranges import NotNegative, Positive
 
 EPS = 1e-7
 

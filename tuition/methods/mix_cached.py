@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tuition.losses.divergence import kd
 from tuition.losses.mixing import draw_rows, draw_shares, mix, mixed_labels, soft_cross_entropy
 from tuition.methods.protocol import Batch
-from tuition.methods.ranges import NotNegative, Positive
+from tuition.ranges import NotNegative, Positive
 
 
 class MixCached(nn.Module):

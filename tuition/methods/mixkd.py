@@ -16,7 +16,7 @@ from tuition.errors import UserError
 from tuition.losses.divergence import kd
 from tuition.losses.mixing import mixed_labels, soft_cross_entropy
 from tuition.methods.protocol import Batch, Context
-from tuition.methods.ranges import NotNegative, Positive
+from tuition.ranges import NotNegative, Positive
 
 
 class MixKD(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tuition.losses.mixing import Mixture, draw_rows, draw_shares, mix
 from tuition.methods.protocol import Batch
-from tuition.methods.ranges import NotNegative, Positive
+from tuition.ranges import NotNegative, Positive
 
 
 class Mixup(nn.Module):

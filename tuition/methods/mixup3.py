@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tuition.losses.mixing import Mixture, draw_ratios, draw_rows, mix
 from tuition.methods.protocol import Batch
-from tuition.methods.ranges import NotNegative, Positive
+from tuition.ranges import NotNegative, Positive
 
 
 class Mixup3(nn.Module):

@@ -8,7 +8,7 @@ of a batch of B the mean of ((s_i − s_j) − (t_i − t_j))² is exactly 2B / 
 from torch import Tensor, nn
 
 from tuition.methods.protocol import Batch
-from tuition.methods.ranges import NotNegative
+from tuition.ranges import NotNegative
 
 
 class LogitMSE(nn.Module):

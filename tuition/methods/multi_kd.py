@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from tuition.errors import UserError
 from tuition.methods.protocol import Batch, Context
-from tuition.methods.ranges import NotNegative, Positive
+from tuition.ranges import NotNegative, Positive
 from tuition.signals import MAIN
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from tuition.losses.layers import paired, same_size
 from tuition.methods.protocol import Batch, Context
-from tuition.methods.ranges import NotNegative
+from tuition.ranges import NotNegative
 
 
 class NST(nn.Module):

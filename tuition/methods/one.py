@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from tuition.errors import UserError
 from tuition.losses.divergence import kd
 from tuition.methods.protocol import Batch, Context
-from tuition.methods.ranges import NotNegative, Positive
+from tuition.ranges import NotNegative, Positive
 
 
 class ONE(nn.Module):

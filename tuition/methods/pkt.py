@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from tuition.losses.relations import full_precision
 from tuition.methods.protocol import Batch
-from tuition.methods.ranges import NotNegative
+from tuition.ranges import NotNegative
 
 EPS = 1e-7
 

@@ -22,8 +22,8 @@ from torch.nn import functional as F
 from tuition.losses.layers import initial_steps, paired
 from tuition.losses.relations import distances, full_precision
 from tuition.methods.protocol import Batch, Context
-from tuition.methods.ranges import NotNegative
 from tuition.models import signals
+from tuition.ranges import NotNegative
 from tuition.signals import arrays_of
 
 EARLY, DECAY = 100.0, 0.7  # weight of the early layers at first, and what an epoch makes of it

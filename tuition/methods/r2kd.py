@@ -25,7 +25,7 @@ from tuition.errors import UserError
 from tuition.losses.ranks import soft_spearman
 from tuition.losses.relations import correlation
 from tuition.methods.protocol import Batch
-from tuition.methods.ranges import NotNegative, Positive
+from tuition.ranges import NotNegative, Positive
 
 
 class R2KD(nn.Module):

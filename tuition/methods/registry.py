@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_type_hints
 from tuition.errors import UserError, unknown
 from tuition.imports import import_class, source_file
 from tuition.methods.protocol import Card, Method
-from tuition.methods.ranges import RULES, NotNegative, Positive
+from tuition.ranges import NotNegative, Positive
 
 if TYPE_CHECKING:
     from tuition.methods.objective import Objective
@@ -198,13 +198,9 @@ def _checked(where: str, annotation: Any, value: object) -> object:
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
     try:
-        checked = TypeAdapter(annotation, config=ConfigDict(strict=True)).validate_python(value)
+        return TypeAdapter(annotation, config=ConfigDict(strict=True)).validate_python(value)
     except ValidationError as error:
         raise UserError(f"{where}: found {value!r}. {error.errors()[0]['msg']}") from None
-    for rule in getattr(annotation, "__metadata__", ()):
-        if isinstance(rule, str) and not RULES[rule](value):
-            raise UserError(f"{where}: found {value!r}, expected a number that is {rule}")
-    return checked
 
 
 def _common(spec: Spec) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from tuition.losses.layers import paired, same_size
 from tuition.methods.protocol import Batch, Context
-from tuition.methods.ranges import NotNegative
+from tuition.ranges import NotNegative
 
 WIDEST = 512
 SCALES = (4, 2, 1)

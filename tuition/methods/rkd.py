@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tuition.losses.relations import cosines_at, distances, full_precision
 from tuition.methods.protocol import Batch
-from tuition.methods.ranges import NotNegative
+from tuition.ranges import NotNegative
 
 ENTRIES = 128**3  # of the angles that are held at once
 

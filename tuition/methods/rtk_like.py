@@ -21,8 +21,8 @@ from tuition.errors import UserError
 from tuition.losses.layers import paired, unit_energies
 from tuition.losses.relations import full_precision
 from tuition.methods.protocol import Batch, Context
-from tuition.methods.ranges import NotNegative
 from tuition.models.maps import energy
+from tuition.ranges import NotNegative
 from tuition.signals import arrays_of
 
 WIDTH = 128

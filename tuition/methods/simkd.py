@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from tuition.errors import UserError
 from tuition.losses.layers import same_size
 from tuition.methods.protocol import Batch, Context
-from tuition.methods.ranges import NotNegative
 from tuition.models.network import Network
+from tuition.ranges import NotNegative
 from tuition.signals import arrays_of
 
 LOOKED_AT = 256  # samples on which the teacher's embedding is compared with its map

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tuition.losses.relations import full_precision, gram_rows
 from tuition.methods.protocol import Batch
-from tuition.methods.ranges import NotNegative
+from tuition.ranges import NotNegative
 
 
 class SP(nn.Module):

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from tuition.errors import UserError
 from tuition.methods.protocol import Batch
-from tuition.methods.ranges import NotNegative, Positive
+from tuition.ranges import NotNegative, Positive
 
 
 class TeacherFreeKD(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tuition.losses.features import Variational
 from tuition.losses.layers import paired
 from tuition.methods.protocol import Batch, Context
-from tuition.methods.ranges import NotNegative
+from tuition.ranges import NotNegative
 
 
 class VID(nn.Module):

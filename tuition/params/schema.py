@@ -14,13 +14,11 @@ from tuition.params.teacher import (
     OPERATIONAL,
     AnyTeacher,
     CheckpointSettings,
-    Count,
-    NotNegative,
-    Positive,
     Section,
     Seed,
     Share,
 )
+from tuition.ranges import Count, NotNegative, Positive
 from tuition.workspace import PURCHASED, given
 
 Place = Annotated[str, Field(min_length=1)]  # of a file or folder

@@ -87,7 +87,7 @@ def test_a_clone_with_an_export_owns_it_without_a_call(paid, monkeypatch):
         ({"teacher.function": "nosuchmodule:answer"}, "teacher.function: cannot import 'nosuchmodule'"),
         ({"teacher.function": "paid:nothing"}, "no function 'nothing'; it has: answer, breaks"),
         ({"methods.kd": {"temperature": "hot"}}, "methods.kd.temperature: found 'hot'"),
-        ({"methods.kd": {"temperature": 0.0}}, "methods.kd.temperature: found 0.0, expected a number that is positive"),
+        ({"methods.kd": {"temperature": 0.0}}, "methods.kd.temperature: found 0.0. Input should be greater than 0"),
         ({"methods.kd": {"temprature": 4.0}}, "'temprature' is not known. Did you mean 'temperature'?"),
         (
             {"methods.ckd-mse": {"labels": "both"}},
