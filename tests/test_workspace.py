@@ -89,21 +89,6 @@ NAMES = re.compile(
 ARRAYS = re.compile(
     r"(images|labels|ids|costs|views|positions|logits|members|first|second|lam)\.npy|weights\.safetensors|history\.csv"
 )
-# They spell the files of an export or of a pool themselves: the list may only become shorter.
-OWN_WORDS = {
-    "stages/compare/__main__.py",
-    "stages/teach/__main__.py",
-    "tuition/intake/close.py",
-    "tuition/intake/plan.py",
-    "tuition/intake/take.py",
-    "tuition/ledger/exports.py",
-    "tuition/ledger/imports.py",
-    "tuition/purchase/mixed.py",
-    "tuition/purchase/replay.py",
-    "tuition/teachers/checkpoint.py",
-    "tuition/teachers/experts.py",
-    "tuition/views.py",
-}
 
 
 def spelt(source: str) -> list[str]:
@@ -131,4 +116,4 @@ def test_no_other_module_spells_a_path():
     files = [path for folder in ("tuition", "stages", "flows") for path in (ROOT / folder).rglob("*.py")]
     files.remove(ROOT / "tuition/workspace.py")
     found = {str(path.relative_to(ROOT)): lines for path in files if (lines := spelt(path.read_text()))}
-    assert found.keys() <= OWN_WORDS, found
+    assert found == {}

@@ -12,9 +12,11 @@ from support.methods import batch_of, context_of, made, terms
 from tuition import params
 from tuition.files import read_array, read_json
 from tuition.inputs.images.files import content_id
+from tuition.inputs.kinds import inputs_of
 from tuition.models import build
 from tuition.teachers import fingerprint, load_teacher
 from tuition.teachers.experts import difficulties
+from tuition.workspace import Workspace
 
 
 @pytest.fixture
@@ -102,7 +104,7 @@ def test_through_the_stages(experts):
 def test_difficulties_are_ranks_of_distinct_contents(experts):
     folder, changes = experts
     ours = teacher(changes)
-    found = difficulties(ours.experts[0], folder / "data/train")
+    found = difficulties(ours.experts[0], Workspace(folder).split("train"), inputs_of({}))
     ids = read_array(folder / "data/train/ids.npy")
     assert set(found) == {one.decode() for one in ids}
     assert content_id(read_array(folder / "data/train/images.npy")[3]) in found

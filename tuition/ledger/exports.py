@@ -23,6 +23,7 @@ from tuition.ledger.database import Ledger
 from tuition.ledger.keys import Request
 from tuition.ledger.schema import calls
 from tuition.views import CLEAN, COLUMNS, FILE, from_text
+from tuition.workspace import Export
 
 
 def export(
@@ -67,13 +68,13 @@ def write(
 
     `views` says how views were drawn; where it is given, or a request is for a view, the rows have views of their own.
     """
-    texts = [request.view for request in requests]
-    write_array(folder / "ids.npy", np.array([request.sample for request in requests], dtype="S64"))
-    write_array(folder / "costs.npy", costs)
+    export, texts = Export(folder), [request.view for request in requests]
+    write_array(export.ids, np.array([request.sample for request in requests], dtype="S64"))
+    write_array(export.costs, costs)
     for signal, values in signals.items():
-        write_array(folder / f"{signal}.npy", values)
+        write_array(export.signal(signal), values)
     meta = {"teacher": teacher, "view": CLEAN, "signals": sorted(signals), "n": len(requests), **more}
     if views is not None or set(texts) - {CLEAN}:
-        write_array(folder / FILE, np.array([from_text(text) for text in texts], dtype=np.int32).reshape(-1, 5))
+        write_array(export.views, np.array([from_text(text) for text in texts], dtype=np.int32).reshape(-1, 5))
         meta |= {"view": FILE, "views": {"columns": list(COLUMNS), **(views or {})}}
-    write_json(folder / "meta.json", meta)
+    write_json(export.meta, meta)

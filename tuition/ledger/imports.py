@@ -17,6 +17,7 @@ from tuition.ledger.keys import Key, base_of, further_of
 from tuition.ledger.schema import calls, is_live, rejected
 from tuition.ledger.spending import Amount, book, day_of
 from tuition.views import CLEAN, FILE, to_text
+from tuition.workspace import Export
 
 UNDER_WAY = ("reserved", "sent")
 BLOCK = 256  # calls whose outputs lie together
@@ -30,23 +31,22 @@ def import_folder(ledger: Ledger, folder: Path) -> tuple[int, int]:
     mended by it; signals that a sample is owned without are added to it. Raises UserError naming the file that does not fit,
     before anything is written.
     """
-    meta, ids = read_json(folder / "meta.json"), read_array(folder / "ids.npy")
+    export = Export(folder)
+    meta, ids = read_json(export.meta), read_array(export.ids)
     n = len(ids)
-    _check(folder, meta, ids)
+    _check(export, meta, ids)
     views = _views(folder, meta, n)
     if len(set(zip(ids.tolist(), views, strict=True))) < n:
         raise UserError(
-            f"{folder / 'ids.npy'}: the same id stands there twice{' with the same view' if len(set(views)) > 1 else ''}"
+            f"{export.ids}: the same id stands there twice{' with the same view' if len(set(views)) > 1 else ''}"
         )
-    signals = {signal: read_array(folder / f"{signal}.npy") for signal in meta["signals"]}
-    costs = read_array(folder / "costs.npy")
+    signals = {signal: read_array(export.signal(signal)) for signal in meta["signals"]}
+    costs = read_array(export.costs)
     for name, values in signals.items():
-        _check_values(folder / f"{name}.npy", values, n, "fu")
-    _check_values(folder / "costs.npy", costs, n, "iu")
+        _check_values(export.signal(name), values, n, "fu")
+    _check_values(export.costs, costs, n, "iu")
     if n and int(costs.max()) > DEAREST:
-        raise UserError(
-            f"{folder / 'costs.npy'}: found {int(costs.max())}, expected millionths of money, {DEAREST} at most"
-        )
+        raise UserError(f"{export.costs}: found {int(costs.max())}, expected millionths of money, {DEAREST} at most")
     teacher = meta["teacher"]
     id = open_account(ledger, teacher["fingerprint"], teacher["name"], teacher["description"], None)
     with ledger.write() as db:
@@ -160,27 +160,27 @@ def _views(folder: Path, meta: dict[str, Any], rows: int) -> list[str]:
         raise UserError(f"{folder / FILE}: {error}") from None
 
 
-def _check(folder: Path, meta: dict[str, Any], ids: np.ndarray) -> None:
+def _check(export: Export, meta: dict[str, Any], ids: np.ndarray) -> None:
     teacher = meta.get("teacher") if isinstance(meta, dict) else None
     if not isinstance(teacher, dict) or "signals" not in meta:
-        raise UserError(f"{folder / 'meta.json'}: this is no export; an export's meta.json has teacher and signals")
+        raise UserError(f"{export.meta}: this is no export; an export's meta.json has teacher and signals")
     if any(
         not isinstance(teacher.get(key), kind)
         for key, kind in (("fingerprint", str), ("name", str), ("description", dict))
     ):
-        raise UserError(f"{folder / 'meta.json'}: teacher: needs fingerprint, name (text) and description (a mapping)")
+        raise UserError(f"{export.meta}: teacher: needs fingerprint, name (text) and description (a mapping)")
     names = meta["signals"]
     if (
         not isinstance(names, list)
         or not names
         or any(not re.fullmatch(r"[a-z][a-z0-9_]*", str(name)) for name in names)
     ):
-        raise UserError(f"{folder / 'meta.json'}: signals: found {names!r}, expected a list of plain names")
+        raise UserError(f"{export.meta}: signals: found {names!r}, expected a list of plain names")
     if not isinstance(meta.get("view", CLEAN), str):
-        raise UserError(f"{folder / 'meta.json'}: view: found {meta['view']!r}, expected text")
+        raise UserError(f"{export.meta}: view: found {meta['view']!r}, expected text")
     hexadecimal = re.compile(rb"[0-9a-f]{64}")
     if ids.dtype != np.dtype("S64") or ids.ndim != 1 or any(not hexadecimal.fullmatch(one) for one in ids):
-        raise UserError(f"{folder / 'ids.npy'}: found {ids.dtype}; an export's ids are 64 hex characters (S64)")
+        raise UserError(f"{export.ids}: found {ids.dtype}; an export's ids are 64 hex characters (S64)")
 
 
 def _check_values(path: Path, values: np.ndarray, rows: int, kinds: str) -> None:

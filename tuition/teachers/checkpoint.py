@@ -20,7 +20,7 @@ from tuition.models.weights import no_file, read_state
 from tuition.params.teacher import CheckpointSettings
 from tuition.signals import LAYERED, arrays_of
 from tuition.teachers.derived import boundary, from_maps, pruned_copy
-from tuition.workspace import Workspace, given
+from tuition.workspace import Model, Workspace, given
 
 
 class CheckpointTeacher:
@@ -86,11 +86,11 @@ def load_checkpoint(settings: CheckpointSettings, facts: dict[str, Any]) -> Chec
     classes than the data has.
     """
     path = given(settings.weights)
-    if path.is_dir() and path != Workspace().teacher.path and not (path / "meta.json").exists():
+    if path.is_dir() and path != Workspace().teacher.path and not Model(path).meta.exists():
         raise UserError(f"teacher.weights: {no_file(path)}")
-    made = read_json(path / "meta.json") if path.is_dir() else {}
+    made = read_json(Model(path).meta) if path.is_dir() else {}
     if path.is_dir():
-        path = path / "weights.safetensors"
+        path = Model(path).weights
     classes, inputs = len(facts["classes"]), inputs_of(facts)
     seen = described(inputs, facts) | inputs.as_sent(settings, facts)
     network = {"arch": settings.arch, "taps": settings.taps, "classes": classes, **seen}

@@ -10,7 +10,6 @@ experts' logits, whose one answer has the price of M and should be given `teache
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from tuition.inputs.kinds import inputs_of
 from tuition.inputs.protocol import Inputs
 from tuition.params.teacher import CheckpointSettings, ExpertsSettings, Network
 from tuition.teachers.checkpoint import CheckpointTeacher, load_checkpoint
+from tuition.workspace import Split, Workspace
 
 BATCH = 500
 
@@ -32,7 +32,7 @@ class ExpertsTeacher:
     idempotent = True
 
     def __init__(
-        self, experts: list[CheckpointTeacher], free: CheckpointTeacher, choose: str, pool: Path, inputs: Inputs
+        self, experts: list[CheckpointTeacher], free: CheckpointTeacher, choose: str, pool: Split, inputs: Inputs
     ):
         self.experts, self.choose, self.inputs = experts, choose, inputs
         self.classes = experts[0].classes
@@ -41,9 +41,7 @@ class ExpertsTeacher:
             "choose": choose,
             "free": free.description,
             "experts": [expert.description for expert in experts],
-            "pool": digest(
-                read_array(pool / "ids.npy"), read_array(pool / "labels.npy")
-            ),  # difficulties are ranks in it
+            "pool": digest(read_array(pool.ids), read_array(pool.labels)),  # difficulties are ranks in it
         }
         self.difficulty = difficulties(free, pool, inputs)
 
@@ -77,9 +75,9 @@ class ExpertsTeacher:
         return np.minimum((of * count).astype(np.int64), count - 1)
 
 
-def difficulties(free: CheckpointTeacher, pool: Path, inputs: Inputs) -> dict[str, float]:
+def difficulties(free: CheckpointTeacher, pool: Split, inputs: Inputs) -> dict[str, float]:
     """By content id the share of the pool's samples that the free network finds easier: rank of its cross-entropy, in [0, 1)."""
-    samples, labels, ids = inputs.read(pool), read_array(pool / "labels.npy"), read_array(pool / "ids.npy")
+    samples, labels, ids = inputs.read(pool.path), read_array(pool.labels), read_array(pool.ids)
     losses = []
     for start in range(0, len(samples), BATCH):
         logits = free.answer(np.array(samples[start : start + BATCH]))["logits"].astype(np.float64)
@@ -102,4 +100,6 @@ def load_experts(settings: ExpertsSettings, facts: dict[str, Any]) -> ExpertsTea
 
     assert settings.free is not None  # the section sees to that
     experts = [network(model) for model in settings.experts]
-    return ExpertsTeacher(experts, network(settings.free), settings.choose, Path("data/train"), inputs_of(facts))
+    return ExpertsTeacher(
+        experts, network(settings.free), settings.choose, Workspace().split("train"), inputs_of(facts)
+    )
