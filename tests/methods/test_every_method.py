@@ -8,10 +8,10 @@ import torch
 from support import digits
 
 from tuition.comparisons import group_weights
+from tuition.inputs.images import mix
 from tuition.methods import METHODS, build, card
 from tuition.models import build as build_model
 from tuition.params import Training
-from tuition.purchase import mixed
 from tuition.signals import FAMILIES, arrays_of
 from tuition.teachers.checkpoint import CheckpointTeacher
 from tuition.training import run
@@ -82,7 +82,7 @@ def teacher():
     said["difficulty"] = (ranks.numpy()[:, None] / N).astype(np.float32)
     rng = np.random.default_rng(0)
     first, second, lam = rng.permutation(N), rng.permutation(N), rng.random(N).astype(np.float32)
-    blends = mixed.mix(images[first], images[second], lam)
+    blends = mix(images[first], images[second], lam)
     of_blends = {
         "inputs": blends,
         "logits": network.answer(blends)["logits"],
