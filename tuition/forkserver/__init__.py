@@ -29,25 +29,12 @@ LIBRARIES = (
     "PIL.Image",
 )
 # What libraries and the interpreter read once, when they are loaded: a process that differs in these starts anew.
-READ_AT_START = (
-    "OMP_",
-    "GOMP_",
-    "KMP_",
-    "MKL_",
-    "OPENBLAS_",
-    "CUDA_",
-    "CUBLAS_",
-    "TORCH",
-    "PYTORCH_",
-    "LD_",
-    "LC_",
-    "LANG",
-)
+READ_AT_START = ("OMP_", "GOMP_", "MKL_", "OPENBLAS_", "CUDA_", "CUBLAS_", "LD_", "LC_", "LANG", "PYTHONHASHSEED")
 
 
 def interpreter() -> dict[str, Any]:
     """What a fork has in common with the process that it stands for."""
-    read = {k: v for k, v in os.environ.items() if k.startswith(READ_AT_START) or k == "PYTHONHASHSEED"}
+    read = {name: value for name, value in os.environ.items() if name.startswith(READ_AT_START)}
     return {"python": [sys.executable, sys.prefix, str(sys.flags)], "environment": read}
 
 
