@@ -6,6 +6,7 @@ times as long as a short cell. The lock has no comments. This writes the same te
 
 import io
 import sys
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
@@ -14,15 +15,26 @@ import dvc.dvcfile
 from dvc.cli import main
 from dvc.utils.serialize import _common, _yaml
 from ruamel.yaml import YAML
+from ruamel.yaml.representer import SafeRepresenter
+
+
+class AsDvc(SafeRepresenter):
+    """In the order in which it stands, null as nothing: as DVC has it."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.sort_base_mapping_type_on_output = False
+
+
+AsDvc.add_representer(type(None), lambda own, _: own.represent_scalar("tag:yaml.org,2002:null", ""))
+AsDvc.add_representer(OrderedDict, AsDvc.represent_dict)
 
 
 def dump(data: Any, stream: TextIO) -> None:
-    """Write `data` as DVC does: in the order in which it stands, null as nothing. Strings of several lines are quoted otherwise."""
+    """Write `data` as DVC does. Strings of several lines are quoted otherwise."""
     yaml = YAML(typ="safe")
+    yaml.Representer = AsDvc
     yaml.default_flow_style = False
-    yaml.representer.sort_base_mapping_type_on_output = False
-    yaml.representer.add_representer(type(None), lambda own, _: own.represent_scalar("tag:yaml.org,2002:null", ""))
-    yaml.representer.add_representer(_yaml.OrderedDict, lambda own, value: own.represent_dict(value))
     text = io.StringIO()
     yaml.dump(data, text)
     stream.write(text.getvalue().replace(": \n", ":\n"))  # libyaml writes a space before nothing

@@ -246,7 +246,7 @@ def test_rtk_like_keeps_as_many_keys_as_asked_and_is_zero_for_equal_energies():
     flat = {f"map{i}": np.ones((B, c, 4, 4)) for i, c in ((1, 4), (2, 6), (3, 8))}
     wanted = ALL | {f"energy{i}": np.full((B, 2, 2), 0.5) for i in range(1, 5)}
     assert loss("rtk-like", S | flat, wanted, objective) == pytest.approx(0, abs=1e-9)
-    with pytest.raises(UserError, match=r"keep: found 0\. Input should be greater than 0"):
+    with pytest.raises(UserError, match=r"keep: found 0\. Input should be greater than or equal to 1"):
         ready("rtk-like", {"keep": 0})
 
 

@@ -12,7 +12,7 @@ Known: attention learns by the loss alone, so it may prefer what is near already
 """
 
 from math import sqrt
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from tuition.losses.layers import paired, unit_energies
 from tuition.losses.relations import full_precision
 from tuition.methods.protocol import Batch, Context
 from tuition.models.maps import energy
-from tuition.ranges import NotNegative
+from tuition.ranges import Count, NotNegative
 from tuition.signals import arrays_of
 
 WIDTH = 128
@@ -37,7 +37,7 @@ class RTKLike(nn.Module):
         self,
         *,
         weight: NotNegative = 1000.0,
-        keep: Annotated[int, "positive"] = 2,
+        keep: Count = 2,
         keys: Literal["top", "random"] = "top",
     ):
         super().__init__()

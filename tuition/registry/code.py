@@ -1,6 +1,7 @@
 """The code of a study in another folder: that of a commit, or what lies here."""
 
 import io
+import os
 import re
 import shutil
 import tarfile
@@ -23,18 +24,24 @@ def extract_commit(commit: str, work: Path, say: Callable[[str], object]) -> boo
         return False
     shutil.rmtree(work / "stages", ignore_errors=True)
 
-    def inside(member: tarfile.TarInfo, place: str) -> tarfile.TarInfo | None:
-        try:
-            return tarfile.data_filter(member, place)
-        except tarfile.FilterError:  # a link that would lead out of `work`
-            say(f"warning: left out {member.name}, a link to {member.linkname}, which leads out of the repository")
-            return None
-
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        kept = []
+        for member in archive:
+            if _leads_out(member):
+                say(f"warning: left out {member.name}, a link to {member.linkname}, which leads out of the repository")
+            else:
+                kept.append(member)
         if hasattr(tarfile, "data_filter"):  # Python 3.11.4 and later
-            archive.extraction_filter = inside
-        archive.extractall(work)
+            archive.extraction_filter = tarfile.data_filter
+        archive.extractall(work, kept)
     return True
+
+
+def _leads_out(member: tarfile.TarInfo) -> bool:
+    if not member.issym():
+        return False
+    target = os.path.normpath(os.path.join(os.path.dirname(member.name), member.linkname))
+    return target.startswith(os.pardir) or os.path.isabs(target)
 
 
 def copy_present(work: Path) -> bool:
