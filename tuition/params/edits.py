@@ -19,11 +19,18 @@ class Edit(NamedTuple):
 def parser() -> Any:
     """A YAML parser that keeps comments, quotes and order."""
     from ruamel.yaml import YAML
+    from ruamel.yaml.representer import RoundTripRepresenter
 
+    class Representer(
+        RoundTripRepresenter
+    ):  # of our own: what is added to ruamel's changes what DVC writes in this process
+        pass
+
+    Representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null"))
     yaml = YAML()
+    yaml.Representer = Representer
     yaml.preserve_quotes = True
     yaml.width = 4096
-    yaml.representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null"))
     return yaml
 
 
