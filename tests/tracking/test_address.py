@@ -41,7 +41,10 @@ def _other_version(path: Path) -> None:
     [
         ("./mlruns", r"found './mlruns', a folder; MLflow .* keeps runs in folders no more; valid: a database such as"),
         ("file:///tmp/mlruns", "a folder"),
-        ("sqlite:///other.db", "made by another MLflow: its tables are of version 0123456789ab, those of .*mlflow db upgrade"),
+        (
+            "sqlite:///other.db",
+            "made by another MLflow: its tables are of version 0123456789ab, those of .*mlflow db upgrade",
+        ),
         ("sqlite:///text.db", "is no SQLite database"),
         ("sqlite:///folder", "is no file"),
         ("sqlite:///text.db/below.db", "is no folder that you may write to"),
@@ -50,7 +53,7 @@ def _other_version(path: Path) -> None:
         ("oracle://me:secret@host/x", "MLflow has no store for oracle://…; valid"),
         ("http://127.0.0.1:9", "no server answers"),
     ],
-)  # fmt: skip
+)
 def test_what_mlflow_cannot_open_is_said_before_anything_is_paid(workspace, monkeypatch, uri, said) -> None:
     _other_version(workspace / "other.db")
     (workspace / "text.db").write_text("no database, but a text that is long enough to be read as one")

@@ -10,7 +10,8 @@ ResNet-50; parameter names here are those of torchvision, without `maxpool`.
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tuition.models.network import Group, Maps, Staged
+from tuition.models.network import Group
+from tuition.models.resnet import Residual
 
 EXPANSION = 4
 WIDTHS = (64, 128, 256, 512)
@@ -42,10 +43,8 @@ class Bottleneck(nn.Module):
         return F.relu(out)
 
 
-class BottleneckResNet(Staged):
+class BottleneckResNet(Residual):
     """The last map of (B, C, H, W) is (B, d, H/8, W/8)."""
-
-    HEAD = "fc"
 
     def __init__(self, blocks: tuple[int, int, int, int], channels: int, classes: int):
         super().__init__()
@@ -60,20 +59,6 @@ class BottleneckResNet(Staged):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward_maps(self, x: Tensor) -> Maps:
-        """The maps of the four groups, each after its last ReLU."""
-        preact: list[Tensor] = []
-        stem = F.relu(self.bn1(self.conv1(x)))
-        one = self.layer1(stem, preact)
-        two = self.layer2(one, preact)
-        three = self.layer3(two, preact)
-        four = self.layer4(three, preact)
-        return Maps(stem, [one, two, three, four], preact, four)
-
-    def last_stage_module(self) -> nn.Module:
-        """From the last map but one to the last; the network's own layers, so copy it before training it apart."""
-        return self.layer4
 
 
 def _group(blocks: int, wide_in: int, inside: int, stride: int) -> Group:

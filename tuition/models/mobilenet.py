@@ -10,7 +10,7 @@ than in the paper). Parameter names are not that benchmark's.
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tuition.models.network import Maps, Staged
+from tuition.models.network import Maps, Staged, Tapped
 
 STEM, LAST = 32, 1280
 GROUPS = (  # expansion, width, blocks, stride of the first
@@ -46,19 +46,6 @@ class InvertedResidual(nn.Module):
         return x + out if self.adds else out
 
 
-class LastStage(nn.Sequential):
-    """Bottlenecks and the 1×1 convolution behind them."""
-
-    def forward(self, x: Tensor, bottlenecks: list[Tensor] | None = None) -> Tensor:
-        """Where a list is given, the last bottleneck is added to it."""
-        *first, convolution = self
-        for group in first:
-            x = group(x)
-        if bottlenecks is not None:
-            bottlenecks.append(x)
-        return convolution(x)
-
-
 class MobileNetV2(Staged):
     """The last map of (B, C, H, W) is (B, 1280, H/16, W/16), rounded up."""
 
@@ -76,7 +63,7 @@ class MobileNetV2(Staged):
         self.stage1 = nn.Sequential(*groups[:2])
         self.stage2 = groups[2]
         self.stage3 = nn.Sequential(*groups[3:5])
-        self.stage4 = LastStage(*groups[5:], _activated(wide, LAST, 1, stride=1))
+        self.stage4 = Tapped(*groups[5:], _activated(wide, LAST, 1, stride=1))
         self.classifier = nn.Linear(LAST, classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

@@ -80,3 +80,16 @@ class Group(nn.Sequential):
         for block in first:
             x = block(x)
         return last(x, preact)
+
+
+class Tapped(nn.Sequential):
+    """Layers, one after another."""
+
+    def forward(self, x: Tensor, before: list[Tensor] | None = None) -> Tensor:
+        """Where a list is given, what comes to the last layer is added to it."""
+        *layers, last = self
+        for layer in layers:
+            x = layer(x)
+        if before is not None:
+            before.append(x)
+        return last(x)

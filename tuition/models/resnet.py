@@ -47,10 +47,33 @@ class Block(nn.Module):
         return F.relu(out)
 
 
-class ResNet(Staged):
-    """The last map of (B, C, H, W) is (B, d, H/4, W/4)."""
+class Residual(Staged):
+    """A stem `conv1`, `bn1`, and groups `layer1`, `layer2`, … of residual blocks, each of which ends in a ReLU."""
 
     HEAD = "fc"
+    conv1: nn.Conv2d
+    bn1: nn.BatchNorm2d
+
+    def groups(self) -> list[nn.Module]:
+        """In the order in which they follow."""
+        return [module for name, module in self.named_children() if name.startswith("layer")]
+
+    def forward_maps(self, x: Tensor) -> Maps:
+        """The maps of the groups, each after its last ReLU."""
+        preact: list[Tensor] = []
+        stem = F.relu(self.bn1(self.conv1(x)))
+        stages = [stem]
+        for group in self.groups():
+            stages.append(group(stages[-1], preact))
+        return Maps(stem, stages[1:], preact, stages[-1])
+
+    def last_stage_module(self) -> nn.Module:
+        """From the last map but one to the last; the network's own layers, so copy it before training it apart."""
+        return self.groups()[-1]
+
+
+class ResNet(Residual):
+    """The last map of (B, C, H, W) is (B, d, H/4, W/4)."""
 
     def __init__(self, blocks: int, widths: tuple[int, int, int, int], channels: int, classes: int):
         super().__init__()
@@ -63,19 +86,6 @@ class ResNet(Staged):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward_maps(self, x: Tensor) -> Maps:
-        """The maps of the three groups, each after its last ReLU."""
-        preact: list[Tensor] = []
-        stem = F.relu(self.bn1(self.conv1(x)))
-        one = self.layer1(stem, preact)
-        two = self.layer2(one, preact)
-        three = self.layer3(two, preact)
-        return Maps(stem, [one, two, three], preact, three)
-
-    def last_stage_module(self) -> nn.Module:
-        """From the last map but one to the last; the network's own layers, so copy it before training it apart."""
-        return self.layer3
 
 
 def _group(blocks: int, wide_in: int, wide: int, stride: int) -> Group:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tuition.models.network import Maps, Staged
+from tuition.models.network import Maps, Staged, Tapped
 
 STEM = 24
 UNITS = (4, 8, 4)  # units a stage; the first halves the map
@@ -60,18 +60,6 @@ class UnitV1(nn.Module):
         return F.relu(out)
 
 
-class Branch(nn.Sequential):
-    """Layers that end in a ReLU; what comes to it is added to `before`."""
-
-    def forward(self, x: Tensor, before: list[Tensor] | None = None) -> Tensor:
-        *layers, activation = self
-        for layer in layers:
-            x = layer(x)
-        if before is not None:
-            before.append(x)
-        return activation(x)
-
-
 class UnitV2(nn.Module):
     """One half of the channels passes, the other goes through 1×1, 3×3 on each channel, 1×1; then both are shuffled.
 
@@ -86,7 +74,7 @@ class UnitV2(nn.Module):
         if stride == 2:
             self.left = nn.Sequential(*_each_channel(wide_in, 2), *_pointwise(wide_in, half))
         entering = wide_in if stride == 2 else half
-        self.right = Branch(*_pointwise(entering, half), *_each_channel(half, stride), *_pointwise(half, half))
+        self.right = Tapped(*_pointwise(entering, half), *_each_channel(half, stride), *_pointwise(half, half))
 
     def forward(self, x: Tensor, seen: Seen | None = None) -> Tensor:
         left, right = (x, x) if self.stride == 2 else x.chunk(2, 1)
