@@ -127,7 +127,8 @@ def _rank(
         return [], "none: there is nothing to rank"
     pool = (waiting.inputs, waiting.samples, waiting.labels, waiting.ids, waiting.classes)
     ranked, by = rank(params, strategy, *pool, left, present)
-    chosen_before = [one for one in _previous() if one.encode() in set(waiting.ids.tolist())]
+    unpaid = set(waiting.ids.tolist())
+    chosen_before = [one for one in _previous() if one.encode() in unpaid]
     return list(dict.fromkeys([*chosen_before, *ranked])), by
 
 
