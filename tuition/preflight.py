@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from tuition.comparisons import checked_weights
 from tuition.errors import UserError, unknown
@@ -26,6 +26,21 @@ ROWS = 8  # of the empty answer on which methods are tried
 Offer = Collection[str] | None  # families of signals that a teacher gives; None: not known before it is loaded
 
 
+class Labelled(NamedTuple):
+    """How many samples have labels: `known` of the `bought` that a budget buys, `pool_known` of the `pool`."""
+
+    known: int
+    bought: int
+    pool_known: int
+    pool: int
+
+    @classmethod
+    def of(cls, labels: np.ndarray, bought: np.ndarray) -> Labelled:
+        """Of the labels (N,) of the pool, and the positions in it of what is bought."""
+        known = labels >= 0
+        return cls(int(known[bought].sum()), len(bought), int(known.sum()), len(known))
+
+
 class Teaches(Protocol):
     """A local teacher, as far as methods are tried on it."""
 
@@ -35,12 +50,16 @@ class Teaches(Protocol):
 
 
 def check_methods(
-    params: Params, offered: Offer, further: Mapping[str, Offer] | None = None, inputs: str = "images"
+    params: Params,
+    offered: Offer,
+    further: Mapping[str, Offer] | None = None,
+    inputs: str = "images",
+    labelled: Labelled | None = None,
 ) -> None:
     """Raises UserError where a method of the study has a wrong setting, needs a family of signals that is not in `offered` (the
     teacher's), looks inside samples of another kind than `inputs`, compares without a comparison set, reads mixed inputs that are not to
     be bought, or several teachers where there is one, or one that does not give what it needs: `further`, those of `teachers` by name
-    (None: as their sections say)."""
+    (None: as their sections say). And where it needs labels that are not there: `labelled` (None: all samples have labels)."""
     further = {one.name: one.offered for one in params.teachers} if further is None else further
     for name, section in params.methods.items():
         check_settings(name, section)
@@ -49,6 +68,8 @@ def check_methods(
         _check_watched(params, name)
         _check_inputs(name, about, inputs)
         _check_signals(name, objective.signals, offered)
+        if labelled is not None:
+            _check_labels(name, about.label_use, bool(objective.weight_kd), labelled, offered)
         if about.compares:
             _check_comparisons(params, name, objective.method, offered)
         if about.views == "mixed":
@@ -89,6 +110,32 @@ def _check_signals(name: str, needed: Collection[str], offered: Offer) -> None:
     raise UserError(
         f"study.methods: {name!r} needs {', '.join(sorted(set(needed) - set(offered)))}, but the teacher gives only "
         f"{', '.join(offered)} (teacher.signals). Methods that would work: {', '.join(able)}"
+    )
+
+
+def _check_labels(name: str, use: str, and_kd: bool, labelled: Labelled, offered: Offer) -> None:
+    """Raises UserError where a method cannot do without labels that these samples lack; `and_kd`: KD is added to it."""
+    if labelled.known == labelled.bought or use in ("none", "used") or (use == "needed" and (labelled.known or and_kd)):
+        return
+    cards = {other: card(other) for other in METHODS}
+    able = [
+        other
+        for other, one in cards.items()
+        if one.label_use in ("none", "used")
+        and (offered is None or set(one.signals) <= set(offered))
+        and not (one.several or one.views == "mixed")
+    ]
+    lack = (
+        f"{labelled.pool - labelled.pool_known:,} of the {labelled.pool:,} samples of the pool lack labels, and "
+        f"{labelled.bought - labelled.known:,} of the {labelled.bought:,} that this budget buys"
+    )
+    works = f"Methods that would work: {', '.join(able)}"
+    if use == "needed":
+        plus = f", {name}+kd" if offered is None or "logits" in offered else ""
+        raise UserError(f"study.methods: {name!r} learns the classes from labels alone, but {lack}. {works}{plus}")
+    raise UserError(
+        f"study.methods: {name!r} needs the label of every sample, but {lack}. {works}. Of a method of your own, say "
+        f'`label_use = "used"` in its class if it copes with labels of -1 (docs/your_method.md)'
     )
 
 

@@ -6,12 +6,12 @@ outputs/<budget>/mixed/; with `teachers` what each of them answers to the same, 
 
 from stages.teach.bill import Bought, print_bill, write_bill
 from stages.teach.export import export
-from stages.teach.plan import Pool, make_plan, read_pool
+from stages.teach.plan import Plan, Pool, make_plan, read_pool
 from tuition import params as parameters
 from tuition.errors import read_arguments, run
 from tuition.ledger.database import open_ledger
 from tuition.params import Params
-from tuition.preflight import check_methods, check_shapes, check_student
+from tuition.preflight import Labelled, check_methods, check_shapes, check_student
 from tuition.purchase import further
 from tuition.purchase.own import open_order, own, own_in_rounds
 from tuition.teachers import InProcess, Teacher
@@ -23,7 +23,7 @@ def main(argv: list[str]) -> None:
     params = parameters.load()
     pool = read_pool()
     plan = make_plan(params, pool, budget)
-    teacher, further_teachers = _load_teachers(params, pool)
+    teacher, further_teachers = _load_teachers(params, pool, plan)
 
     ledger, classes = open_ledger(), len(pool.facts["classes"])
     order = open_order(ledger, teacher, params.teacher, classes, plan.order)
@@ -47,12 +47,13 @@ def main(argv: list[str]) -> None:
     print_bill(budget, bought, also)
 
 
-def _load_teachers(params: Params, pool: Pool) -> tuple[Teacher, dict[str, Teacher]]:
+def _load_teachers(params: Params, pool: Pool, plan: Plan) -> tuple[Teacher, dict[str, Teacher]]:
     """`teacher`, and those of `teachers` by name; none is asked. Raises UserError where one does not fit the data or the methods."""
     teacher = further.load_for(params.teacher, pool.facts)
     others = further.load_further(params.teachers, pool.facts, teacher)
     families = {name: one.families for name, one in others.items()}
-    check_methods(params, teacher.families, families, pool.inputs.NAME)
+    labelled = Labelled.of(pool.labels, plan.bought.positions)
+    check_methods(params, teacher.families, families, pool.inputs.NAME, labelled)
     check_student(params, pool.facts)
     if params.teacher.kind == "checkpoint" and isinstance(teacher, InProcess):
         check_shapes(params, pool.facts, teacher)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tuition.errors import UserError
+from tuition.losses import labelled
 
 SHIFTS = 4  # in-batch groups a sample starts, where they are listed
 Combine = Literal["difference", "add", "interpolate"]
@@ -88,19 +89,47 @@ def difference(outputs: Tensor, groups: Groups) -> Tensor:
         return groups.matrix.to(outputs.dtype) @ outputs
 
 
-def difference_mse(student: Tensor, target: Tensor, groups: Groups) -> Tensor:
-    """MSE(Δs, Δt) over comparisons and classes, for student and target outputs (B, C).
+def known_groups(groups: Groups, known: Tensor) -> Tensor:
+    """Which groups have only members that are `known` (B,): (m,) bool."""
+    part = (groups.matrix != 0).to(groups.matrix.dtype)
+    return part @ (~known).to(part.dtype) == 0
+
+
+def among_known(ours: Tensor, theirs: Tensor, groups: Groups, known: Tensor | None) -> tuple[Tensor, Tensor | float]:
+    """The target's Δ (m, C), and what a mean over groups is to be multiplied by, so that it is one over groups of `known` members alone.
+
+    In the other groups the target is what the student says (its Δ, `ours`): no distance between the two, and no gradient.
+    """
+    if known is None:
+        return theirs, 1.0
+    whole = known_groups(groups, known)
+    return torch.where(whole[:, None], theirs, ours.detach()), labelled.scale(whole).to(ours.dtype)
+
+
+def difference_mse(student: Tensor, target: Tensor, groups: Groups, known: Tensor | None = None) -> Tensor:
+    """MSE(Δs, Δt) over comparisons and classes, for student and target outputs (B, C); only among those that are `known` (B,), where given.
 
     Over *every* group of the batch it is exact in O(B·C) [ours]: with d = s − t, weights of sum W, and members drawn without
     replacement, E‖Σ w·d‖² = (Σw² − W² / B) · Σ_i‖d_i − mean(d)‖² / (B − 1) + W² · ‖mean(d)‖².
     """
-    gap = student - target
     if not groups.every:
-        return difference(gap, groups).square().mean()
+        apart = difference(student - target, groups)
+        if known is None:
+            return apart.square().mean()
+        whole = known_groups(groups, known)
+        return torch.where(whole[:, None], apart, 0.0).square().mean() * labelled.scale(whole).to(apart.dtype)
+    if known is not None:
+        student, target = labelled.filled(student, known), labelled.filled(target, known)
+    size, gap = len(student), student - target
     spread = gap.var(dim=0, correction=1).mean()
+    if known is not None:
+        spread = spread * ((size - 1) / (known.sum() - 1).clamp(min=1)).to(spread.dtype)
     if not groups.total:
         return groups.square_sum * spread
-    return (groups.square_sum - groups.total**2 / len(gap)) * spread + groups.total**2 * offset(student, target)
+    loss = (groups.square_sum - groups.total**2 / size) * spread + groups.total**2 * offset(student, target)
+    if known is not None:  # the 1 / B above is one of the known
+        loss = loss - groups.total**2 * (1 / known.sum().clamp(min=1).double() - 1 / size).to(loss.dtype) * spread
+    return loss
 
 
 def offset(student: Tensor, target: Tensor) -> Tensor:
@@ -108,19 +137,15 @@ def offset(student: Tensor, target: Tensor) -> Tensor:
     return F.mse_loss(student.mean(0), target.detach().mean(0))
 
 
-def one_hot(labels: Tensor, like: Tensor) -> Tensor:
-    """Labels (B,) as (B, C) in the type of `like` (B, C)."""
-    return F.one_hot(labels, like.shape[1]).to(like.dtype)
-
-
 def labels_term(
-    kind: Labels, logits: Tensor, labels: Tensor, weight: float, apart: Callable[[Tensor], Tensor]
+    kind: Labels, logits: Tensor, labels: Tensor, weight: float, apart: Callable[[Tensor, Tensor], Tensor]
 ) -> dict[str, Tensor]:
     """CKD's term `labels` on logits (B, C) and labels (B,): how far `apart` they are from one-hot labels (B, C), compared as the teacher's
-    outputs are; or plain cross-entropy; or no term."""
+    outputs are, among the samples whose label is known (B,); or plain cross-entropy; or no term."""
     if kind == "difference":
-        return {"labels": weight * apart(one_hot(labels, logits))}
-    return {"labels": weight * F.cross_entropy(logits, labels)} if kind == "ce" else {}
+        target = labelled.one_hot(labels, logits.shape[1]).to(logits.dtype)
+        return {"labels": weight * apart(target, labelled.is_known(labels))}
+    return {"labels": weight * labelled.cross_entropy(logits, labels)} if kind == "ce" else {}
 
 
 def squared_terms(
@@ -137,5 +162,5 @@ def squared_terms(
     assert groups is not None
     terms = {"relation": weight_relation * difference_mse(logits, teacher.detach(), groups)}
     return terms | labels_term(
-        kind, logits, labels, weight_labels, lambda target: difference_mse(logits, target, groups)
+        kind, logits, labels, weight_labels, lambda target, known: difference_mse(logits, target, groups, known)
     )

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tuition.losses import labelled
+
 
 def draw_shares(count: int, k: int, alpha: float, generator: torch.Generator) -> Tensor:
     """Shares (count, k) float32 of a symmetric Dirichlet(alpha), on the generator's device; for k = 2, λ ~ Beta(alpha, alpha)."""
@@ -58,13 +60,22 @@ def draw_boxes(lam: Tensor, height: int, width: int, generator: torch.Generator)
 
 
 def mixed_labels(labels: Tensor, rows: Tensor, shares: Tensor, classes: int) -> Tensor:
-    """One-hot labels (n,) in a mixture: (B, classes), rows summing to one."""
-    return mix(F.one_hot(labels, classes).to(shares.dtype), rows, shares)
+    """One-hot labels (n,) in a mixture: (B, classes), rows summing to one where every part has a label."""
+    return mix(labelled.one_hot(labels, classes).to(shares.dtype), rows, shares)
 
 
-def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """−mean_batch Σ target · log softmax(logits), of logits (B, C) and probabilities (B, C), which get no gradient."""
-    return -(target.detach().to(logits.dtype) * F.log_softmax(logits, dim=1)).sum(1).mean()
+def all_known(labels: Tensor, rows: Tensor) -> Tensor:
+    """Which mixed samples (B,) are of labelled ones alone, for labels (n,)."""
+    return labelled.is_known(labels)[rows].all(1)
+
+
+def soft_cross_entropy(logits: Tensor, target: Tensor, known: Tensor | None = None) -> Tensor:
+    """−mean Σ target · log softmax(logits), of logits (B, C) and probabilities (B, C), which get no gradient.
+
+    The mean is over the batch, or over what is `known` (B,) of it.
+    """
+    each = (target.detach().to(logits.dtype) * F.log_softmax(logits, dim=1)).sum(1)
+    return -(each.mean() if known is None else labelled.mean(each, known))
 
 
 class Mixture(NamedTuple):
@@ -80,10 +91,11 @@ class Mixture(NamedTuple):
 
     def terms(self, logits: Tensor, labels: Tensor, weight_labels: float, weight_teacher: float) -> dict[str, Tensor]:
         """The terms of a student that saw only the mixed samples and gave logits (B, C) for them, the clean ones having labels (B,):
-        cross-entropy on the mixed labels, and on the same mix of the teacher's softmax (T = 1) on the clean samples."""
+        cross-entropy on the mixed labels, where all parts have one, and on the same mix of the teacher's softmax (T = 1) on the clean
+        samples."""
         hard = mixed_labels(labels, self.rows, self.shares.to(logits.dtype), logits.shape[1])
         soft = mix(F.softmax(self.clean, dim=1), self.rows, self.shares)
         return {
-            "labels": weight_labels * soft_cross_entropy(logits, hard),
+            "labels": weight_labels * soft_cross_entropy(logits, hard, all_known(labels, self.rows)),
             "teacher": weight_teacher * soft_cross_entropy(logits, soft),
         }

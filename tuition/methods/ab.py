@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tuition.losses.labelled import cross_entropy
 from tuition.losses.layers import connector, initial_steps, paired, same_size
 from tuition.methods.protocol import Batch, Context
 from tuition.ranges import NotNegative
@@ -30,6 +31,7 @@ class AB(nn.Module):
     maps = True
     inside = ("preact",)
     weight_ce = 0.0
+    label_use = "needed"
 
     def __init__(
         self, *, weight: NotNegative = 1.0, share: NotNegative = 0.3, own: Literal["preact", "map"] = "preact"
@@ -49,7 +51,7 @@ class AB(nn.Module):
         logits = student["logits"]
         loss = logits.new_zeros(())
         if batch.step >= self.first:
-            return {"teacher": loss, "labels": F.cross_entropy(logits, batch.labels)}
+            return {"teacher": loss, "labels": cross_entropy(logits, batch.labels)}
         for connect, (ours, theirs) in zip(self.connectors, self.pairs, strict=True):
             mine, on = same_size(student[ours], unpacked(batch.teacher[theirs]).to(logits.dtype))
             loss = loss / 2 + boundary(connect(mine).to(logits.dtype), on > 0.5)  # a layer weighs half the next one

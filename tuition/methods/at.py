@@ -19,6 +19,7 @@ class AT(nn.Module):
     source, evidence = "arXiv 1612.03928", "code"
     signals: tuple[str, ...] = ("energy",)
     maps = True
+    label_use = "needed"
 
     def __init__(self, *, weight: NotNegative = 1000.0):
         super().__init__()

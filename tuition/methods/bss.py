@@ -8,7 +8,7 @@ images are not run any more.
 
 Where ours differs: boundary images are made once, of the sample as it is bought, where the released code makes them anew in each step
 of the view that the student sees, and of at most 64 samples a batch; here all of a batch are used. Clean and boundary images share
-one forward pass, and so their batch statistics.
+one forward pass, and so their batch statistics. Of a sample without a label the teacher is taken to be right [ours].
 The ledger counts one call a sample, but a boundary image takes the teacher as many passes more as it has steps, with gradients: a
 local teacher only.
 """
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tuition.losses.labelled import known_or
 from tuition.methods.protocol import Batch, Context
 from tuition.ranges import NotNegative, Positive
 
@@ -25,6 +26,7 @@ class BSS(nn.Module):
     source, evidence = "arXiv 1805.05532", "code"
     signals: tuple[str, ...] = ("logits", "boundary")
     inputs = ("images",)
+    label_use = "used"
 
     def __init__(
         self,
@@ -56,7 +58,8 @@ class BSS(nn.Module):
         clean, moved = student["logits"][:count], student["logits"][count:]
         teacher, weight = batch.teacher["logits"].detach(), self.boundary_weight(batch.step)
         terms = {"teacher": (self.start + done * (self.end - self.start)) * self._divergence(clean, teacher).mean()}
-        right = (teacher.argmax(1) == batch.labels) & (clean.argmax(1) == batch.labels)
+        labels = known_or(batch.labels, teacher)
+        right = (teacher.argmax(1) == labels) & (clean.argmax(1) == labels)
         right = right.to(clean.dtype)
         apart = (
             self._divergence(moved, batch.teacher["supporting_logits"].detach()) if weight else torch.zeros_like(right)

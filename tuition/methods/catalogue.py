@@ -18,6 +18,7 @@ class Row(TypedDict):
     signals: list[str]
     views: str
     compares: bool
+    label_use: str
     inputs: list[str]
     calls: float
     price: str
@@ -25,7 +26,8 @@ class Row(TypedDict):
 
 
 def catalogue() -> list[Row]:
-    """One row a method: name, title, source, evidence, signals, views, compares, inputs, calls (a sample), price, settings (defaults).
+    """One row a method: name, title, source, evidence, signals, views, compares, label_use, inputs, calls (a sample), price, settings
+    (defaults).
 
     `calls` are those of `teacher`; `price` says in words how many a sample takes of all teachers together.
 
@@ -46,6 +48,7 @@ def catalogue() -> list[Row]:
                 "signals": list(about.signals),
                 "views": about.views,
                 "compares": about.compares,
+                "label_use": about.label_use,
                 "inputs": list(about.inputs),
                 "calls": about.calls,
                 "price": f"{about.calls:g}" + (" + number of teachers" if about.several else ""),
@@ -68,9 +71,9 @@ def print_catalogue() -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("method", "what", "source", "evidence", "teacher's signals", "views", "inputs", "calls"):
+    for heading in ("method", "what", "source", "evidence", "teacher's signals", "views", "labels", "inputs", "calls"):
         table.add_column(
-            heading, overflow="fold", no_wrap=heading in ("method", "evidence", "views", "inputs", "calls")
+            heading, overflow="fold", no_wrap=heading in ("method", "evidence", "views", "labels", "inputs", "calls")
         )
     for row in catalogue():
         reads = ", ".join(row["signals"]) or "none"
@@ -82,6 +85,7 @@ def print_catalogue() -> None:
             row["evidence"],
             reads + compares,
             row["views"],
+            row["label_use"],
             ", ".join(row["inputs"]) or "any",
             row["price"].replace("number of ", ""),
         )
@@ -90,7 +94,8 @@ def print_catalogue() -> None:
         shown = Console(width=WIDTH)
     shown.print(table)
     print(
-        "\nEach also with `+kd`, or under a name of your own: `methods.<name>: {method: …, …}`. Evidence: code, read in the authors'\n"
+        "\nLabels: used where they are; needed: without any, only with +kd, as nothing else teaches the classes.\n"
+        "Each also with `+kd`, or under a name of your own: `methods.<name>: {method: …, …}`. Evidence: code, read in the authors'\n"
         "code; abs, only an abstract was readable; mem, common knowledge, unchecked; ours. Calls: the teacher's, a sample.\n"
         "mixkd asks for mixed inputs (teach.mixed), for which a study pays half a budget more. 1 + teachers: each of `teachers` is asked\n"
         "for the same samples, too.\n"

@@ -18,6 +18,7 @@ from tuition.ranges import Count, NotNegative
 class CC(nn.Module):
     source, evidence = "arXiv 1904.01802", "code"
     signals: tuple[str, ...] = ("embedding",)
+    label_use = "needed"
 
     def __init__(self, *, weight: NotNegative = 0.02, dimensions: Count = 128):
         super().__init__()

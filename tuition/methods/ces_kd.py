@@ -21,6 +21,7 @@ class CESKD(nn.Module):
     source, evidence = "arXiv 2209.07606", "abs"
     signals: tuple[str, ...] = ("logits", "difficulty")
     weight_ce = 0.1
+    label_use = "used"
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ class CKDCC(nn.Module):
     signals: tuple[str, ...] = ("logits", "embedding")
     compares = True
     weight_ce = 0.0
+    label_use = "used"
 
     def __init__(
         self,

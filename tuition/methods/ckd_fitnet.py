@@ -24,6 +24,7 @@ class CKDFitNet(nn.Module):
     compares = True
     maps = True
     weight_ce = 0.0
+    label_use = "used"
 
     def __init__(
         self,

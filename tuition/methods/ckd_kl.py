@@ -16,7 +16,17 @@ unidentified, as it is in KD, where it does not move the argmax.
 
 from torch import Tensor, nn
 
-from tuition.losses.comparisons import Combine, Labels, Passes, combined, difference, labels_term, offset
+from tuition.losses.comparisons import (
+    Combine,
+    Groups,
+    Labels,
+    Passes,
+    among_known,
+    combined,
+    difference,
+    labels_term,
+    offset,
+)
 from tuition.losses.divergence import kd
 from tuition.methods.protocol import Batch
 from tuition.ranges import NotNegative, Positive
@@ -27,6 +37,7 @@ class CKDKL(nn.Module):
     signals: tuple[str, ...] = ("logits",)
     compares = True
     weight_ce = 0.0
+    label_use = "used"
 
     def __init__(
         self,
@@ -48,14 +59,18 @@ class CKDKL(nn.Module):
         logits, teacher, labels = student["logits"], batch.teacher["logits"].detach(), batch.labels
         groups = combined(batch.groups, self.combine, batch.generator)
         ours = difference(logits, groups)
-        terms = {"relation": self.weight_relation * kd(ours, difference(teacher, groups), self.temperature)}
+        terms = {"relation": self.weight_relation * self._apart(ours, teacher, groups)}
         terms |= labels_term(
             self.labels,
             logits,
             labels,
             self.weight_labels,
-            lambda target: kd(ours, difference(target, groups), self.temperature),
+            lambda target, known: self._apart(ours, target, groups, known),
         )
         if self.anchor:
             terms["anchor"] = self.anchor * offset(logits, teacher)
         return terms
+
+    def _apart(self, ours: Tensor, target: Tensor, groups: Groups, known: Tensor | None = None) -> Tensor:
+        theirs, share = among_known(ours, difference(target, groups), groups, known)
+        return kd(ours, theirs, self.temperature) * share

@@ -28,6 +28,7 @@ from tuition.losses.comparisons import (
     Groups,
     Labels,
     Passes,
+    among_known,
     combined,
     difference,
     difference_mse,
@@ -45,6 +46,7 @@ class CKDMSE(nn.Module):
     signals: tuple[str, ...] = ("logits",)
     compares = True
     weight_ce = 0.0
+    label_use = "used"
 
     def __init__(
         self,
@@ -67,17 +69,23 @@ class CKDMSE(nn.Module):
         groups = combined(batch.groups, self.combine, batch.generator)
         terms = {"relation": self.weight_relation * self._apart(logits, teacher, groups)}
         terms |= labels_term(
-            self.labels, logits, labels, self.weight_labels, lambda target: self._apart(logits, target, groups)
+            self.labels,
+            logits,
+            labels,
+            self.weight_labels,
+            lambda target, known: self._apart(logits, target, groups, known),
         )
         if self.anchor:
             terms["anchor"] = self.anchor * offset(logits, teacher)
         return terms
 
-    def _apart(self, student: Tensor, target: Tensor, groups: Groups) -> Tensor:
+    def _apart(self, student: Tensor, target: Tensor, groups: Groups, known: Tensor | None = None) -> Tensor:
         if self.distance == "mse":
-            return difference_mse(student, target, groups)
-        ours, theirs = difference(student, groups), difference(target, groups)
+            return difference_mse(student, target, groups, known)
+        ours = difference(student, groups)
+        theirs, share = among_known(ours, difference(target, groups), groups, known)
         if self.distance == "smooth-l1":
-            return F.smooth_l1_loss(ours, theirs)
+            return F.smooth_l1_loss(ours, theirs) * share
         ours, theirs = F.normalize(ours, dim=1, eps=EPS), F.normalize(theirs, dim=1, eps=EPS)
-        return F.mse_loss(ours, theirs) if self.distance == "normalised" else 1 - (ours * theirs).sum(1).mean()
+        loss = F.mse_loss(ours, theirs) if self.distance == "normalised" else 1 - (ours * theirs).sum(1).mean()
+        return loss * share

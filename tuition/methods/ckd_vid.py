@@ -23,6 +23,7 @@ class CKDVID(nn.Module):
     compares = True
     maps = True
     weight_ce = 0.0
+    label_use = "used"
 
     def __init__(
         self,

@@ -6,8 +6,8 @@ samples, m negatives an anchor: h(a, b) = a·b / τ − log Z − log(m / n);  L
 Σ_negatives softplus(h(a_i, M_j))];
 Loss: CE + weight · [L(u, M^t) + L(v, M^s)]. Z is n times the mean of exp(a·b / τ) in the first batch, one for each
 memory, then constant.
-Negatives are samples of other classes, as released. `on`: the penultimate `embedding`, or `logits`, as in the baseline
-of arXiv 2311.02253.
+Negatives are samples of other classes, as released; a sample without a label is a class of its own [ours]. `on`: the
+penultimate `embedding`, or `logits`, as in the baseline of arXiv 2311.02253.
 Where ours differs [ours]:
 - one set of `negatives` (K) rows, drawn with replacement, serves all anchors of a batch, so a step is a (B, K) matrix
   product and not B·K gathered vectors. A row of an anchor's own class, itself too, is left out for that anchor: m is
@@ -32,6 +32,7 @@ from tuition.ranges import Count, NotNegative, Positive
 class CRD(nn.Module):
     source, evidence = "arXiv 1910.10699, eq. 17-19", "code"
     signals: tuple[str, ...] = ("embedding",)  # an instance's own follow its setting `on`
+    label_use = "needed"
     memory_student: Tensor
     memory_teacher: Tensor
     log_z: Tensor
@@ -66,14 +67,17 @@ class CRD(nn.Module):
             memory = (2 * torch.rand(count, self.dimensions, generator=generator) - 1) * reach
             self.register_buffer(name, memory.to(device))
         self.register_buffer("log_z", torch.full((2,), float(count), device=device).log())
-        self.register_buffer("classes", context.labels, persistent=False)
+        # Without a label a sample is a class of its own: all others are its negatives.
+        alone = context.classes + torch.arange(count, device=device)
+        self.register_buffer("classes", torch.where(context.labels < 0, alone, context.labels), persistent=False)
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         with full_precision(student[self.on]):
             ours = F.normalize(self.head(student[self.on]), dim=1)
             theirs = F.normalize(self.teacher_head(batch.teacher[self.on].detach()), dim=1)
             rows, times = self._draw(batch.generator)
-            counted = (batch.labels[:, None] != self.classes[rows]) * times
+            own = torch.where(batch.labels < 0, self.classes[batch.rows], batch.labels)
+            counted = (own[:, None] != self.classes[rows]) * times
             terms = {
                 "student": self.weight * self._loss(0, ours, self.memory_teacher, rows, counted, batch),
                 "teacher": self.weight * self._loss(1, theirs, self.memory_student, rows, counted, batch),

@@ -19,6 +19,7 @@ class CutMix(nn.Module):
     signals: tuple[str, ...] = ("logits",)
     inputs = ("images",)
     weight_ce = 0.0
+    label_use = "used"
 
     def __init__(self, *, alpha: Positive = 1.0, weight_labels: NotNegative = 1.0, weight_teacher: NotNegative = 1.0):
         super().__init__()

@@ -18,6 +18,7 @@ from tuition.ranges import NotNegative, Positive
 class DIST(nn.Module):
     source, evidence = "arXiv 2205.10536, eq. 10", "code"
     signals: tuple[str, ...] = ("logits",)
+    label_use = "used"
 
     def __init__(
         self,

@@ -7,12 +7,13 @@ of wrn_40_2, 2 of resnet56 → resnet20 and resnet110 → resnet32. Epochs count
 trainer; `warmup: 0` turns the warm-up off.
 Ours differs in one point [ours]: the logarithms of both parts come from one log-sum-exp over the other classes, where
 the released code subtracts 1000 from the target's logit; so large logits lose nothing. α = 1 and β = 1 − p^t_y would
-give back plain KD.
+give back plain KD. Of a sample without a label the target is the teacher's top class [ours].
 """
 
 import torch
 from torch import Tensor, nn
 
+from tuition.losses.labelled import known_or
 from tuition.methods.protocol import Batch, Context
 from tuition.ranges import NotNegative, Positive
 
@@ -20,6 +21,7 @@ from tuition.ranges import NotNegative, Positive
 class DKD(nn.Module):
     source, evidence = "arXiv 2203.08679, eq. 7", "code"
     signals: tuple[str, ...] = ("logits",)
+    label_use = "used"
 
     def __init__(
         self,
@@ -37,9 +39,11 @@ class DKD(nn.Module):
         self.per_epoch = context.per_epoch
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        target = torch.zeros_like(student["logits"], dtype=torch.bool).scatter_(1, batch.labels[:, None], True)
-        ours, ours_both = _parts(student["logits"] / self.temperature, batch.labels, target)
-        theirs, theirs_both = _parts(batch.teacher["logits"].detach() / self.temperature, batch.labels, target)
+        teacher = batch.teacher["logits"].detach()
+        labels = known_or(batch.labels, teacher)
+        target = torch.zeros_like(student["logits"], dtype=torch.bool).scatter_(1, labels[:, None], True)
+        ours, ours_both = _parts(student["logits"] / self.temperature, labels, target)
+        theirs, theirs_both = _parts(teacher / self.temperature, labels, target)
         scale = self.temperature**2 / len(ours)
         if self.warmup:
             scale *= min((1 + batch.step // self.per_epoch) / self.warmup, 1.0)

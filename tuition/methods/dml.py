@@ -7,9 +7,9 @@ Ours [ours]: both are updated in one step, where the paper updates them in turn;
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tuition.losses.divergence import kd
+from tuition.losses.labelled import cross_entropy
 from tuition.methods.protocol import Batch, Context
 from tuition.ranges import NotNegative
 
@@ -18,6 +18,7 @@ class DML(nn.Module):
     source, evidence = "arXiv 1706.00384", "mem"
     signals: tuple[str, ...] = ()
     calls = 0.0
+    label_use = "needed"
 
     def __init__(self, *, weight: NotNegative = 1.0, weight_peer: NotNegative = 1.0):
         super().__init__()
@@ -30,7 +31,7 @@ class DML(nn.Module):
         ours = student["logits"]
         theirs = self.peer(batch.inputs).to(ours.dtype)
         return {
-            "peer_labels": self.weight_peer * F.cross_entropy(theirs, batch.labels),
+            "peer_labels": self.weight_peer * cross_entropy(theirs, batch.labels),
             "mutual": self.weight * kd(ours, theirs, 1.0),
             "peer_mutual": self.weight * kd(theirs, ours, 1.0),
         }

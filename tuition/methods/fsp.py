@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tuition.errors import UserError
+from tuition.losses.labelled import cross_entropy
 from tuition.losses.layers import initial_steps
 from tuition.methods.protocol import Batch, Context
 from tuition.models.maps import flow
@@ -28,6 +29,7 @@ class FSP(nn.Module):
     maps = True
     inside = ("stem",)
     weight_ce = 0.0
+    label_use = "needed"
 
     def __init__(self, *, weight: NotNegative = 1.0, share: NotNegative = 0.3):
         super().__init__()
@@ -56,7 +58,7 @@ class FSP(nn.Module):
         logits = student["logits"]
         loss = logits.new_zeros(())
         if batch.step >= self.first:
-            return {"teacher": loss, "labels": F.cross_entropy(logits, batch.labels)}
+            return {"teacher": loss, "labels": cross_entropy(logits, batch.labels)}
         for below, above, theirs in self.flows:
             loss = loss + F.mse_loss(flow(student[below], student[above]), batch.teacher[theirs].detach())
         return {"teacher": self.weight * loss, "labels": torch.zeros_like(loss)}

@@ -26,6 +26,7 @@ class FT(nn.Module):
     source, evidence = "arXiv 1802.04977", "code"
     signals: tuple[str, ...] = ("map",)
     maps = True
+    label_use = "needed"
 
     def __init__(self, *, weight: NotNegative = 200.0, rate: Positive = 0.5, pretrain_steps: int = 200):
         super().__init__()

@@ -23,6 +23,7 @@ GREATEST = 10.0  # of exp τ
 class ICD(nn.Module):
     source, evidence = "arXiv 2407.11802", "code"
     signals: tuple[str, ...] = ("embedding",)
+    label_use = "needed"
 
     def __init__(self, *, weight: NotNegative = 1.0, invariance: NotNegative = 0.5, dimensions: Count = 128):
         super().__init__()

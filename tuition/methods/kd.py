@@ -11,6 +11,7 @@ class KD(nn.Module):
     source, evidence = "arXiv 1503.02531", "code"
     signals: tuple[str, ...] = ("logits",)
     weight_ce = 0.1
+    label_use = "used"
 
     def __init__(self, *, temperature: Positive = 4.0, weight_kd: NotNegative = 0.9):
         super().__init__()

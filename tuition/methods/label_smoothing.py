@@ -5,9 +5,9 @@ softness gives.
 """
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tuition.errors import UserError
+from tuition.losses.labelled import cross_entropy
 from tuition.methods.protocol import Batch
 from tuition.ranges import NotNegative
 
@@ -17,6 +17,7 @@ class LabelSmoothing(nn.Module):
     signals: tuple[str, ...] = ()
     weight_ce = 0.0
     calls = 0.0
+    label_use = "needed"
 
     def __init__(self, *, smoothing: NotNegative = 0.1):
         super().__init__()
@@ -25,4 +26,4 @@ class LabelSmoothing(nn.Module):
         self.smoothing = smoothing
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        return {"labels": F.cross_entropy(student["logits"], batch.labels, label_smoothing=self.smoothing)}
+        return {"labels": cross_entropy(student["logits"], batch.labels, label_smoothing=self.smoothing)}

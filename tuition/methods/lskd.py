@@ -21,6 +21,7 @@ class LSKD(nn.Module):
     source, evidence = "arXiv 2403.01427", "code"
     signals: tuple[str, ...] = ("logits",)
     weight_ce = 0.1
+    label_use = "used"
 
     def __init__(self, *, weight: NotNegative = 9.0, temperature: Positive = 2.0):
         super().__init__()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tuition.losses.divergence import kd
-from tuition.losses.mixing import draw_rows, draw_shares, mix, mixed_labels, soft_cross_entropy
+from tuition.losses.mixing import all_known, draw_rows, draw_shares, mix, mixed_labels, soft_cross_entropy
 from tuition.methods.protocol import Batch
 from tuition.ranges import NotNegative, Positive
 
@@ -19,6 +19,7 @@ class MixCached(nn.Module):
     source, evidence = "arXiv 2011.00593", "ours"
     signals: tuple[str, ...] = ("logits",)
     inputs = ("images",)
+    label_use = "used"
 
     def __init__(
         self,
@@ -43,7 +44,7 @@ class MixCached(nn.Module):
         clean, mixed = student["logits"].split(len(batch.labels))
         labels = mixed_labels(batch.labels, rows, shares.to(clean.dtype), clean.shape[1])
         return {
-            "mixup": self.weight_mixup * soft_cross_entropy(mixed, labels),
+            "mixup": self.weight_mixup * soft_cross_entropy(mixed, labels, all_known(batch.labels, rows)),
             "teacher": self.weight_teacher * kd(clean, teacher, self.temperature),
             "mixed": self.weight_teacher * kd(mixed, mix(teacher, rows, shares), self.temperature),
         }

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tuition.errors import UserError
 from tuition.losses.divergence import kd
-from tuition.losses.mixing import mixed_labels, soft_cross_entropy
+from tuition.losses.mixing import all_known, mixed_labels, soft_cross_entropy
 from tuition.methods.protocol import Batch, Context
 from tuition.ranges import NotNegative, Positive
 
@@ -25,9 +25,11 @@ class MixKD(nn.Module):
     inputs = ("images",)
     views = "mixed"
     calls = 1.0
+    label_use = "used"
     images: Tensor  # (m, C, H, W) uint8, logits (m, C) and mixed labels (m, C) of what was bought
     logits: Tensor
     mixed: Tensor
+    known: Tensor  # (m,) bool: whether both of its samples have a label
 
     def __init__(
         self, *, temperature: Positive = 4.0, weight_mixup: NotNegative = 1.0, weight_teacher: NotNegative = 1.0
@@ -39,9 +41,10 @@ class MixKD(nn.Module):
         if not context.mixed or not len(context.mixed["lam"]):
             raise UserError("mixkd: found no mixed inputs among what was bought; set `teach.mixed: true`")
         first, second, lam = (context.mixed[name] for name in ("first", "second", "lam"))
+        rows = torch.stack([first, second], dim=1).long()
         labels = mixed_labels(
             context.labels,
-            torch.stack([first, second], dim=1).long(),
+            rows,
             torch.stack([lam, 1 - lam], dim=1).float(),
             context.classes,
         )
@@ -50,6 +53,7 @@ class MixKD(nn.Module):
             "images": context.mixed["inputs"],
             "logits": context.mixed["logits"],
             "mixed": labels,
+            "known": all_known(context.labels, rows),
         }.items():
             self.register_buffer(name, value, persistent=False)  # bought: a checkpoint need not hold it
 
@@ -64,7 +68,7 @@ class MixKD(nn.Module):
         clean, mixed = student["logits"][:count], student["logits"][count:]
         paid = self.logits[drawn].to(mixed.dtype)
         return {
-            "mixup": self.weight_mixup * soft_cross_entropy(mixed, self.mixed[drawn]),
+            "mixup": self.weight_mixup * soft_cross_entropy(mixed, self.mixed[drawn], self.known[drawn]),
             "teacher": self.weight_teacher * kd(clean, batch.teacher["logits"], self.temperature),
             "mixed": self.weight_teacher * kd(mixed, paid, self.temperature),
         }

@@ -14,6 +14,7 @@ from tuition.ranges import NotNegative
 class LogitMSE(nn.Module):
     source, evidence = "arXiv 1312.6184", "mem"
     signals: tuple[str, ...] = ("logits",)
+    label_use = "used"
 
     def __init__(self, *, weight: NotNegative = 1.0, centred: bool = False):
         super().__init__()

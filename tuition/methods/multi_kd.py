@@ -34,6 +34,7 @@ class MultiKD(nn.Module):
     signals: tuple[str, ...] = ("logits",)
     weight_ce = 0.1
     several = True
+    label_use = "used"
 
     def __init__(
         self,

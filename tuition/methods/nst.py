@@ -20,6 +20,7 @@ class NST(nn.Module):
     source, evidence = "arXiv 1707.01219", "code"
     signals: tuple[str, ...] = ("map",)
     maps = True
+    label_use = "needed"
 
     def __init__(self, *, weight: NotNegative = 50.0):
         super().__init__()

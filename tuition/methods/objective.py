@@ -1,9 +1,9 @@
 """What a student is trained on: a method's terms, plain cross-entropy beside them, and KD where the name says +kd."""
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tuition.losses.divergence import kd
+from tuition.losses.labelled import cross_entropy
 from tuition.methods.protocol import Batch, Context, Method
 from tuition.models.network import Network
 
@@ -11,7 +11,7 @@ WEIGHT_KD, TEMPERATURE_KD = 1.0, 4.0  # of +kd, as arXiv 2407.11802 adds it
 
 
 class Objective(nn.Module):
-    """`method` with cross-entropy on the labels (term `labels`) and KD_T on the teacher's logits (term `kd`), by weight.
+    """`method` with cross-entropy on the labels that are known (term `labels`) and KD_T on the teacher's logits (term `kd`), by weight.
 
     `signals` are the families of teacher signals that are read, `maps` tells whether the student's stage maps are, `inside`
     what else of it.
@@ -60,7 +60,7 @@ class Objective(nn.Module):
         logits = student["logits"][: len(batch.labels)]
         terms: dict[str, Tensor] = {}
         if self.weight_ce:
-            terms["labels"] = self.weight_ce * F.cross_entropy(logits, batch.labels)
+            terms["labels"] = self.weight_ce * cross_entropy(logits, batch.labels)
         terms |= self.method(student, batch)
         if self.weight_kd:
             terms["kd"] = self.weight_kd * kd(logits, batch.teacher["logits"], self.temperature_kd)

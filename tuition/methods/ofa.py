@@ -7,12 +7,14 @@ where the teacher is sure. ε = 1, the release's for CIFAR-100, is cross-entropy
 ImageNet it is 1.5.
 Ours differs: one convolution an exit, where the release stacks as many as there are stages below [ours]; one ε for all
 exits.
+Of a sample without a label the target is the teacher's soft labels, as at ε = 1 [ours].
 The exits are trained with the student and thrown away. The least loss is not 0: it is at p^s ∝ the bracket.
 """
 
+import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from tuition.losses.labelled import is_known, one_hot
 from tuition.methods.protocol import Batch, Context
 from tuition.ranges import NotNegative, Positive
 
@@ -21,6 +23,7 @@ class OFA(nn.Module):
     source, evidence = "arXiv 2310.19444, eq. 7", "code"
     signals: tuple[str, ...] = ("logits",)
     maps = True
+    label_use = "used"
 
     def __init__(self, *, weight: NotNegative = 1.0, eps: Positive = 1.0, temperature: Positive = 1.0):
         super().__init__()
@@ -38,9 +41,10 @@ class OFA(nn.Module):
         )
 
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        correct = F.one_hot(batch.labels, student["logits"].shape[1])
+        correct = one_hot(batch.labels, student["logits"].shape[1])
         soft = (batch.teacher["logits"].detach() / self.temperature).softmax(1)
         target = (soft + correct) ** self.eps - correct
+        target = torch.where(is_known(batch.labels)[:, None], target, soft)
         given = {"logits": student["logits"]} | {name: head(student[name]) for name, head in self.exits.items()}
         return {f"exit_{name}": self.weight * self._loss(value.to(soft.dtype), target) for name, value in given.items()}
 

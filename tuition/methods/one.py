@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from tuition.errors import UserError
 from tuition.losses.divergence import kd
+from tuition.losses.labelled import cross_entropy
 from tuition.methods.protocol import Batch, Context
 from tuition.ranges import NotNegative, Positive
 
@@ -23,6 +24,7 @@ class ONE(nn.Module):
     signals: tuple[str, ...] = ()
     maps = True
     calls = 0.0
+    label_use = "needed"
 
     def __init__(self, *, branches: int = 2, weight: NotNegative = 1.0, temperature: Positive = 3.0):
         super().__init__()
@@ -62,7 +64,7 @@ class ONE(nn.Module):
         share = F.softmax(self.gate(shared).to(ours.dtype), dim=1)
         ensemble = (share.T[:, :, None] * every).sum(0)
         return {
-            "branches": torch.stack([F.cross_entropy(one, batch.labels) for one in rivals]).sum(),
-            "ensemble": F.cross_entropy(ensemble, batch.labels),
+            "branches": torch.stack([cross_entropy(one, batch.labels) for one in rivals]).sum(),
+            "ensemble": cross_entropy(ensemble, batch.labels),
             "mutual": self.weight * torch.stack([kd(one, ensemble, self.temperature) for one in every]).sum(),
         }

@@ -21,6 +21,7 @@ EPS = 1e-7
 class PKT(nn.Module):
     source, evidence = "arXiv 1803.10837", "code"
     signals: tuple[str, ...] = ("embedding",)
+    label_use = "needed"
 
     def __init__(self, *, weight: NotNegative = 30000.0):
         super().__init__()

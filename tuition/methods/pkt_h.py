@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tuition.losses.labelled import cross_entropy
 from tuition.losses.layers import initial_steps, paired
 from tuition.losses.relations import distances, full_precision
 from tuition.methods.protocol import Batch, Context
@@ -35,6 +36,7 @@ class PKTH(nn.Module):
     signals: tuple[str, ...] = ("embedding",)
     maps = True
     weight_ce = 0.0
+    label_use = "needed"
 
     def __init__(self, *, weight: NotNegative = 1.0, share: NotNegative = 0.4, auxiliary: str = "resnet8x2"):
         super().__init__()
@@ -66,7 +68,7 @@ class PKTH(nn.Module):
         return {name: value.to(like.dtype) for name, value in signals(self.auxiliary, images, maps=True).items()}
 
     def terms(self, divergence: Tensor, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        return {"teacher": self.weight * divergence, "labels": F.cross_entropy(logits, labels)}
+        return {"teacher": self.weight * divergence, "labels": cross_entropy(logits, labels)}
 
 
 def jeffreys(student: Tensor, teacher: Tensor) -> Tensor:

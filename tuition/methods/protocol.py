@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from tuition.models.network import Network
 
 
+LABEL_USES = {  # what becomes of samples without a label (-1), with the plain cross-entropy beside the method
+    "none": "reads no label",
+    "used": "uses labels where they are, and learns without",
+    "needed": "uses labels where they are; without any it does not learn the classes, unless with +kd",
+    "all": "every sample must have one",
+}
+
+
 class Card(NamedTuple):
     """What a method's class says of itself, by class attributes of these names."""
 
@@ -32,15 +40,16 @@ class Card(NamedTuple):
     ] = ()  # kinds of inputs that it takes, where it looks inside a sample; (): any, as it does not
     calls: float = 1.0  # teacher calls a sample
     several: bool = False  # reads the answers of `teachers` too: as many calls more a sample, each
+    label_use: str = "all"  # of what labels it needs, see LABEL_USES; of a method that does not say, that all are known
 
 
 class Batch(NamedTuple):
     """B samples as a step sees them. Everything of the teacher's is constant: no gradient reaches it.
 
-    inputs (B, …) as the student's network takes them (images: (B, C, H, W) float32, normalised), labels (B,) int64, teacher
-    {signal: (B, …)} float32 (packed bits stay uint8), rows (B,) int64 of the bought samples, `step` from 0, and a `generator` on the
-    inputs' device that is seeded by (seed, step): what a method draws comes from it, so that a run that was killed draws the same again.
-    `groups` are the comparisons, where the method compares. For a method that reads several teachers, `others`
+    inputs (B, …) as the student's network takes them (images: (B, C, H, W) float32, normalised), labels (B,) int64, −1 where unknown,
+    teacher {signal: (B, …)} float32 (packed bits stay uint8), rows (B,) int64 of the bought samples, `step` from 0, and a `generator` on
+    the inputs' device that is seeded by (seed, step): what a method draws comes from it, so that a run that was killed draws the same
+    again. `groups` are the comparisons, where the method compares. For a method that reads several teachers, `others`
     {name: {signal: (B, …)}} and `present` {name: (B,) bool} as in `Context`.
     `extra` is what a method's `augment` hands on to its `forward`; `augment` may append inputs after the first B.
     """

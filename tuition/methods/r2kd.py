@@ -32,6 +32,7 @@ class R2KD(nn.Module):
     source, evidence = "arXiv 2311.13934", "code"
     signals: tuple[str, ...] = ("logits", "pruned")
     inputs = ("images",)
+    label_use = "used"
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_type_hints
 
 from tuition.errors import UserError, unknown
 from tuition.imports import import_class, source_file
-from tuition.methods.protocol import Card, Method
+from tuition.methods.protocol import LABEL_USES, Card, Method
 from tuition.ranges import NotNegative, Positive
 
 if TYPE_CHECKING:
@@ -159,6 +159,8 @@ def _own_class(method: str) -> type[Method]:
             raise UserError(
                 f"params.yaml: methods: {method}.{field}: found {value!r}, expected a {type(default).__name__}"
             )
+    if (use := getattr(found, "label_use", "all")) not in LABEL_USES:
+        raise unknown(f"params.yaml: methods: {method}.label_use", use, LABEL_USES)
     return cast(type[Method], found)
 
 

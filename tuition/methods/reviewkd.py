@@ -50,6 +50,7 @@ class ReviewKD(nn.Module):
     source, evidence = "arXiv 2104.09044", "code"
     signals: tuple[str, ...] = ("preact", "embedding")  # an instance's own follow its setting `on`
     maps = True
+    label_use = "needed"
 
     def __init__(
         self, *, weight: NotNegative = 5.0, warmup: NotNegative = 20.0, on: Literal["preact", "map"] = "preact"

@@ -26,6 +26,7 @@ ENTRIES = 128**3  # of the angles that are held at once
 class RKD(nn.Module):
     source, evidence = "arXiv 1904.05068, eq. 4-8", "code"
     signals: tuple[str, ...] = ("embedding",)  # an instance's own follow its setting `on`
+    label_use = "needed"
 
     def __init__(
         self,

@@ -27,6 +27,7 @@ from tuition.ranges import Count, NotNegative, Positive
 class RRD(nn.Module):
     source, evidence = "arXiv 2407.12073", "code"
     signals: tuple[str, ...] = ("embedding",)
+    label_use = "needed"
     bank: Tensor
     projection: Tensor
 

@@ -32,6 +32,7 @@ class RTKLike(nn.Module):
     source, evidence = "arXiv 2206.12788", "ours"
     signals: tuple[str, ...] = ("pooled", "energy")
     maps = True
+    label_use = "needed"
 
     def __init__(
         self,

@@ -29,6 +29,7 @@ class SimKD(nn.Module):
     inputs = ("images",)
     maps = True
     weight_ce = 0.0
+    label_use = "none"
 
     def __init__(self, *, weight: NotNegative = 1.0):
         super().__init__()

@@ -15,6 +15,7 @@ from tuition.ranges import NotNegative
 class SP(nn.Module):
     source, evidence = "arXiv 1907.09682, eq. 4", "code"
     signals: tuple[str, ...] = ("embedding",)
+    label_use = "needed"
 
     def __init__(self, *, weight: NotNegative = 3000.0):
         super().__init__()

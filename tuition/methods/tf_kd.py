@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tuition.errors import UserError
+from tuition.losses.labelled import UNKNOWN, is_known, scale
 from tuition.methods.protocol import Batch
 from tuition.ranges import NotNegative, Positive
 
@@ -22,6 +23,7 @@ class TeacherFreeKD(nn.Module):
     signals: tuple[str, ...] = ()
     weight_ce = 0.0
     calls = 0.0
+    label_use = "needed"
 
     def __init__(self, *, correct: NotNegative = 0.99, temperature: Positive = 20.0, alpha: NotNegative = 0.1):
         super().__init__()
@@ -33,9 +35,10 @@ class TeacherFreeKD(nn.Module):
     def forward(self, student: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         logits, labels = student["logits"], batch.labels
         virtual = torch.full_like(logits, (1 - self.correct) / (logits.shape[1] - 1))
-        virtual = virtual.scatter(1, labels[:, None], self.correct)
+        virtual = virtual.scatter(1, labels.clamp(min=0)[:, None], self.correct)
         theirs, ours = (virtual / self.temperature).log_softmax(1), logits.log_softmax(1)
-        return {
-            "labels": (1 - self.alpha) * F.nll_loss(ours, labels),
-            "virtual": self.alpha * F.kl_div(ours, theirs, reduction="batchmean", log_target=True),
-        }
+        known = is_known(labels)
+        hard = torch.where(known.any(), F.nll_loss(ours, labels, ignore_index=UNKNOWN), ours.new_zeros(()))
+        theirs = torch.where(known[:, None], theirs, ours.detach())  # no virtual teacher of what has no label
+        soft = F.kl_div(ours, theirs, reduction="batchmean", log_target=True) * scale(known).to(ours.dtype)
+        return {"labels": (1 - self.alpha) * hard, "virtual": self.alpha * soft}
