@@ -64,6 +64,7 @@ class Split(Folder):
     images = File("images.npy")
     labels = File("labels.npy")
     ids = File("ids.npy")
+    files = File("files.csv")  # id, file, row: where each sample came from
 
 
 class Splits(Folder):

@@ -6,6 +6,7 @@ import numpy as np
 
 from tuition.errors import UserError, unknown
 from tuition.inputs.images import files as pixels
+from tuition.origins import Origins
 from tuition.params import Data
 from tuition.sources import folder, npz, vision
 from tuition.sources.raw import Part, Raw
@@ -19,7 +20,8 @@ def mnist5k(place: str, data: Data) -> Raw:
 
     values, labels = mnist_data()
     images = values.reshape(-1, 1, 28, 28).astype(np.uint8)
-    part = Part(pixels.convert(images, data.channels, data.resize, "mnist5k"), labels.astype(np.int64))
+    origins = Origins.of_rows("mnist5k", len(images))
+    part = Part(pixels.convert(images, data.channels, data.resize, "mnist5k"), labels.astype(np.int64), origins)
     return Raw({"train": part}, [str(digit) for digit in range(10)])
 
 

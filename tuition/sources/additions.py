@@ -16,6 +16,7 @@ from PIL import Image
 from tuition.errors import UserError
 from tuition.inputs.images import files as pixels
 from tuition.inputs.images.files import content_id
+from tuition.origins import Origins
 from tuition.params import Additions
 from tuition.sources.split import Rows
 
@@ -54,11 +55,12 @@ def digest(samples: Iterable[tuple[str, str]]) -> str:
 
 def read_additions(
     additions: Additions, classes: list[str], shape: tuple[int, ...], splits: dict[str, Rows]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, int]]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, Origins, dict[str, int]]:
     """The additions that no split of the source holds, by content id: images (n, C, H, W) uint8, labels (n,) int64, ids (n,) S64.
 
-    And how many each split holds already. `shape` is the source's (C, H, W). Raises UserError where the folder holds other samples
-    than the digest says, a class that the source does not have, and an image of another content than its name says.
+    And where they lie, relative to the workspace, and how many each split holds already. `shape` is the source's (C, H, W). Raises
+    UserError where the folder holds other samples than the digest says, a class that the source does not have, and an image of another
+    content than its name says.
     """
     folder = Path(additions.folder)
     samples = listed(folder)
@@ -79,7 +81,7 @@ def read_additions(
         new &= ~held
     kept = np.flatnonzero(new)
     names = [f"{folder}/{samples[i][1]}/{samples[i][0]}.png" for i in kept]
-    return _read_images(folder, names, shape, ids[kept]), labels[kept], ids[kept], counts
+    return _read_images(folder, names, shape, ids[kept]), labels[kept], ids[kept], Origins.of_files(names), counts
 
 
 def _read_images(folder: Path, names: list[str], shape: tuple[int, ...], ids: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from tuition.errors import UserError, is_text
 from tuition.inputs.images import files as pixels
+from tuition.origins import Origins
 from tuition.params import Data
 from tuition.sources.raw import Part, Raw
 from tuition.workspace import given, lacking
@@ -57,12 +58,13 @@ def load_folder(place: str, data: Data) -> Raw:
         names, lambda index: open_image(files[index]), data.channels, data.resize, where, THREADS, depths
     )
     label, owner = np.array(labels, np.int64)[kept], np.array(owners)[kept]
-    parts = {split: _part(images, label, owner == number) for number, split in enumerate(tops)}
+    origins = Origins.of_files([names[index] for index in kept])
+    parts = {split: _part(images, label, origins, owner == number) for number, split in enumerate(tops)}
     return Raw(parts, classes, rejected, depths.warnings())
 
 
-def _part(images: np.ndarray, labels: np.ndarray, mine: np.ndarray) -> Part:
-    return Part(images if mine.all() else images[mine], labels[mine])
+def _part(images: np.ndarray, labels: np.ndarray, origins: Origins, mine: np.ndarray) -> Part:
+    return Part(images if mine.all() else images[mine], labels[mine], origins[mine])
 
 
 def _splits(root: Path, where: str) -> dict[str, Path]:

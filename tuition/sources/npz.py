@@ -12,6 +12,7 @@ import numpy as np
 from tuition.errors import UserError
 from tuition.files import stand_in
 from tuition.inputs.images import files as pixels
+from tuition.origins import Origins
 from tuition.params import Data
 from tuition.sources.raw import Part, Raw, to_classes
 from tuition.workspace import given, lacking
@@ -62,7 +63,8 @@ def _load(archive: np.lib.npyio.NpzFile, data: Data, where: str) -> Raw:
         images = _images(_array(archive, f"{split}_images", where), f"{where}: {split}_images")
         if len(images) != len(labels[split]):
             raise UserError(f"{where}: {len(images)} {split}_images, but {len(labels[split])} {split}_labels")
-        parts[split] = Part(pixels.convert(images, data.channels, data.resize, where), mapped[split])
+        origins = Origins.of_rows(f"{split}_images", len(images))
+        parts[split] = Part(pixels.convert(images, data.channels, data.resize, where), mapped[split], origins)
         first, this = parts["train"].images.shape[1:], parts[split].images.shape[1:]
         if first[0] != this[0]:
             raise UserError(f"{where}: {first[0]} channels in train, {this[0]} in {split}; set data.channels to 1 or 3")

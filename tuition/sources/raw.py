@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tuition.errors import UserError
+from tuition.origins import Origins
 
 
 @dataclass(frozen=True)
 class Part:
     images: np.ndarray  # uint8 (N, C, H, W); samples (N, …) of another kind, where `Raw.inputs` says so
     labels: np.ndarray  # int64 (N,), in 0..classes-1
+    origins: Origins | None = None  # where each row came from; None: nobody knows
+    ids: np.ndarray | None = None  # S64 (N,): content ids of the originals; None: the samples are the originals
 
 
 @dataclass(frozen=True)

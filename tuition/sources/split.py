@@ -73,7 +73,9 @@ def draw(pool: Rows, count: int, rng: np.random.Generator) -> tuple[Rows, Rows]:
 
 def _rows(raw: Raw, name: str) -> Rows:
     part, content_id = raw.parts[name], INPUTS[raw.inputs].content_id
-    ids = np.array([content_id(image) for image in part.images], dtype="S64")
+    ids = part.ids
+    if ids is None:
+        ids = np.array([content_id(image) for image in part.images], dtype="S64")
     return Rows(name, np.arange(len(ids)), ids, part.labels)
 
 

@@ -8,6 +8,7 @@ from tuition.errors import UserError
 from tuition.files import digest, write_array, write_json
 from tuition.inputs.kinds import INPUTS, inputs_of, named
 from tuition.inputs.protocol import Inputs
+from tuition.origins import write_origins
 from tuition.params import Data
 from tuition.sources import additions, alter, load_source, split
 from tuition.sources.raw import Raw
@@ -31,18 +32,23 @@ def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None)
     shape = raw.parts["train"].images.shape[1:]
     sizes: dict[str, int] = {}
     for name, rows in found.items():
-        arrays: tuple[np.ndarray, ...] = raw.parts[rows.part].images[rows.rows], rows.labels, rows.ids
+        part = raw.parts[rows.part]
+        arrays: tuple[np.ndarray, ...] = part.images[rows.rows], rows.labels, rows.ids
+        origins = None if part.origins is None else part.origins[rows.rows]
         if name == "train":
             normal = inputs.statistics(arrays[0])  # the source's: a teacher that takes them stays the same teacher
             facts = {"classes": raw.classes, **normal} | ({"altered": altered} if altered else {})
             if data.additions:
-                *more, counts = additions.read_additions(data.additions, raw.classes, shape, found)
+                *more, places, counts = additions.read_additions(data.additions, raw.classes, shape, found)
                 arrays = tuple(np.concatenate(two) for two in zip(arrays, more, strict=True))
+                origins = None if origins is None else origins + places
                 duplicates |= counts
                 facts["additions"] = len(more[0])
         else:
             facts = {"n": len(arrays[0]), "digest": digest(*arrays)}
         _write_split(inputs, Splits(out).split(name), facts, *arrays)
+        if origins is not None:
+            write_origins(Splits(out).split(name).files, arrays[2], origins)
         sizes[name] = len(arrays[2])
     write_rejected(Splits(out).rejected, raw.rejected)
     meta = _meta(data, raw, sizes, duplicates, altered)

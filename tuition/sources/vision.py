@@ -8,6 +8,7 @@ from PIL import Image
 
 from tuition.errors import UserError, unknown
 from tuition.inputs.images import files as pixels
+from tuition.origins import Origins
 from tuition.params import Data
 from tuition.sources.raw import Part, Raw, to_classes
 from tuition.workspace import given
@@ -72,7 +73,11 @@ def load_torchvision(place: str, data: Data) -> Raw:
     found = {split: labels[kept[mine]] for split, mine in rows.items()}
     classes = getattr(sets["train"], "classes", None)
     mapped, classes = to_classes(where, found, [str(name) for name in classes] if classes else None)
-    return Raw({split: Part(images[mine], mapped[split]) for split, mine in rows.items()}, classes, rejected)
+    parts = {
+        split: Part(images[mine], mapped[split], Origins.of_rows(split, kept[mine] - starts[split]))
+        for split, mine in rows.items()
+    }
+    return Raw(parts, classes, rejected)
 
 
 def _open(name: str, root: Path, settings: dict) -> Any:

@@ -1,0 +1,118 @@
+"""Where samples came from: a file, and a row where that is a table or an array; in memory, and as `data/<split>/files.csv`.
+
+Knows nothing of how such a file is read (`tuition.sources`).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tuition.errors import as_utf8
+from tuition.workspace import Workspace
+
+if TYPE_CHECKING:
+    import numpy as np
+
+COLUMNS = ["id", "file", "row"]
+SHORT = 16  # characters of an id in a message
+SPLITS = ("train", "val", "test")
+
+Place = tuple[str, int | None]  # a file, and a row of it; None: the file is the sample
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Where each of N samples came from.
+
+    `file` (N,) objects: text, relative to the source's place; of a source without files, what it calls its parts. `row` (N,) int64:
+    from 0 on in a table or array; −1 where the file is the sample.
+    """
+
+    file: np.ndarray
+    row: np.ndarray
+
+    @classmethod
+    def of_files(cls, names: Sequence[str]) -> Origins:
+        """Files of their own."""
+        import numpy as np
+
+        return cls(
+            np.array([*names, None], dtype=object)[:-1], np.full(len(names), -1)
+        )  # else equal lengths become characters
+
+    @classmethod
+    def of_rows(cls, name: str, rows: np.ndarray | int) -> Origins:
+        """Rows (N,) of one table or array; a number: its first so many."""
+        import numpy as np
+
+        rows = np.arange(rows) if isinstance(rows, int) else np.asarray(rows, dtype=np.int64)
+        return cls(np.full(len(rows), name, dtype=object), rows)
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def __getitem__(self, rows: np.ndarray | slice) -> Origins:
+        return Origins(self.file[rows], self.row[rows])
+
+    def __add__(self, other: Origins) -> Origins:
+        import numpy as np
+
+        return Origins(np.concatenate([self.file, other.file]), np.concatenate([self.row, other.row]))
+
+    def place(self, index: int) -> Place:
+        """Of one sample."""
+        row = int(self.row[index])
+        return str(self.file[index]), None if row < 0 else row
+
+
+def words(place: Place) -> str:
+    """A place in a message."""
+    file, row = place
+    return file if row is None else f"{file} row {row}"
+
+
+def write_origins(path: Path, ids: np.ndarray, origins: Origins) -> None:
+    """Write files.csv: `id,file,row`, a line for each of ids (N,) S64; row is empty where the file is the sample."""
+    from tuition.files import atomic  # with numpy; who only reads needs none
+
+    text = io.StringIO()
+    rows = ["" if row < 0 else row for row in origins.row.tolist()]
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    table.writerows(zip(ids.astype("U64").tolist(), origins.file.tolist(), rows, strict=True))
+    with atomic(path) as file:
+        file.write(as_utf8(text.getvalue()))
+
+
+def read_origins(path: Path) -> Iterator[tuple[str, Place]]:
+    """(id, place) of each line of a files.csv, in order; nothing where there is none, as in folders made before there were such."""
+    if not path.is_file():
+        return
+    with path.open(newline="", encoding="utf-8") as file:
+        for line in csv.DictReader(file):
+            yield line["id"], (line["file"], int(line["row"]) if line["row"] else None)
+
+
+def named(ids: Iterable[str]) -> dict[str, str]:
+    """For messages: each sample's file and row, where data/ knows them, else the beginning of its id."""
+    wanted = dict.fromkeys(ids)
+    found: dict[str, str] = {}
+    for split in SPLITS:
+        if len(found) == len(wanted):
+            break
+        for id, place in read_origins(Workspace().split(split).files):
+            if id in wanted and id not in found:
+                found[id] = words(place)
+                if len(found) == len(wanted):
+                    break
+    return {id: found.get(id, id[:SHORT]) for id in wanted}
+
+
+def name(id: str) -> str:
+    """Of one sample, as `named`."""
+    return named([id])[id]
