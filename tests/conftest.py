@@ -74,6 +74,8 @@ def workspace(tmp_path, prepared, monkeypatch) -> Path:
     """The current folder: prepared digits, and params.yaml with a quick teacher (not yet trained) and quick students."""
     shutil.copytree(prepared / "data", tmp_path / "data")
     write_params(tmp_path, {"data.source": f"npz:{prepared}/digits.npz"})
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -1,21 +1,44 @@
 """The console script `tuition`: the ledger and the registry (`commands.py` of each), the last study, a check of the parameters."""
 
 import json
+import platform
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from tuition.cli.console import AsJson, explained
+from tuition.cli.init import init
 from tuition.cli.ledger import ledger_app
 from tuition.cli.registry import COMMANDS
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Pay for every teacher call once."
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Pay for every teacher call once.",
 )
 app.add_typer(ledger_app, name="ledger")
+app.command()(init)
 for command in COMMANDS:
     app.command()(command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"tuition {version('tuition')}, Python {platform.python_version()}, torch {version('torch')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Pay for every teacher call once."""
 
 
 @app.command()
@@ -29,27 +52,49 @@ def study() -> None:
 
 @app.command()
 @explained
-def check() -> None:
-    """Check params.yaml whole, methods' settings, the files that it names and MLflow's store too, without running anything."""
+def check(
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Then pay for one call, which stays owned, and show the answer.")
+    ] = False,
+) -> None:
+    """Find what is wrong with params.yaml, data, teacher and machine, without paying for a call.
+
+    Example: `tuition check --probe`
+    """
     from tuition import params as parameters
-    from tuition.params.places import check_places
-    from tuition.purchase.account import check_price
-    from tuition.teachers import KINDS
-    from tuition.tracking import check_store
+    from tuition.cli.check import look
 
     params = parameters.load()
-    from tuition.preflight import check_methods
-
-    # What a function or a format of one's own gives is known when it is loaded; `teach` checks it before the first call.
-    check_methods(params, params.teacher.offered)
-    for teacher in (params.teacher, *params.teachers):
-        check_price(teacher)
-    check_places(params)
-    check_store()
-    cells = len(params.study.cells())
+    found = look(params)
+    for note in found.notes:
+        typer.echo(note)
+    for error in found.errors:
+        typer.echo(f"error: {error}", err=True)
+    if found.errors:
+        raise typer.Exit(2)
     typer.echo(
-        f"params.yaml is valid: {cells} cells, teacher {params.teacher.name!r} ({params.teacher.kind}; kinds: {', '.join(KINDS)})"
+        f"params.yaml is valid: {len(params.study.cells())} cells, teacher {params.teacher.name!r} ({params.teacher.kind})"
     )
+    if probe:
+        from tuition.cli.probe import probe as ask
+
+        typer.echo(ask(params))
+
+
+@app.command("params")
+@explained
+def print_params(
+    defaults: Annotated[bool, typer.Option("--defaults", help="As they are where params.yaml says nothing.")] = False,
+) -> None:
+    """Print every key of every section: the value in effect, and what it is for.
+
+    Example: `tuition params | less`
+    """
+    from tuition import params as parameters
+    from tuition.params.written import defaults as of_schema
+    from tuition.params.written import whole
+
+    typer.echo(whole(of_schema() if defaults else parameters.load()), nl=False)
 
 
 @app.command()

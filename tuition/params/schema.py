@@ -54,7 +54,7 @@ class Transfer(Section):
 
 
 class Training(Section):
-    steps: Count
+    steps: Count = 1000
     batch_size: Annotated[int, Field(ge=2)] = 64
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: Positive = 0.05
@@ -211,11 +211,11 @@ class Params(Section):
     transfer: Transfer = Transfer()
     teacher: AnyTeacher = CheckpointSettings()
     teachers: list[AnyTeacher] = Field(default=[])
-    pretrain: Pretrain
+    pretrain: Pretrain = Pretrain()
     teach: Teach = Teach()
     compare: Compare = Compare()
     student: Student = Student()
-    train: Training
+    train: Training = Training()
     methods: Annotated[dict[str, dict[str, Any] | None], OPERATIONAL]
     evaluate: Evaluate = Evaluate()
     registry: Annotated[Register, OPERATIONAL] = Field(

@@ -1,0 +1,235 @@
+"""`tuition check`: all that can be found to be wrong before a run, without paying; and one paid call, where it is asked for.
+
+What is found does not end the search: each part is looked at as far as it stands by itself, so that one run names several mistakes.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tuition.errors import UserError
+from tuition.files import read_json
+from tuition.params import ComparisonSet, Data, Params, Training
+from tuition.params.teacher import CheckpointSettings, ServerSettings, TeacherSettings
+from tuition.signals import MAIN
+from tuition.workspace import Workspace
+
+T = TypeVar("T")
+PATIENCE = 5.0  # seconds for a server to answer
+Facts = dict[str, Any]
+
+
+@dataclass
+class Findings:
+    """What is wrong, each once, in the order in which it was found; `notes` say what was looked at."""
+
+    errors: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def attempt(self, look: Callable[..., T], *args: Any) -> T | None:
+        """What `look` returns; None, and its error among the findings, where it raises one that a user can mend."""
+        try:
+            return look(*args)
+        except UserError as error:
+            if str(error) not in self.errors:
+                self.errors.append(str(error))
+            return None
+
+
+def look(params: Params) -> Findings:
+    """Look at everything that `params` names. Nothing is paid, and nothing is written but the ledger where there is none."""
+    from tuition.params.places import check_places
+    from tuition.preflight import check_methods
+    from tuition.purchase.account import check_price
+    from tuition.tracking import check_store
+
+    found = Findings()
+    found.attempt(check_methods, params, params.teacher.offered)
+    for settings in (params.teacher, *params.teachers):
+        found.attempt(check_price, settings)
+        found.attempt(_check_key, settings)
+    found.attempt(check_places, params)
+    found.attempt(_check_repository)
+    found.attempt(_check_ledger)
+    found.attempt(check_store)
+    found.attempt(_check_devices, params.train, "train")
+    found.attempt(_check_devices, params.pretrain, "pretrain")
+    found.attempt(_check_runner, params)
+    if (facts := found.attempt(_facts, params.data, found.notes)) is not None:
+        _look_with(params, facts, found)
+    return found
+
+
+def _look_with(params: Params, facts: Facts, found: Findings) -> None:
+    """What can be found once it is known what the data is."""
+    from tuition.preflight import check_methods, check_shapes, check_student
+    from tuition.teachers import InProcess
+
+    found.attempt(check_student, params, facts)
+    found.attempt(_check_budgets, params, facts)
+    loaded = {one.name: found.attempt(_load, one, facts) for one in (params.teacher, *params.teachers)}
+    main = loaded[params.teacher.name]
+    if main is None or any(one is None for one in loaded.values()):
+        return
+    families = {one.name: loaded[one.name].families for one in params.teachers}  # type: ignore[union-attr]
+    found.attempt(check_methods, params, main.families, families)
+    if isinstance(params.teacher, CheckpointSettings) and isinstance(main, InProcess) and not found.errors:
+        found.attempt(check_shapes, params, facts, main)
+    for name, one in loaded.items():
+        if not isinstance(one, InProcess):
+            found.attempt(_reach, one)
+            found.notes.append(f"teacher {name!r}: its server answers")
+
+
+def _check_key(settings: TeacherSettings) -> None:
+    """Raises UserError where the variable that is to hold a server's key holds none."""
+    if isinstance(settings, ServerSettings) and settings.api_key_env and not os.environ.get(settings.api_key_env):
+        raise UserError(
+            f"teacher.api_key_env: {settings.api_key_env}: no such variable in the environment, or an empty one; "
+            f"`export {settings.api_key_env}=…` before you run, or set it to null where the server asks for no key"
+        )
+
+
+def _check_repository() -> None:
+    """Raises UserError where DVC has nothing to work in."""
+    here = Path.cwd()
+    if not Workspace(here).dvc.is_dir():
+        raise UserError(f"{here}: no .dvc folder; `tuition` runs in the repository's root, where `dvc init` was run")
+    if not any((one / ".git").exists() for one in (here, *here.parents)):
+        config = [Workspace(here).dvc / name for name in ("config", "config.local")]
+        if not any("no_scm" in file.read_text(encoding="utf-8") for file in config if file.is_file()):
+            raise UserError(
+                f"{here}: no git repository, which DVC keeps to: `git init && git add . && git commit -m start` makes one"
+            )
+
+
+def _check_ledger() -> None:
+    from tuition.ledger.database import open_ledger
+
+    open_ledger().close()
+
+
+def _check_devices(settings: Training, key: str) -> None:
+    """Raises UserError for devices that are not there, and for a precision that they lack."""
+    from tuition.training.processes import check
+
+    check(settings, key)
+    if settings.accelerator in ("cuda", "mps"):
+        import torch
+
+        there = torch.cuda.is_available() if settings.accelerator == "cuda" else torch.backends.mps.is_available()
+        if not there:
+            raise UserError(
+                f"{key}.accelerator: {settings.accelerator}: this machine has none that PyTorch {torch.__version__} can use; "
+                "valid here: auto, cpu"
+            )
+
+
+def _check_runner(params: Params) -> None:
+    """Raises UserError where flows are to run on a cluster whose package is not installed."""
+    from importlib.util import find_spec
+
+    runner = params.flows.runner
+    if runner != "threads" and find_spec(f"prefect_{runner}") is None:
+        raise UserError(f"flows.runner: {runner}: not installed; `uv sync --extra {runner}` installs it")
+
+
+def _facts(data: Data, notes: list[str]) -> Facts:
+    """What is known of the data: as `prepare` wrote it, or else read from its source now."""
+    here, split = Workspace().data, Workspace().split("train")
+    written: Facts = read_json(here.meta) if here.meta.is_file() and split.meta.is_file() else {}
+    made = written.get("data", {})
+    if made and made == data.model_dump(include=set(made)):
+        notes.append(f"data: {written['source']}, as `prepare` left it")
+        return written | read_json(split.meta)
+    from tuition.inputs.kinds import INPUTS
+    from tuition.sources import load_source
+    from tuition.sources import split as splits
+
+    raw = load_source(data)
+    rows, _ = splits.assign(raw, data)
+    pool = rows["train"]
+    samples = raw.parts[pool.part].images[pool.rows]
+    inputs = INPUTS[raw.inputs]
+    sizes = {name: len(one.ids) for name, one in rows.items()}
+    notes.append(f"data: {data.source}, {', '.join(f'{count} {name}' for name, count in sizes.items())}")
+    return {"classes": raw.classes, "splits": sizes} | inputs.facts(samples) | inputs.statistics(samples)
+
+
+def _check_budgets(params: Params, facts: Facts) -> None:
+    """Raises UserError where a budget asks for more samples than there are, or for more than a bound leaves."""
+    budget, pool, views = max(params.study.budgets), facts["splits"]["train"], params.teach.views
+    if budget > pool * views:
+        each = f", each in {views} views" if views > 1 else ""
+        raise UserError(
+            f"study.budgets: found {budget}, but the pool has {pool} samples{each}; valid: 1 to {pool * views}"
+        )
+    calls = budget + (budget // 2 if params.teach.mixed else 0)
+    for settings in (params.teacher, *params.teachers):
+        key = f"{MAIN} {settings.name!r}"
+        for name, cap in (("cap", settings.cap), ("cap.run", settings.cap.run)):
+            if cap.calls is not None and cap.calls < calls and name == "cap":
+                raise UserError(
+                    f"{key}: {name}: {cap.calls} calls, but the largest of study.budgets takes {calls}; raise it, or lower the budget"
+                )
+            money = calls * settings.price.call
+            if cap.money is not None and name == "cap" and money > cap.money:
+                raise UserError(
+                    f"{key}: {name}.money: {cap.money:g}, but {calls} calls at teacher.price {settings.price.call:g} come to {money:g}; "
+                    "raise it, or lower study.budgets"
+                )
+
+
+def _load(settings: TeacherSettings, facts: Facts) -> Any:
+    """The teacher; None where its weights are still to be made by `pretrain`."""
+    from tuition.purchase.further import load_for
+
+    if (
+        isinstance(settings, CheckpointSettings)
+        and settings.weights == MAIN
+        and not Workspace().teacher.weights.is_file()
+    ):
+        return None
+    return load_for(settings, facts)
+
+
+def _reach(teacher: Any) -> None:
+    """Ask a server what it answers free of charge. Raises UserError where it does not."""
+    teacher.settings = teacher.settings.model_copy(update={"patience": PATIENCE})
+
+    async def reach() -> None:
+        async with teacher:
+            pass
+
+    asyncio.run(reach())
+
+
+def permitted(params: Params, candidates: Sequence[str]) -> list[str]:
+    """Which of `candidates` the data and the teacher of `params` permit, whatever its own methods are.
+
+    Raises UserError where the data cannot be read, where the teacher cannot be loaded, and where none is permitted.
+    """
+    from tuition.methods import METHODS
+    from tuition.preflight import check_methods
+
+    facts = _facts(params.data, [])
+    teacher = _load(params.teacher, facts)
+    offered = teacher.families if teacher is not None else params.teacher.offered
+    fits, why = [], ""
+    for name in (one for one in candidates if one in METHODS):
+        study = params.study.model_copy(update={"methods": [name]})
+        sets = {name: ComparisonSet()} | params.compare.sets
+        compare = params.compare.model_copy(update={"sets": sets})
+        try:
+            check_methods(
+                params.model_copy(update={"study": study, "methods": {name: {}}, "compare": compare}), offered
+            )
+            fits.append(name)
+        except UserError as error:
+            why = why or str(error)
+    if not fits:
+        raise UserError(f"none of {', '.join(candidates)} fits: {why}")
+    return fits
