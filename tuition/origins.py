@@ -99,7 +99,7 @@ def read_origins(path: Path) -> Iterator[tuple[str, Place]]:
 
 
 def named(ids: Iterable[str]) -> dict[str, str]:
-    """For messages: each sample's file and row, where data/ knows them, else the beginning of its id."""
+    """Each sample's file and row in words, of those that data/ knows; the first one, where several files hold the same content."""
     wanted = dict.fromkeys(ids)
     found: dict[str, str] = {}
     for split in SPLITS:
@@ -110,9 +110,9 @@ def named(ids: Iterable[str]) -> dict[str, str]:
                 found[id] = words(place)
                 if len(found) == len(wanted):
                     break
-    return {id: found.get(id, id[:SHORT]) for id in wanted}
+    return found
 
 
 def name(id: str) -> str:
-    """Of one sample, as `named`."""
-    return named([id])[id]
+    """What a message calls a sample: its file and row, where data/ knows them, else the beginning of its id."""
+    return named([id]).get(id) or f"sample {id[:SHORT]}"

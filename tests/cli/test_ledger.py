@@ -14,6 +14,8 @@ from tuition.ledger.database import open_ledger
 from tuition.ledger.keys import Request, key_of
 from tuition.ledger.schema import parts
 from tuition.ledger.spending import Bound, Caps
+from tuition.origins import Origins, write_origins
+from tuition.workspace import Workspace
 
 IDS = [f"{i:064x}" for i in range(20)]
 REQUESTS = [Request(id) for id in IDS]
@@ -101,6 +103,16 @@ def test_calls():
     assert said.endswith("1 calls of teacher ab\n")
     tuition("calls", "--state", "lost", code=2)
     tuition("calls", "--limit", 0, code=2)
+
+
+def test_calls_name_the_file_that_a_sample_came_from(tmp_path, monkeypatch):
+    fill()
+    monkeypatch.chdir(tmp_path)
+    ids = np.array([IDS[3], IDS[0]], dtype="S64")
+    write_origins(Workspace().split("train").files, ids, Origins.of_files(["cats/a.jpg", "b\n.jpg"]))
+    found = {one["sample"]: one["file"] for one in as_json("calls")["calls"]}
+    assert (found[IDS[3]], found[IDS[0]], found[IDS[1]]) == ("cats/a.jpg", "b\n.jpg", None)
+    assert "  cats/a.jpg  cost 0.25" in tuition("calls", "--malformed")
 
 
 def test_a_rejected_answer():

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tuition.origins import Origins, name, named, read_origins
+from tuition.ledger.calls import Call
+from tuition.ledger.keys import Request
+from tuition.origins import Origins, name, named, read_origins, write_origins
 from tuition.params import Data
+from tuition.params.teacher import teacher_settings
+from tuition.purchase.tally import Tally
 from tuition.sources.splits import write_splits
 from tuition.workspace import Workspace
 
@@ -38,7 +42,8 @@ def test_every_sample_of_a_folder_has_its_file(here):
     assert sorted(seen) == sorted(f"{of}/deep/{number}.png" for of in ("cat", "a, dog") for number in range(20))
     first, (file, _) = next(read_origins(Workspace().split("test").files))
     assert name(first) == file
-    assert named(["f" * 64, first]) == {first: file, "f" * 64: "f" * 16}
+    assert named(["f" * 64, first]) == {first: file}
+    assert name("f" * 64) == "sample ffffffffffffffff"
 
 
 def test_every_sample_of_an_array_has_its_row(here):
@@ -61,3 +66,11 @@ def test_names_of_one_length_stay_names():
     origins = Origins.of_files(["ab", "cd"]) + Origins.of_rows("t", np.array([7]))
     assert [origins.place(index) for index in range(3)] == [("ab", None), ("cd", None), ("t", 7)]
     assert origins[np.array([2, 0])].place(0) == ("t", 7)
+
+
+def test_a_purchase_that_stops_names_the_file_of_the_answer_that_is_wrong(here):
+    ids = np.array(["a" * 64, "b" * 64], dtype="S64")
+    write_origins(Workspace().split("train").files, ids, Origins.of_rows("pool.csv", np.array([4, 9])))
+    tally = Tally(teacher_settings(kind="python", function="mine:scores", canary=2), 2)
+    tally.count([Call(n, Request(id.decode()), "") for n, id in enumerate(ids)], 1, "NaN in logits", first_bad=1)
+    assert "1 of 2 answers cannot be used (pool.csv row 9: NaN in logits)" in str(tally.stopped)

@@ -83,7 +83,7 @@ def calls_(
     limit: Annotated[int, typer.Option(min=1, help="The latest so many of a teacher.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List calls, the latest first: state, sample, view, key, tokens, cost, when, by whom, why."""
+    """List calls, the latest first: state, sample, view, key, the sample's file, tokens, cost, when, by whom, why."""
     from tuition.ledger import accounts, database
 
     ledger = database.open_existing()
@@ -99,12 +99,15 @@ def calls_(
 def _listed(ledger: "Ledger", teacher: str | None, kind: str, *which: Any) -> tuple[list[dict[str, Any]], list[str]]:
     """The calls of one teacher, or of each, and the lines that tell of them: a teacher's calls, and how many of this `kind` there are."""
     from tuition.ledger import accounts, calls
+    from tuition.origins import named
 
     found: list[dict[str, Any]] = []
     lines: list[str] = []
     for account in accounts.matching(ledger, teacher):
         calls.settle(ledger, account.id)  # those of a process that was killed, too
         own = accounts.listed(ledger, account.id, *which)
+        places = named(one["sample"] for one in own)
+        own = [{**one, "file": places.get(one["sample"])} for one in own]
         found += [{**one, "teacher": account.fingerprint} for one in own]
         lines += [*(_line(one) for one in own), f"{len(own)} {kind}calls of {account.name}"]
     return found, lines or ["nothing bought yet"]
@@ -115,8 +118,13 @@ def _line(call: dict[str, Any]) -> str:
     when = "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S ")
     bill = f"cost {call['cost']:g}" + (f" {call['tokens']} tokens" if call["tokens"] else "")
     what = f"{call['state']}  sample {call['sample'][:16]} {call['view']}  key {call['key']}"
-    why = "".join(one if one.isprintable() else "·" for one in call["detail"] or "")  # it may quote a server
-    return f"{call['id']}  {when}{what}  {bill}  {why}".rstrip()
+    file = f"  {_printable(call['file'])}" if call["file"] else ""
+    why = _printable(call["detail"] or "")  # it may quote a server
+    return f"{call['id']}  {when}{what}{file}  {bill}  {why}".rstrip()
+
+
+def _printable(text: str) -> str:
+    return "".join(one if one.isprintable() else "·" for one in text)
 
 
 @ledger_app.command()

@@ -21,6 +21,7 @@ from tuition.inputs.kinds import inputs_of
 from tuition.inputs.protocol import Inputs
 from tuition.intake import fits
 from tuition.intake.inbox import Entry, Inbox
+from tuition.origins import name as name_of
 from tuition.params import Params, edits
 from tuition.sources import additions
 from tuition.tables import write_rejected
@@ -62,7 +63,9 @@ def sort(
             if other == name or place in ("val", "test"):
                 done.duplicates[place] += 1
             else:
-                done.rejected.append((file, f"the same image is in class {other!r} ({place}): which one is it?"))
+                done.rejected.append(
+                    (file, f"the same image is in class {other!r} ({place}, {name_of(id)}): which one is it?")
+                )
     return done
 
 

@@ -120,8 +120,9 @@ class Exchange:
         try:
             answers = self._answers(reply, len(made))
             self.tally.measure(answers)
-            bad = [answer.malformed for answer in answers if answer.malformed]
-            self._count(made, len(bad), bad[0] if bad else None)  # before it is stored: what is bad stops the next one
+            bad = [place for place, answer in enumerate(answers) if answer.malformed]
+            fault, first = (answers[bad[0]].malformed, bad[0]) if bad else (None, 0)
+            self._count(made, len(bad), fault, first)  # before it is stored: what is bad stops the next one
             await self.writer.done(made, answers)
             self.settled.update(call.request for call in made)
         except Exception as error:
@@ -145,8 +146,8 @@ class Exchange:
             for one, amount in zip(answers, amounts, strict=True)
         ]
 
-    def _count(self, made: list[Call], bad: int, fault: str | None) -> None:
-        self.tally.count(made, bad, fault)
+    def _count(self, made: list[Call], bad: int, fault: str | None, first_bad: int = 0) -> None:
+        self.tally.count(made, bad, fault, first_bad)
         self.progress(self.tally)
 
 

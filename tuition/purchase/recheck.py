@@ -13,6 +13,7 @@ import numpy as np
 from tuition.errors import UserError
 from tuition.ledger import owned
 from tuition.ledger.keys import Request
+from tuition.origins import name
 from tuition.params.teacher import Recheck
 from tuition.purchase.account import Account
 
@@ -96,7 +97,7 @@ def _probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 def _described(request: Request, old: np.ndarray, new: np.ndarray, change: float, signal: str) -> str:
-    sample = f"sample {request.sample[:16]}"
+    sample = name(request.sample)
     if signal != "logits":
         return f"{sample}: {signal} changed by {change:.3g} of its norm"
     then, now = _probabilities(old[None])[0], _probabilities(new[None])[0]

@@ -18,6 +18,7 @@ from tuition.inputs.kinds import inputs_of
 from tuition.inputs.protocol import Inputs, Samples
 from tuition.ledger import accounts, database, owned
 from tuition.ledger.keys import Request
+from tuition.origins import name as name_of
 from tuition.params import Params
 from tuition.purchase.views import draw
 from tuition.signals import family_of
@@ -40,7 +41,7 @@ class Row(NamedTuple):
     view: np.ndarray
 
     def __str__(self) -> str:
-        return f"{self.folder} row {self.row} (sample {self.id.decode()[:16]}, {to_text(self.view)})"
+        return f"{self.folder} row {self.row} ({name_of(self.id.decode())}, {to_text(self.view)})"
 
 
 def replay(number: int, seed: int | None = None, tolerance: float = 1e-3) -> dict[str, Any]:

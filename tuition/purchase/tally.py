@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from tuition.errors import UserError
 from tuition.ledger.calls import Answer, Call
+from tuition.origins import name
 from tuition.params.teacher import TeacherSettings
 
 
@@ -36,8 +37,8 @@ class Tally:
         self.tokens += sum(answer.tokens or 0 for answer in answers)
         self.cost += sum(answer.cost or 0 for answer in answers)
 
-    def count(self, made: Sequence[Call], bad: int, fault: str | None) -> None:
-        """Count sent calls, `bad` of them without an answer that can be used, for instance because of `fault`.
+    def count(self, made: Sequence[Call], bad: int, fault: str | None, first_bad: int = 0) -> None:
+        """Count sent calls, `bad` of them without an answer that can be used, for instance that at `first_bad` because of `fault`.
 
         Stops the purchase where one of the canary's is bad, or more than `teacher.max_malformed` of all.
         """
@@ -46,10 +47,11 @@ class Tally:
         self.new += sum(not call.again for call in made)
         self.bad += bad
         self.left = max(0, self.left - len(made))
-        if bad and (first or self.bad > max(1, self.settings.max_malformed * self.number)):
+        if not self.stopped and bad and (first or self.bad > max(1, self.settings.max_malformed * self.number)):
             self.stop(
                 UserError(
-                    f"teacher {self.settings.name!r}: {self.bad} of {self.sent} answers cannot be used ({fault}). They count as spent; "
+                    f"teacher {self.settings.name!r}: {self.bad} of {self.sent} answers cannot be used "
+                    f"({name(made[first_bad].request.sample)}: {fault}). They count as spent; "
                     "what came is kept in the ledger (`tuition ledger calls --malformed`), and so is of which calls nothing came "
                     "(`tuition ledger unknown`). No more calls are sent"
                 )
