@@ -126,7 +126,7 @@ def _check_labels(name: str, use: str, and_kd: bool, labelled: Labelled, offered
         other
         for other, one in cards.items()
         if one.label_use in ("none", "used")
-        and (offered is None or set(one.signals) <= set(offered))
+        and (offered is None or set(one.signals) <= set(readable(offered)))
         and not (one.several or one.views == "mixed")
     ]
     lack = (

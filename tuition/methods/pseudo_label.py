@@ -19,6 +19,7 @@ class PseudoLabel(nn.Module):
     source, evidence = "Lee, ICML 2013 workshop", "mem"
     signals: tuple[str, ...] = ("label",)
     weight_ce = 0.0
+    label_use = "none"
 
     def __init__(self, *, weight: NotNegative = 1.0, threshold: Part = 0.0):
         super().__init__()
