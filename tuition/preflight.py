@@ -13,7 +13,7 @@ from tuition.errors import UserError, unknown
 from tuition.inputs.kinds import described, inputs_of
 from tuition.methods import METHODS, Card, Context, Method, build, card, check_settings, method_file, resolve
 from tuition.params import Params, comparison_set
-from tuition.signals import MAIN
+from tuition.signals import MAIN, readable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,13 +103,17 @@ def _check_inputs(name: str, about: Card, inputs: str) -> None:
 
 def _check_signals(name: str, needed: Collection[str], offered: Offer) -> None:
     """Raises UserError where a method needs a family of signals that the teacher does not give."""
-    if offered is None or set(needed) <= set(offered):
+    if offered is None or set(needed) <= set(found := readable(offered)):
         return
     cards = {other: card(other) for other in METHODS}
-    able = [other for other, one in cards.items() if set(one.signals) <= set(offered) and not one.several]
+    able = [other for other, one in cards.items() if set(one.signals) <= set(found) and not one.several]
+    only_names = (
+        "logits" in needed and "label" in offered
+    )  # a class is no logit: at any temperature it would be another answer
+    where = "teacher.answers: it names a class, and no scores" if only_names else "teacher.signals"
     raise UserError(
-        f"study.methods: {name!r} needs {', '.join(sorted(set(needed) - set(offered)))}, but the teacher gives only "
-        f"{', '.join(offered)} (teacher.signals). Methods that would work: {', '.join(able)}"
+        f"study.methods: {name!r} needs {', '.join(sorted(set(needed) - set(found)))}, but the teacher gives only "
+        f"{', '.join(offered)} ({where}). Methods that would work: {', '.join(able)}"
     )
 
 
@@ -122,7 +126,7 @@ def _check_labels(name: str, use: str, and_kd: bool, labelled: Labelled, offered
         other
         for other, one in cards.items()
         if one.label_use in ("none", "used")
-        and (offered is None or set(one.signals) <= set(offered))
+        and (offered is None or set(one.signals) <= set(readable(offered)))
         and not (one.several or one.views == "mixed")
     ]
     lack = (
@@ -161,7 +165,7 @@ def _check_several(name: str, method: Method, further: Mapping[str, Offer]) -> N
             f"of `{MAIN}`: each is asked for the same samples, and a sample then costs 1 + the number of teachers calls"
         )
     for other, given in further.items():
-        missing = set() if given is None else set(method.signals) - set(given)
+        missing = set() if given is None else set(method.signals) - set(readable(given))
         if given is not None and missing:
             raise UserError(
                 f"study.methods: {name!r} needs {', '.join(sorted(missing))} of every teacher, but {other!r} of teachers gives only "

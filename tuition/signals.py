@@ -3,7 +3,9 @@
 A family is what methods ask for and `teacher.signals` lists; it stands for one array a sample, or for one a stage of the teacher's
 network, numbered from 1, shallow to deep:
 
-    logits (C,)                    embedding (d,), what the classifier sees
+    logits (C,)                    of a teacher that names its first few classes natural logarithms, of the others NaN: unknown
+    label () int32                 the index of the class that it names; of a teacher that gives logits the highest one's
+    embedding (d,)                 what the classifier sees
     pooled1 … (c,)                 global average of a stage's map
     energy1 … (h, w)               mean over channels of the squared map, divided by its L2 norm
     map1 … (c, h, w)               the map itself
@@ -48,6 +50,11 @@ def family_of(name: str) -> str:
     return layered[1] if layered else name
 
 
+def readable(offered: Collection[str]) -> list[str]:
+    """The families that methods may read of a teacher that gives those `offered`: logits tell the class, too."""
+    return [*offered, *(["label"] if "logits" in offered and "label" not in offered else [])]
+
+
 def families(present: Collection[str]) -> list[str]:
     """The families that these arrays make up."""
     return list(dict.fromkeys(family_of(name) for name in present))
@@ -55,11 +62,13 @@ def families(present: Collection[str]) -> list[str]:
 
 @cache  # asked of every answer
 def stored_type(name: str) -> type[np.generic]:
-    """What an array is stored as: logits in full, packed bits and pixels as bytes, the rest as halves.
+    """What an array is stored as: logits in full, a class as an integer, packed bits and pixels as bytes, the rest as halves.
 
     A name of the user's own is stored as float32.
     """
     family = family_of(name)
+    if name == "label":
+        return np.int32
     if family == "sign" or name == "supporting":
         return np.uint8
     return np.float16 if family in HALVED else np.float32

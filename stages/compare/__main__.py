@@ -18,6 +18,7 @@ from tuition.errors import read_arguments, run
 from tuition.files import read_array, write_array, write_json
 from tuition.methods import METHODS, method_file, resolve
 from tuition.params import Compare, ComparisonSet
+from tuition.targets.classes import complete
 from tuition.workspace import Comparisons, Workspace
 
 
@@ -27,7 +28,7 @@ def main(argv: list[str]) -> None:
     workspace = Workspace()
     outputs = workspace.outputs(budget)
     path = outputs.signal("logits")
-    logits = read_array(path) if path.exists() else None  # a teacher may give embeddings alone
+    logits = complete(read_array(path)) if path.exists() else None  # a teacher may give embeddings alone
     labels = read_array(workspace.split("train").labels)[read_array(outputs.positions)]
     shutil.rmtree(workspace.comparisons_of(budget), ignore_errors=True)
     for name in params.study.methods:

@@ -11,6 +11,7 @@ from tuition.inputs.kinds import workspace_inputs
 from tuition.methods import build, card, resolve
 from tuition.params import Params
 from tuition.signals import arrays_of
+from tuition.targets.classes import complete, top_class
 from tuition.training.data import TrainingSet
 from tuition.training.run import read_split
 from tuition.workspace import Comparisons, Export, Mixed, Outputs, Workspace
@@ -51,18 +52,26 @@ def read_training_set(params: Params, budget: int, name: str, groups: dict[str, 
 def read_signals(export: Export, families: tuple[str, ...]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """The arrays of these families in an export: those with a row a sample, and the teacher's constants.
 
+    Logits of which some are unknown are completed (`targets.classes`); where no `label` was bought, it is the highest logit's.
     Raises UserError where a family was not bought.
     """
     meta = read_json(export.meta)
     present, constants = meta["signals"], meta.get("constants", [])
     names: list[str] = []
     for family in families:
+        if family == "label" and "label" not in present and "logits" in present:
+            continue
         found = arrays_of(family, [*present, *constants])
         if not found:
             raise UserError(f"{export}: no {family!r} was bought, only {', '.join(present)}; add it to teacher.signals")
         names += found
     arrays = {name: read_array(export.signal(name)) for name in names}
-    return {k: v for k, v in arrays.items() if k in present}, {k: v for k, v in arrays.items() if k in constants}
+    if "label" in families and "label" not in arrays:
+        arrays["label"] = top_class(read_array(export.signal("logits")))
+    if "logits" in arrays:
+        arrays["logits"] = complete(arrays["logits"])
+    of_teacher = {k: v for k, v in arrays.items() if k in constants}
+    return {k: v for k, v in arrays.items() if k not in of_teacher}, of_teacher
 
 
 def read_mixed(files: Mixed, name: str, positions: np.ndarray) -> dict[str, np.ndarray]:
@@ -73,6 +82,7 @@ def read_mixed(files: Mixed, name: str, positions: np.ndarray) -> dict[str, np.n
     if not files.meta.exists():
         raise UserError(f"{files}: no mixed inputs were bought, but {name!r} needs them; set teach.mixed: true")
     mixed = {key: read_array(files.signal(key)) for key in ("logits", "first", "second", "lam")}
+    mixed["logits"] = complete(mixed["logits"])
     mixed["inputs"] = workspace_inputs().read(files.path)
     row = {int(position): place for place, position in enumerate(positions)}
     kept = [i for i in range(len(mixed["lam"])) if int(mixed["first"][i]) in row and int(mixed["second"][i]) in row]

@@ -83,6 +83,7 @@ def teacher():
         .argsort()
     )
     said["difficulty"] = (ranks.numpy()[:, None] / N).astype(np.float32)
+    said["label"] = said["logits"].argmax(1)
     rng = np.random.default_rng(0)
     first, second, lam = rng.permutation(N), rng.permutation(N), rng.random(N).astype(np.float32)
     blends = mix(images[first], images[second], lam)

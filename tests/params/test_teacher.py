@@ -31,6 +31,7 @@ VALUES = {
     "choose": "random",
     "function": "mine:scores",
     "scores": "probabilities",
+    "answers": None,
     "options": {},
     "url": "http://127.0.0.1:9",
     "model": "m",
@@ -81,7 +82,7 @@ def test_a_kind_takes_its_own_keys_and_refuses_those_of_others(kind, tmp_path):
 
 def test_a_key_that_no_kind_takes_is_told_with_the_nearest(tmp_path):
     with pytest.raises(
-        UserError, match=r"teacher\.functoin: no such parameter\. Did you mean 'function'\? Valid: arch, "
+        UserError, match=r"teacher\.functoin: no such parameter\. Did you mean 'function'\? Valid: answers, arch, "
     ):
         parameters.load(written(tmp_path, {"kind": "python", "functoin": "mine:scores", "function": "mine:scores"}))
 

@@ -97,5 +97,5 @@ def test_rounds_add_up_to_the_budget(budget, every, data):
 
 def test_a_change_is_measured_in_probabilities():
     old, new = np.array([[0.0, 0.0]]), np.array([[0.0, np.log(3)]])
-    assert drift.changes(old, new, True) == pytest.approx([0.25])
-    assert drift.changes(np.array([[3.0, 4.0]]), np.array([[3.0, 5.0]]), False) == pytest.approx([0.2])
+    assert drift.changes(old, new, "logits") == pytest.approx([0.25])
+    assert drift.changes(np.array([[3.0, 4.0]]), np.array([[3.0, 5.0]]), "embedding") == pytest.approx([0.2])

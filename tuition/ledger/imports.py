@@ -43,7 +43,7 @@ def import_folder(ledger: Ledger, folder: Path) -> tuple[int, int]:
     signals = {signal: read_array(export.signal(signal)) for signal in meta["signals"]}
     costs = read_array(export.costs)
     for name, values in signals.items():
-        _check_values(export.signal(name), values, n, "fu")
+        _check_values(export.signal(name), values, n, "fui", partial=name == "logits")
     _check_values(export.costs, costs, n, "iu")
     if n and int(costs.max()) > DEAREST:
         raise UserError(f"{export.costs}: found {int(costs.max())}, expected millionths of money, {DEAREST} at most")
@@ -183,8 +183,10 @@ def _check(export: Export, meta: dict[str, Any], ids: np.ndarray) -> None:
         raise UserError(f"{export.ids}: found {ids.dtype}; an export's ids are 64 hex characters (S64)")
 
 
-def _check_values(path: Path, values: np.ndarray, rows: int, kinds: str) -> None:
+def _check_values(path: Path, values: np.ndarray, rows: int, kinds: str, partial: bool = False) -> None:
+    """Raises UserError where values are not `rows` of these kinds, or not numbers; of `partial` ones NaN is what is not known."""
     if values.dtype.kind not in kinds or values.ndim < 1 or len(values) != rows:
         raise UserError(f"{path}: found {values.dtype} with shape {values.shape}, but ids.npy has {rows} rows")
-    if not np.isfinite(values).all() or ("f" not in kinds and (values.ndim != 1 or (values < 0).any())):
+    known = np.isfinite(values) if not partial else np.isfinite(values).any(axis=-1) & ~np.isinf(values).any(axis=-1)
+    if not known.all() or ("f" not in kinds and (values.ndim != 1 or (values < 0).any())):
         raise UserError(f"{path}: holds NaN, infinity or a negative cost; this is no export of the ledger")

@@ -29,6 +29,8 @@ METHODS = {  # name: its class
     "tf-kd": "TeacherFreeKD",
     "dml": "DML",
     "one": "ONE",
+    # the class that the teacher names
+    "pseudo-label": "PseudoLabel",
     # logits
     "kd": "KD",
     "dkd": "DKD",

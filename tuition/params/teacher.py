@@ -36,6 +36,11 @@ class Mark:
 
 # A field so marked is no part of what makes two studies two: how a teacher is fed and paid, say, or lists of cells that may grow.
 OPERATIONAL = Mark("no part of a study's identity")
+# A key that came to be later: where it is not used, a study is the one that it was.
+LATER = Mark("no part of a study's identity where it has its default")
+
+Scores = Literal["logits", "probabilities"]
+Form = Literal["logits", "probabilities", "labels", "top-k"]  # what an answer is
 
 
 class Section(BaseModel):
@@ -126,6 +131,11 @@ class TeacherSettings(Section):
         """What its logits are: logits or probabilities."""
         return "logits"
 
+    @property
+    def partial(self) -> bool:
+        """Whether an answer may leave some classes' scores unknown."""
+        return False
+
     @field_validator("price", mode="before")
     @classmethod
     def _money_a_call(cls, given: Any) -> Any:
@@ -178,16 +188,44 @@ class ExpertsSettings(TeacherSettings):
         return self
 
 
-class FunctionSettings(TeacherSettings):
+class Formed(TeacherSettings):
+    """A teacher whose answers may be of several forms. `scores` is how two of them were once told apart, and may still be."""
+
+    answers: Annotated[Form | None, LATER] = None
+    scores: Scores = "logits"
+
+    @property
+    def form(self) -> Form:
+        """What an answer is."""
+        return self.answers or self.scores
+
+    @property
+    def promised_scores(self) -> str:
+        return "probabilities" if self.form == "top-k" else self.scores
+
+    @property
+    def partial(self) -> bool:
+        return self.form == "top-k"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _scores_of_answers(cls, given: Any) -> Any:
+        """`answers: probabilities` is `scores: probabilities`: the same teacher, whose answers stay owned."""
+        if not isinstance(given, dict) or given.get("answers") is None or "scores" not in given:
+            probable = isinstance(given, dict) and given.get("answers") == "probabilities"
+            return {**given, "scores": "probabilities"} if probable else given
+        if given["answers"] != given["scores"]:
+            raise ValueError(
+                f"teacher.scores: {given['scores']!r} contradicts teacher.answers: {given['answers']!r}; leave teacher.scores out"
+            )
+        return given
+
+
+class FunctionSettings(Formed):
     """A function of the user's."""
 
     kind: Literal["python"] = "python"
     function: str | None = None
-    scores: Literal["logits", "probabilities"] = "logits"
-
-    @property
-    def promised_scores(self) -> str:
-        return self.scores
 
     @model_validator(mode="after")
     def _named(self) -> "FunctionSettings":
@@ -242,9 +280,20 @@ class OipSettings(ServerSettings):
 
 class OpenAISettings(ServerSettings):
     kind: Literal["openai"] = "openai"
+    answers: Annotated[Literal["logprobs", "label", "json"] | None, LATER] = None
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        if self.answers == "json" and self.options.get("scores") is True:
+            return ("label", "logits")
+        return ("logits",) if self.answers in (None, "logprobs") else ("label",)
+
+    @property
+    def partial(self) -> bool:
+        return self.answers == "json"
 
 
-class HttpSettings(ServerSettings):
+class HttpSettings(ServerSettings, Formed):
     """A server with a wire format of the user's own."""
 
     kind: Literal["http"] = "http"

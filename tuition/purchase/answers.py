@@ -18,13 +18,14 @@ def split(
     classes: int,
     shapes: dict[str, tuple[int, ...]],
     scores: str | None = None,
+    partial: bool = False,
 ) -> list[Answer]:
     """One Answer per call from a batch's answer `given` ({signal: (B, …)}).
 
     A batch that cannot be divided into its calls (wrong keys, wrong number of rows, not numbers) is malformed as a whole;
     a row with NaN or infinity is malformed alone. `shapes` holds each signal's shape a row, and learns it from the first answer:
     rows of different shapes could not be exported together. Where `scores` is "logits" (the first few answers), logits that are
-    probabilities are malformed.
+    probabilities are malformed. Where it is `partial`, logits may be NaN but for one a row: unknown.
     """
     try:
         arrays = {signal: np.asarray(given[signal]) for signal in signals if signal in given}
@@ -43,14 +44,15 @@ def split(
         }
     whole = _finite(wide)
     fits = {name: whole[name] if one is wide[name] else _finite_rows(one) for name, one in stored.items()}
+    if partial and "logits" in arrays:
+        whole["logits"] = fits["logits"] = _some_known(wide["logits"])
     rows = []
     for i in range(count):
-        bad = [signal for signal in arrays if not whole[signal][i]]
-        if bad:
+        if reason := _row_fault(arrays, whole, i, classes):
             raw = _raw({signal: values[i] for signal, values in arrays.items()})
-            rows.append(Answer({}, f"NaN or infinity in {', '.join(bad)}", raw))
+            rows.append(Answer({}, reason, raw))
         else:  # what a half cannot hold is paid for too: it is kept as it is
-            rows.append(Answer({name: (stored if fits[name][i] else wide)[name][i] for name in arrays}))
+            rows.append(Answer({name: np.asarray((stored if fits[name][i] else wide)[name][i]) for name in arrays}))
     return rows
 
 
@@ -66,6 +68,20 @@ def _finite(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def _finite_rows(values: np.ndarray) -> np.ndarray:
     """Which rows (B,) of values (B, …) hold finite numbers alone."""
     return np.asarray(np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+
+
+def _some_known(logits: np.ndarray) -> np.ndarray:
+    """Which rows (B,) of logits (B, C) have a finite one, and none that is infinite."""
+    return np.asarray(np.isfinite(logits).any(axis=1) & ~np.isinf(logits).any(axis=1))
+
+
+def _row_fault(arrays: dict[str, np.ndarray], whole: dict[str, np.ndarray], row: int, classes: int) -> str:
+    """Why a row cannot be used; empty where it can."""
+    if bad := [signal for signal in arrays if not whole[signal][row]]:
+        return f"NaN or infinity in {', '.join(bad)}"
+    if "label" in arrays and arrays["label"][row] not in range(classes):
+        return f"label: {arrays['label'][row]} is none of the data's {classes} classes"
+    return ""
 
 
 def _batch_fault(
@@ -86,6 +102,9 @@ def _batch_fault(
             return f"{signal}: found shape {found.shape} for {count} images"
     if "logits" in arrays and arrays["logits"].shape[1:] != (classes,):
         return f"logits: found shape {arrays['logits'].shape} for {count} images and the data's {classes} classes"
+    if "label" in arrays and (arrays["label"].ndim != 1 or arrays["label"].dtype.kind == "b"):
+        found = arrays["label"]
+        return f"label: found {found.dtype} with shape {found.shape}, expected the index of a class for each of {count} samples"
     for signal, values in arrays.items():
         if shapes.setdefault(signal, values.shape[1:]) != values.shape[1:]:
             return f"{signal}: found shape {values.shape[1:]} a sample, but the first answer had {shapes[signal]}"

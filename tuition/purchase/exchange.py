@@ -139,7 +139,11 @@ class Exchange:
             answers = checks.unusable(str(reply.malformed), _raw(reply), count)
         else:
             scores = settings.promised_scores if self.tally.canary else None
-            answers = checks.split(reply.signals, count, self.signals, self.account.classes, self.shapes, scores)
+            answers = checks.split(
+                reply.signals, count, self.signals, self.account.classes, self.shapes, scores, settings.partial
+            )
+            for place, (why, raw) in reply.faults.items():
+                answers[place] = Answer({}, why, raw[:MOST_RAW])
         amounts = real(settings, count, reply.input_tokens, reply.output_tokens)
         return [
             Answer(one.signals, one.malformed and plain(one.malformed), one.raw, tokens=amount.tokens, cost=amount.cost)

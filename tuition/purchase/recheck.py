@@ -16,6 +16,7 @@ from tuition.ledger.keys import Request
 from tuition.origins import name
 from tuition.params.teacher import Recheck
 from tuition.purchase.account import Account
+from tuition.targets.classes import complete
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def check(account: Account, again: Sequence[Request]) -> None:
         return
     old = before[signal][[list(places_before).index(i) for i in both]]
     new = now[signal][[list(places_now).index(i) for i in both]]
-    change = changes(old, new, signal == "logits")
+    change = changes(old, new, signal)
     beyond = [i for i in np.argsort(-change) if change[i] > tolerance]
     if beyond:
         examples = "; ".join(_described(first[both[i]], old[i], new[i], change[i], signal) for i in beyond[:3])
@@ -83,21 +84,27 @@ def check(account: Account, again: Sequence[Request]) -> None:
         )
 
 
-def changes(old: np.ndarray, new: np.ndarray, logits: bool) -> np.ndarray:
-    """How far answers (n, …) are from earlier ones, (n,): of logits the largest change of a probability, else relative (L2)."""
-    if logits:
+def changes(old: np.ndarray, new: np.ndarray, signal: str) -> np.ndarray:
+    """How far answers (n, …) are from earlier ones, (n,): of logits the largest change of a probability, of a class 0 or 1, else
+    relative (L2)."""
+    if signal == "label":
+        return (old != new).astype(np.float64)
+    if signal == "logits":
         return np.abs(_probabilities(new) - _probabilities(old)).max(axis=1)
     flat = [one.reshape(len(one), -1).astype(np.float64) for one in (old, new)]
     return np.linalg.norm(flat[1] - flat[0], axis=1) / np.maximum(np.linalg.norm(flat[0], axis=1), 1e-12)
 
 
 def _probabilities(logits: np.ndarray) -> np.ndarray:
+    logits = complete(logits)
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 
 def _described(request: Request, old: np.ndarray, new: np.ndarray, change: float, signal: str) -> str:
     sample = name(request.sample)
+    if signal == "label":
+        return f"{sample}: class {int(old)}, now class {int(new)}"
     if signal != "logits":
         return f"{sample}: {signal} changed by {change:.3g} of its norm"
     then, now = _probabilities(old[None])[0], _probabilities(new[None])[0]

@@ -134,7 +134,11 @@ def _in_ledger(rows: Sequence[Row], fingerprint: str, wrong: list[str]) -> int:
     same = 0
     for at, place in enumerate(places):
         row = list(by_request.values())[place]
-        other = [name for name, values in exported.items() if not np.array_equal(values[row.row], held[name][at])]
+        other = [
+            name
+            for name, values in exported.items()
+            if not np.array_equal(values[row.row], held[name][at], equal_nan=True)
+        ]
         same += not other
         if other:
             wrong.append(f"{row}: the ledger owns another {', '.join(other)} under this sample and view")

@@ -1,4 +1,7 @@
-"""From what a server calls scores to logits."""
+"""From what a server calls scores to logits, and from logits of which some are unknown to whole ones.
+
+Logits of which some are unknown (NaN: a teacher that names its first few classes) are natural logarithms of probabilities.
+"""
 
 import numpy as np
 
@@ -25,3 +28,25 @@ def look_like_probabilities(values: np.ndarray) -> bool:
     if given.ndim != 2 or given.shape[0] < 1 or given.shape[1] < 2:
         return False
     return bool((given >= 0).all() and (np.abs(given.sum(1) - 1) <= TOLERANCE).all())
+
+
+def complete(logits: np.ndarray) -> np.ndarray:
+    """Logits (n, C) without the unknown: the probability that a row leaves over is spread evenly over its unknown classes.
+
+    None of them gets more than the least known class, as a class that is not among the first few has no more, nor less than 1e-12.
+    Logits that are all known are given back as they are. Every reader of bought logits reads them through this.
+    """
+    unknown = np.isnan(logits)
+    if not unknown.any():
+        return logits
+    known = np.where(unknown, 0.0, np.exp(np.where(unknown, 0.0, logits).astype(np.float64)))
+    left = np.maximum(1.0 - known.sum(1, keepdims=True), 0.0)
+    even = left / np.maximum(unknown.sum(1, keepdims=True), 1)
+    least = np.where(unknown, np.inf, known).min(1, keepdims=True)
+    spread = np.log(np.maximum(np.minimum(even, least), FLOOR))
+    return np.where(unknown, spread, logits).astype(np.float32)
+
+
+def top_class(logits: np.ndarray) -> np.ndarray:
+    """The class (n,) int64 with the highest of the known logits (n, C)."""
+    return np.nanargmax(logits, axis=1).astype(np.int64)

@@ -49,7 +49,7 @@ def load_teacher(settings: TeacherSettings, facts: Facts) -> Teacher:
         case FunctionSettings():
             from tuition.teachers.function import load_function
 
-            return InProcess(load_function(settings))
+            return InProcess(load_function(settings, facts))
         case CustomSettings():
             from tuition.teachers.custom import load_custom
 

@@ -3,7 +3,7 @@
 The difference between the three is what may have been charged, and so what the ledger does with the call.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
@@ -35,13 +35,15 @@ class Reply:
 
     `signals`: {name: (B, …)} in the order of the request's keys. `malformed`: why the answer cannot be used, if it cannot;
     `raw` is then the body as it came. `spoilt`: it came cut off or garbled, so that asking again under the same key may bring it
-    whole. Tokens are those that the server says it charged, for the whole request; None where it says nothing.
+    whole. `faults`: rows that cannot be used where the others can, each with why and what was said. Tokens are those that the
+    server says it charged, for the whole request; None where it says nothing.
     """
 
     signals: dict[str, np.ndarray] = field(default_factory=dict)
     malformed: str | None = None
     spoilt: bool = False
     raw: bytes = b""
+    faults: Mapping[int, tuple[str, bytes]] = field(default_factory=dict)
     input_tokens: int | None = None
     output_tokens: int | None = None
 

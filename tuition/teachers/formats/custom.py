@@ -1,12 +1,14 @@
 """kind `http`: a wire format of the user's own, `teacher.format: module:Class`; modules are looked for in the current folder first.
 
 The class is made with (settings, data) and has `request(images, keys) -> HttpRequest` and `read(body, headers, keys) -> Reply`. It may have
-`signals` (default: logits), `options()` (default: `teacher.options`), `probes()`, `check(path, status, body)` and `authorization`
-(`client.py`). docs/your_teacher.md has one to start from.
+`signals` (default: logits, or label where `teacher.answers` is labels), `options()` (default: `teacher.options`), `probes()`,
+`check(path, status, body)` and `authorization` (`client.py`). What it reads it may give under the name that `teacher.answers` has:
+{"labels": […]}, {"top-k": […]}. docs/your_teacher.md has one to start from.
 """
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ import numpy as np
 from tuition.errors import UserError
 from tuition.imports import make_named
 from tuition.params.teacher import HttpSettings
+from tuition.targets.answers import Classes
+from tuition.teachers.answers import as_reply, signals_of
 from tuition.teachers.custom import named_signals
 from tuition.teachers.http.format import BEARER, Format, HttpRequest
 from tuition.teachers.protocol import Reply, Stop
@@ -24,9 +28,10 @@ NEEDED = ("request", "read")
 class OwnFormat:
     """The user's format with what it leaves out."""
 
-    def __init__(self, named: str, own: Format, settings: HttpSettings):
-        self.named, self.own, self.settings = named, own, settings
-        self.signals = named_signals(f"teacher.format: {named}", getattr(own, "signals", ("logits",)))
+    def __init__(self, named: str, own: Format, settings: HttpSettings, classes: Sequence[str]):
+        self.named, self.own, self.settings, self.names = named, own, settings, Classes(classes)
+        where = f"teacher.format: {named}"
+        self.signals = named_signals(where, signals_of(where, settings.form, getattr(own, "signals", None)))
         self.authorization = _authorization(named, own)
         self.keyed = getattr(own, "keyed", False) is True
 
@@ -37,7 +42,8 @@ class OwnFormat:
             json.dumps(given)
         except (TypeError, ValueError) as error:
             raise UserError(f"teacher.format: {self.named}: options() is not JSON: {error}") from None
-        return {"format": self.named, **dict(given)}
+        form = self.settings.form
+        return {"format": self.named, **({"answers": form} if form != self.settings.scores else {}), **dict(given)}
 
     def request(self, inputs: np.ndarray, keys: Sequence[str]) -> HttpRequest:
         made = self.own.request(inputs, keys)
@@ -51,7 +57,12 @@ class OwnFormat:
         reply = self.own.read(body, headers, keys)
         if not isinstance(reply, Reply):
             return Reply(malformed=f"{self.named}: read() returned {type(reply).__name__}, expected Reply", raw=body)
-        return reply
+        if reply.malformed or self.settings.form not in reply.signals or self.settings.form == "logits":
+            return reply
+        read = as_reply(reply.signals, self.settings.form, len(keys), self.names)
+        return replace(
+            reply, signals=read.signals, malformed=read.malformed, raw=read.raw or reply.raw, faults=read.faults
+        )
 
     def probes(self) -> list[str]:
         return list(self.own.probes()) if hasattr(self.own, "probes") else []
@@ -78,4 +89,4 @@ def _authorization(named: str, own: Format) -> tuple[str, str]:
 def load_format(settings: HttpSettings, data: dict[str, Any]) -> OwnFormat:
     """The format of the class that `teacher.format` names. Raises UserError where it cannot be found or made."""
     own = make_named("teacher.format", settings.format, NEEDED, {"settings": settings, "data": data})
-    return OwnFormat(str(settings.format), own, settings)
+    return OwnFormat(str(settings.format), own, settings, data["classes"])

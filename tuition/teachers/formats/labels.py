@@ -28,8 +28,8 @@ LEAST = 1e-12  # of a probability: its logarithm is finite
 ROUNDING = 1e-6  # of the probabilities' sum: servers give logarithms in float32
 
 
-def check_labels(labels: Sequence[str], names: Sequence[str]) -> None:
-    """UserError where `labels` are not one a class of `names`, or a token could not tell two of them apart."""
+def check_labels(labels: Sequence[str], names: Sequence[str], by_beginning: bool = True) -> None:
+    """UserError where `labels` are not one a class of `names`, or (`by_beginning`) a token could not tell two of them apart."""
     where = "teacher.options.labels"
     hint = "give one label a class with beginnings of their own, such as A, B, C or 00, 01, 02"
     if len(labels) != len(names):
@@ -37,6 +37,8 @@ def check_labels(labels: Sequence[str], names: Sequence[str]) -> None:
     plain = [_plain(label) for label in labels]
     if not all(plain):
         raise UserError(f"{where}: found an empty one ({list(labels)[plain.index('')]!r}); {hint}")
+    if not by_beginning:
+        return
     plain.sort()  # what begins another label stands right before such a one
     for label, other in pairwise(plain):
         if other.startswith(label):

@@ -1,14 +1,22 @@
 """kind `openai`: chat completions in OpenAI's format, as OpenAI, vLLM, SGLang, llama.cpp and many others speak them.
 
 `teacher.url` is the address up to and with `/v1`, `teacher.model` the model's name there; an image is a question (`batch_size: 1`).
-The model is asked for one label, and the classes' scores are read from the log-probabilities of the first token it would answer
-with (`labels.py` says how), so a server that gives no `top_logprobs` cannot be used. Options (`teacher.options`):
+The model is asked for one label. `teacher.answers` says what is read of its answer:
 
-- `labels`: one a class, default the class names; with other labels the prompt says which is which. No label may begin another;
+- `logprobs` (default): the classes' scores, from the log-probabilities of the first token it would answer with (`labels.py` says how);
+  a server that gives no `top_logprobs` cannot be used so;
+- `label`: the label, as plain text; `json`: the label in JSON, by a schema (`response_format`); `words.py` says how.
+
+Options (`teacher.options`):
+
+- `labels`: one a class, default the class names; with other labels the prompt says which is which. Of `logprobs` no label may begin
+  another;
+- `scores: true`, with `answers: json`: the model is to write down a probability for each label, too;
 - `prompt`: what is asked; `{labels}` in it becomes the list of labels;
 - `detail`: low, high or auto, of the image, where the server knows it;
 - `content: text` with `text: "module:function"`: a function of yours that makes text of one image (C, H, W) uint8, sent instead of it;
-- `max_tokens` (1), or `max_completion_tokens`, which newer models want in its place; `top_logprobs` (20), where the server allows fewer;
+- `max_tokens` (1; of words 64 or more), or `max_completion_tokens`, which newer models want in its place; `top_logprobs` (20), where
+  the server allows fewer;
 - `extra`: further fields of the request, such as `{seed: 0}` or `{chat_template_kwargs: {enable_thinking: false}}`.
 """
 
@@ -24,10 +32,11 @@ from pydantic import Field
 from tuition.errors import UserError, unknown
 from tuition.imports import import_function
 from tuition.inputs.kinds import inputs_of
-from tuition.params.teacher import Count, Section, ServerSettings
+from tuition.params.teacher import Count, OpenAISettings, Section
 from tuition.teachers.formats.bodies import Malformed, json_object, shown
 from tuition.teachers.formats.labels import bare, check_labels, class_scores
 from tuition.teachers.formats.options import parse_options
+from tuition.teachers.formats.words import WordReader, Words
 from tuition.teachers.http.format import HttpRequest
 from tuition.teachers.protocol import Reply, Stop
 
@@ -43,31 +52,40 @@ class Options(Section):
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
     top_logprobs: Count = 20
+    scores: bool = False
     extra: dict[str, Any] = Field(default={})
 
 
 class OpenAIFormat:
     """How a chat model is asked for a class, and its answer read."""
 
-    signals = ("logits",)
-
-    def __init__(self, settings: ServerSettings, data: dict[str, Any]):
+    def __init__(self, settings: OpenAISettings, data: dict[str, Any]):
         """Raises UserError for what a chat model cannot be asked, unknown options, and labels that a token cannot tell apart."""
         self.settings, self.chosen, self.inputs = settings, parse_options(Options, settings), inputs_of(data)
+        self.answers: Words | None = settings.answers if settings.answers != "logprobs" else None
         _check_settings(settings, self.chosen, data)
         names = [str(name) for name in data["classes"]]
         self.labels = self.chosen.labels or names
-        check_labels(self.labels, names)
+        check_labels(self.labels, names, by_beginning=not self.answers)
+        self.words = WordReader(self.answers, self.chosen.scores, self.labels) if self.answers else None
+        self.signals = self.words.signals if self.words else ("logits",)
         self.prompt = (self.chosen.prompt or _prompt(self.chosen.content)).replace(
             "{labels}", _listed(self.labels, names)
         )
         self.as_text = import_function("teacher.options.text", self.chosen.text) if self.chosen.text else None
-        longest = self.chosen.max_completion_tokens
-        self.limit = {"max_completion_tokens": longest} if longest else {"max_tokens": self.chosen.max_tokens or 1}
+        longest, most = self.chosen.max_completion_tokens, self.words.tokens if self.words else 1
+        self.limit = {"max_completion_tokens": longest} if longest else {"max_tokens": self.chosen.max_tokens or most}
 
     def options(self) -> dict[str, Any]:
         """What decides the answers; of a function that makes text, its name (as of kind `python`)."""
-        chosen = self.chosen.model_dump(exclude={"prompt", "labels", "max_tokens", "max_completion_tokens"})
+        left_out = {
+            "prompt",
+            "labels",
+            "max_tokens",
+            "max_completion_tokens",
+            "top_logprobs" if self.words else "scores",
+        }
+        chosen = self.chosen.model_dump(exclude=left_out) | ({"answers": self.answers} if self.answers else {})
         return {**chosen, **self.limit, "labels": list(self.labels), "prompt": self.prompt}
 
     def request(self, inputs: np.ndarray, keys: Sequence[str]) -> HttpRequest:
@@ -78,20 +96,22 @@ class OpenAIFormat:
             "model": self.settings.model,
             "messages": [{"role": "user", "content": self._content(inputs)}],
             "temperature": 0,
-            "logprobs": True,
-            "top_logprobs": self.chosen.top_logprobs,
+            **(self.words.question() if self.words else {"logprobs": True, "top_logprobs": self.chosen.top_logprobs}),
             **self.limit,
             **self.chosen.extra,
         }
         return HttpRequest("/chat/completions", json.dumps(question).encode(), {"Content-Type": "application/json"})
 
     def read(self, body: bytes, headers: Mapping[str, str], keys: Sequence[str]) -> Reply:
-        """The log-probabilities (1, classes) of an answer as logits, and the tokens that it cost."""
+        """The log-probabilities (1, classes) of an answer as logits, or what its words say, and the tokens that it cost."""
         asked, said, spoilt = None, None, False
         try:
             answer = json_object(body)
             asked, said = _tokens(answer)
-            scores = class_scores(_top(answer), self.labels)[None].astype(np.float32)
+            choice = _choice(answer)
+            if self.words:
+                return Reply(self.words.read(choice), input_tokens=asked, output_tokens=said)
+            scores = class_scores(_top(choice), self.labels)[None].astype(np.float32)
             return Reply({"logits": scores}, input_tokens=asked, output_tokens=said)
         except Malformed as error:
             why, spoilt = str(error), error.spoilt
@@ -135,7 +155,7 @@ class OpenAIFormat:
         return [{"type": "text", "text": self.prompt}, shown_sample]
 
 
-def _check_settings(settings: ServerSettings, chosen: Options, data: dict[str, Any]) -> None:
+def _check_settings(settings: OpenAISettings, chosen: Options, data: dict[str, Any]) -> None:
     if not settings.model:
         raise UserError("teacher.model: found none; kind 'openai' needs the model's name on the server")
     if settings.batch_size != 1:
@@ -151,6 +171,10 @@ def _check_settings(settings: ServerSettings, chosen: Options, data: dict[str, A
     if settings.scores != "logits":
         raise UserError(
             f"teacher.scores: found {settings.scores!r}; kind 'openai' reads log-probabilities: leave it at 'logits'"
+        )
+    if chosen.scores and settings.answers != "json":
+        raise UserError(
+            f"teacher.options.scores: true, but teacher.answers is {settings.answers or 'logprobs'}; set `json`, which has them"
         )
     if chosen.content == "image":
         inputs_of(data).check_chat(data)
@@ -180,8 +204,8 @@ def _listed(labels: Sequence[str], names: Sequence[str]) -> str:
     return ", ".join(label if label == name else f"{label} ({name})" for label, name in zip(labels, names, strict=True))
 
 
-def _top(answer: dict[str, Any]) -> list[tuple[str, float]]:
-    """The most probable tokens at the first place of the answer that is not blank, with their log-probabilities."""
+def _choice(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer's first choice. Raises Malformed where there is none, or it was refused or cut off by a filter."""
     if answer.get("error") is not None:
         raise Malformed(f"the server says: {shown(answer['error'])}")
     choices = answer.get("choices")
@@ -193,12 +217,18 @@ def _top(answer: dict[str, Any]) -> list[tuple[str, float]]:
         raise Malformed(f"the model refused: {shown(message['refusal'])}: see teacher.options.prompt")
     if choice.get("finish_reason") == "content_filter":
         raise Malformed("the provider's content filter cut the answer off")
+    return choice
+
+
+def _top(choice: dict[str, Any]) -> list[tuple[str, float]]:
+    """The most probable tokens at the first place of the answer that is not blank, with their log-probabilities."""
     content = (choice.get("logprobs") or {}).get("content")
     if not content:
+        message = choice.get("message")
         said = message.get("content") if isinstance(message, dict) else None
         raise Malformed(
-            f"no logprobs beside the answer {shown(said)}: this server or model gives none (teacher.model), or the answer is empty "
-            "(teacher.options.max_tokens, teacher.options.extra)"
+            f"no logprobs beside the answer {shown(said)}: this server or model gives none (teacher.model; set teacher.answers: "
+            "label or json), or the answer is empty (teacher.options.max_tokens, teacher.options.extra)"
         )
     place = next((one for one in content if bare(str(one["token"])).strip()), content[0])
     named = [_token(one) for one in place.get("top_logprobs") or []]
