@@ -29,7 +29,7 @@ def init(
     teacher: Annotated[
         str | None,
         Option(
-            help="python:module:function, openai:https://…, table:answers.csv, checkpoint:weights.pt, module:Class, …"
+            help="python:module:function, openai:https://…, checkpoint:weights.pt, module:Class, …"
         ),
     ] = None,
     name: Annotated[str | None, Option(help="Of the student in the model registry.")] = None,
@@ -166,8 +166,6 @@ def _teacher(spec: str, answers: str | None) -> dict[str, Any]:
         section = {"kind": kind, "name": rest.partition(":")[0], "function": rest}
     elif kind in ADDRESSED:
         section = {"kind": kind, "name": re.sub(r"\W+", "-", rest.partition("://")[2]).strip("-"), "url": rest}
-    elif kind == "table":
-        section = {"kind": kind, "name": Path(rest).stem, "file": rest}
     elif kind == "checkpoint":
         section = {"kind": kind, "name": Path(rest).stem, "weights": rest}
     elif re.fullmatch(r"[\w.]+:\w+", spec) and not difflib.get_close_matches(kind, KINDS, cutoff=0.8):
