@@ -195,9 +195,9 @@ def test_an_empty_class_folder_is_named(tmp_path, below):
         load_folder(str(tmp_path), Data())
 
 
-def test_no_class_folders(tmp_path):
-    save(tmp_path / "a.png", 1)
-    with pytest.raises(UserError, match="no class folders; expected <path>/<class>/<images>"):
+def test_no_images(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UserError, match="no class folders and no images; expected <path>/<class>/<images>, or"):
         load_folder(str(tmp_path), Data())
 
 
@@ -211,8 +211,12 @@ def test_no_such_folder(tmp_path):
 
 def test_folders_beside_the_splits_are_not_ignored(tmp_path):
     fill(tmp_path / "train", count=2)
-    fill(tmp_path / "valid", count=2)
-    with pytest.raises(UserError, match="found valid beside train; valid are train, val, test"):
+    fill(tmp_path / "extra", count=2)
+    with pytest.raises(UserError, match="found extra beside train; valid are train, val, valid, validation, test"):
+        load_folder(str(tmp_path), Data())
+    (tmp_path / "extra").rename(tmp_path / "valid")
+    fill(tmp_path / "validation", count=2)
+    with pytest.raises(UserError, match="found valid and validation, which are one split"):
         load_folder(str(tmp_path), Data())
 
 

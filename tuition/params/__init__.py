@@ -4,6 +4,7 @@ from tuition.params.identity import identity
 from tuition.params.load import FILE, load
 from tuition.params.schema import (
     Additions,
+    Columns,
     Compare,
     ComparisonSet,
     Data,
@@ -25,6 +26,7 @@ from tuition.params.schema import (
 __all__ = [
     "FILE",
     "Additions",
+    "Columns",
     "Compare",
     "ComparisonSet",
     "Data",

@@ -13,6 +13,9 @@ COMMENTS: dict[str, dict[str, str]] = {
     "data": {
         "": "samples, labels and splits",
         "source": "where samples come from; docs/parameters.md lists the kinds",
+        "evaluation": "a small labelled source, as data.source, that gives val and test; null: they come from source",
+        "classes": "names of the classes, in order; needed where no label names them",
+        "columns": "{input: …, label: …, split: …} of a table; null: the usual names",
         "additions": "{folder: …, digest: …}: training samples that the refresh flow took from its inbox; it sets this",
         "root": "where torchvision keeps its files",
         "resize": "pixels a side that students see; needed where images differ in size",

@@ -12,6 +12,7 @@ from tuition.signals import MAIN
 from tuition.workspace import Splits, Workspace, given, lacking
 
 DVC_IGNORES = (".git", ".hg", ".dvc")
+BROUGHT = ("folder", "npz", "csv", "jsonl", "parquet", "hf")  # sources that are a file or folder of the user's
 UNNAMED = str(Data.model_fields["watch"].default)  # what `watch` names where the user brings nothing
 
 
@@ -76,10 +77,11 @@ def _read(params: Params) -> Iterator[tuple[str, str]]:
     here = Workspace()
     for key, source, made in (
         ("data.source", params.data.source, here.data),
+        ("data.evaluation", params.data.evaluation or "", here.data),
         ("transfer.source", params.transfer.source or "", here.transfer),
     ):
         kind, _, place = source.partition(":")
-        if kind in ("folder", "npz") and _made_of(made) != source:
+        if kind in BROUGHT and source not in _made_of(made):
             yield key, place
     if params.teach.guide is not None:
         yield f"teach.{GUIDES[params.teach.strategy]}", params.teach.guide
@@ -94,8 +96,10 @@ def _read(params: Params) -> Iterator[tuple[str, str]]:
         yield "refresh.inbox", params.refresh.inbox
 
 
-def _made_of(splits: Splits) -> str | None:
+def _made_of(splits: Splits) -> tuple[str | None, ...]:
+    """The sources of what is there."""
     try:
-        return json.loads(splits.meta.read_text(encoding="utf-8"))["source"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        meta = json.loads(splits.meta.read_text(encoding="utf-8"))
+        return meta["source"], meta.get("data", {}).get("evaluation")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ()

@@ -8,9 +8,10 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tuition.params.teacher import (
+    LATER,
     OPERATIONAL,
     AnyTeacher,
     CheckpointSettings,
@@ -24,6 +25,13 @@ from tuition.workspace import PURCHASED, given
 Place = Annotated[str, Field(min_length=1)]  # of a file or folder
 
 
+def _whole_as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+ClassName = Annotated[str, Field(min_length=1), BeforeValidator(_whole_as_text)]  # YAML takes the name 7 for a number
+
+
 class Additions(Section):
     """Samples that `refresh` took from its inbox, beside those of `data.source`: training samples, all of them."""
 
@@ -31,8 +39,19 @@ class Additions(Section):
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # of their content ids and classes
 
 
+class Columns(Section):
+    """Which columns of a table hold what; null: one of the usual names (`tuition/sources/columns.py`)."""
+
+    input: Place | None = None
+    label: Place | None = None
+    split: Place | None = None
+
+
 class Data(Section):
     source: str = "mnist5k"
+    evaluation: Annotated[Place | None, LATER] = None
+    classes: Annotated[list[ClassName] | None, LATER] = None
+    columns: Annotated[Columns, LATER] = Columns()
     additions: Additions | None = None
     root: str | None = None
     resize: Annotated[int, Field(ge=8)] | None = None
@@ -44,6 +63,13 @@ class Data(Section):
     noise: Share = 0.0
     imbalance: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
     watch: str = "tuition/files.py"
+
+    @field_validator("classes")
+    @classmethod
+    def _two_or_more(cls, classes: list[str] | None) -> list[str] | None:
+        if classes is not None and (len(classes) < 2 or len(set(classes)) < len(classes)):
+            raise ValueError(f"data.classes: found {classes}; valid: two or more names, each of them once")
+        return classes
 
 
 class Transfer(Section):

@@ -1,5 +1,6 @@
 """Where data comes from: an explicit dict of the kinds of `data.source`."""
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -8,7 +9,7 @@ from tuition.errors import UserError, unknown
 from tuition.inputs.images import files as pixels
 from tuition.origins import Origins
 from tuition.params import Data
-from tuition.sources import folder, npz, vision
+from tuition.sources import evaluation, folder, npz, vision
 from tuition.sources.raw import Part, Raw
 
 NAMED = 5  # rejected files named in an error
@@ -33,11 +34,29 @@ SOURCES: dict[str, tuple[str, Callable[[str, Data], Raw]]] = {  # kind -> what f
 }
 
 
-def load_source(data: Data) -> Raw:
-    """Read `data.source`.
+def load_source(data: Data, labels: bool = False) -> Raw:
+    """Read `data.source`, and `data.evaluation` where it is set; classes have names, in the order of `data.classes` where it is set.
 
-    Raises UserError for an unknown source, and where more than the share data.max_unreadable could not be read.
+    With `labels` all samples must have one. Raises UserError for an unknown source, where more than the share data.max_unreadable of
+    one could not be read, and for classes that nothing names or that differ.
     """
+    pool = _read(data)
+    if labels and (bare := pool.unlabelled()):
+        raise UserError(
+            f"data.source: {data.source}: {bare} samples have no label, which the linear probe of students needs"
+        )
+    if "train" not in pool.parts:
+        raise UserError(f"data.source: {data.source}: found {' and '.join(pool.parts)}, but no train")
+    if data.evaluation is None:
+        return evaluation.named(pool, data)
+    try:
+        labelled = _read(data.model_copy(update={"source": data.evaluation}))
+    except UserError as error:  # a source knows of one key
+        raise UserError(re.sub(r"\bdata\.source\b", "data.evaluation", str(error))) from None
+    return evaluation.joined(pool, labelled, data)
+
+
+def _read(data: Data) -> Raw:
     kind, colon, place = data.source.partition(":")
     argument, loader = SOURCES.get(kind, ("", None))
     if loader is None or bool(argument) != bool(place) or (colon and not argument):

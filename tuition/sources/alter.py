@@ -12,6 +12,7 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.params import Data
+from tuition.sources.raw import UNKNOWN
 from tuition.sources.split import Rows
 
 
@@ -19,10 +20,17 @@ def alter(train: Rows, classes: list[str], data: Data) -> tuple[Rows, dict[str, 
     """The training rows as `data.imbalance`, then `data.noise` ask, and what was done; ({} where both are off).
 
     Seeded by data.seed. A larger ratio keeps a subset of what a smaller one keeps, and of the same rows a larger share
-    of noise flips all that a smaller one flips, to the same classes. Raises UserError where a class would end empty.
+    of noise flips all that a smaller one flips, to the same classes. Raises UserError where a class would end empty, and for
+    samples without a label.
     """
     if data.imbalance == 1 and data.noise == 0:
         return train, {}
+    if bare := int((train.labels == UNKNOWN).sum()):
+        key = "imbalance" if data.imbalance > 1 else "noise"
+        raise UserError(
+            f"data.{key}: {getattr(data, key):g}, but {bare} of {len(train.labels)} training samples have no label, and it alters labels; "
+            f"valid: {1 if key == 'imbalance' else 0}"
+        )
     before = np.bincount(train.labels, minlength=len(classes))
     if data.imbalance > 1:
         train = train.take(long_tail(train.labels, classes, data.imbalance, np.random.default_rng([data.seed, 2])))

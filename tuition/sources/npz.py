@@ -1,7 +1,7 @@
 """`npz:<path>`: one NumPy archive in MedMNIST's convention.
 
-`train_images` uint8 (N, H, W) or (N, H, W, C), `train_labels` integers (N,) or (N, 1), the same for test and, where there
-is a validation split, val; optionally `classes`, the name of each label.
+`train_images` uint8 (N, H, W) or (N, H, W, C), `train_labels` integers (N,) or (N, 1), where −1 is no label, and the same for test
+and val where there are such splits; optionally `classes`, the name of each label. Without `train_labels` the pool has no labels.
 """
 
 import zipfile
@@ -14,10 +14,10 @@ from tuition.files import stand_in
 from tuition.inputs.images import files as pixels
 from tuition.origins import Origins
 from tuition.params import Data
-from tuition.sources.raw import Part, Raw, to_classes
+from tuition.sources.raw import UNKNOWN, Part, Raw, to_classes
 from tuition.workspace import given, lacking
 
-NEEDED = ("train_images", "train_labels", "test_images", "test_labels")
+USUALLY = ("train_images", "train_labels", "test_images", "test_labels")
 MAX_CHANNELS = 16  # more on the last axis is another layout
 USUAL = (1, 3, 4)  # channels: grey, colour, colour with alpha
 LAYOUTS = "expected (N, H, W) or (N, H, W, channels)"
@@ -40,28 +40,33 @@ def load_npz(place: str, data: Data) -> Raw:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{where}: not a readable .npz file ({_short(error)})") from None
     if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise UserError(f"{where}: holds one bare array; expected an archive with {', '.join(NEEDED)}")
+        raise UserError(f"{where}: holds one bare array; expected an archive with {', '.join(USUALLY)}")
     with archive:
         return _load(archive, data, where)
 
 
 def _load(archive: np.lib.npyio.NpzFile, data: Data, where: str) -> Raw:
-    splits = ["train", "test"] + (["val"] if {"val_images", "val_labels"} & set(archive.files) else [])
-    wanted = [f"{split}_{what}" for split in splits for what in ("images", "labels")]
+    held = set(archive.files)
+    splits = ["train", *(split for split in ("test", "val") if {f"{split}_images", f"{split}_labels"} & held)]
+    wanted = [f"{split}_images" for split in splits]
+    if "train_labels" in held:  # then a split without is more likely a slip than meant
+        wanted = [f"{split}_{what}" for split in splits for what in ("images", "labels")]
     known = {f"{split}_{what}" for split in ("train", "val", "test") for what in ("images", "labels")}
     strange = [key for key in archive.files if key.endswith(("_images", "_labels")) and key not in known]
     if strange:
         raise UserError(f"{where}: found {', '.join(strange)}; valid are {', '.join(sorted(known))}: rename or remove")
-    missing = [key for key in wanted if key not in archive.files]
+    missing = [key for key in wanted if key not in held]
     if missing:
         raise UserError(f"{where}: lacks {', '.join(missing)}; found {', '.join(archive.files) or 'nothing'}")
-    labels = {split: _labels(_array(archive, f"{split}_labels", where), f"{where}: {split}_labels") for split in splits}
+    labels = {split: _labels_of(archive, split, where) for split in splits}
     names = _names(_array(archive, "classes", where), where) if "classes" in archive.files else None
     mapped, classes = to_classes(where, labels, names)
     parts: dict[str, Part] = {}
     for split in splits:
         images = _images(_array(archive, f"{split}_images", where), f"{where}: {split}_images")
-        if len(images) != len(labels[split]):
+        if f"{split}_labels" not in held:
+            mapped[split] = np.full(len(images), UNKNOWN, np.int64)
+        if len(images) != len(mapped[split]):
             raise UserError(f"{where}: {len(images)} {split}_images, but {len(labels[split])} {split}_labels")
         origins = Origins.of_rows(f"{split}_images", len(images))
         parts[split] = Part(pixels.convert(images, data.channels, data.resize, where), mapped[split], origins)
@@ -110,6 +115,12 @@ def _plausible(channels: int, sides: tuple[int, ...]) -> int:
     if channels > MAX_CHANNELS:
         return 0
     return 1 + 2 * (channels in USUAL and max(sides) > channels) + (sides[0] == sides[1])
+
+
+def _labels_of(archive: np.lib.npyio.NpzFile, split: str, where: str) -> np.ndarray:
+    """The labels (N,) of a split; one UNKNOWN where it has none."""
+    key = f"{split}_labels"
+    return _labels(_array(archive, key, where), f"{where}: {key}") if key in archive.files else np.array([UNKNOWN])
 
 
 def _labels(labels: np.ndarray, where: str) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 from tuition.errors import UserError
 from tuition.inputs.kinds import INPUTS
 from tuition.params import Data
-from tuition.sources.raw import Raw
+from tuition.sources.raw import UNKNOWN, Raw
 
 SPLITS = ("train", "val", "test")
 RANK = ("test", "val", "train")  # who keeps a sample that several splits hold
@@ -31,7 +31,8 @@ def assign(raw: Raw, data: Data) -> tuple[dict[str, Rows], dict[str, int]]:
 
     A split that the source lacks is drawn from train: first test, a share of all samples, then val, a share of what is
     left. Of samples with the same content test keeps its own, then val; duplicates within a split stay.
-    Raises UserError where a split ends empty or train lacks a class.
+    Samples without a label are a class of their own when splits are drawn. Raises UserError where a split ends empty, or where train
+    lacks a class and has a label for every sample.
     """
     found = {name: _rows(raw, name) for name in raw.parts}
     counts: dict[str, int] = {}
@@ -86,7 +87,8 @@ def _without(rows: Rows, others: Rows) -> tuple[Rows, int]:
 
 
 def _contradictory(rows: Rows) -> int:
-    """How many samples share their content with one that has another label."""
+    """How many samples share their content with one that has another label; those without a label have no say."""
+    rows = rows.take(rows.labels != UNKNOWN)
     _, inverse = np.unique(rows.ids, return_inverse=True)
     pairs = np.unique(np.stack([inverse, rows.labels]), axis=1)
     labels_of_content = np.bincount(pairs[0], minlength=1)
@@ -104,9 +106,10 @@ def _check(found: dict[str, Rows], classes: list[str], data: Data) -> None:
             )
             raise UserError(f"{data.source}: the {name} split is empty; {hint}")
     if len(classes) < 2:
-        raise UserError(f"{data.source}: found only the class {classes[0]!r}; at least two are needed")
+        hint = "" if all((rows.labels != UNKNOWN).all() for rows in found.values()) else " (the label −1 is none)"
+        raise UserError(f"{data.source}: found only the class {classes[0]!r}; at least two are needed{hint}")
     missing = np.setdiff1d(np.arange(len(classes)), found["train"].labels)
-    if len(missing):
+    if len(missing) and (found["train"].labels != UNKNOWN).all():
         names = ", ".join(repr(classes[label]) for label in missing[:5])
         raise UserError(f"{data.source}: train has no samples of {len(missing)} classes ({names})")
     for keeper, other in (("test", "val"), ("test", "train"), ("val", "train")):

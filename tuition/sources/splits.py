@@ -11,19 +11,27 @@ from tuition.inputs.protocol import Inputs
 from tuition.origins import write_origins
 from tuition.params import Data
 from tuition.sources import additions, alter, load_source, split
-from tuition.sources.raw import Raw
+from tuition.sources.raw import UNKNOWN, Raw
 from tuition.tables import write_rejected
 from tuition.workspace import Split, Splits
 
-ALTERING = ("noise", "imbalance")  # not told where they are off: files made before there were such keys stay valid
+LATER = (
+    "noise",
+    "imbalance",
+    "additions",
+    "evaluation",
+    "classes",
+    "columns",
+)  # not told where they are off: see `_settings`
 
 
 def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None) -> dict:
     """Write the splits of `data.source` below `out` and return what `meta.json` says.
 
-    Raises UserError for data that cannot be read or split as asked, and for samples whose shape is not `expected`.
+    With `expected` it is other data, for the linear probe. Raises UserError for data that cannot be read or split as asked, and, with
+    `expected`, for samples that have another shape or no label.
     """
-    raw = load_source(data)
+    raw = load_source(data, labels=expected is not None)
     inputs = INPUTS[raw.inputs]
     if expected and (found_shape := raw.parts["train"].images.shape[1:]) != expected:
         raise UserError(f"{data.source}: {inputs.NAME} are {found_shape}, those of `data` {expected} ({inputs.AXES})")
@@ -51,12 +59,16 @@ def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None)
             write_origins(Splits(out).split(name).files, arrays[2], origins)
         sizes[name] = len(arrays[2])
     write_rejected(Splits(out).rejected, raw.rejected)
-    meta = _meta(data, raw, sizes, duplicates, altered)
+    labelled = {name: int((rows.labels != UNKNOWN).sum()) for name, rows in found.items()}
+    labelled["train"] += sizes["train"] - len(found["train"].labels)  # additions have labels
+    meta = _meta(data, raw, sizes, labelled, duplicates, altered)
     write_json(Splits(out).meta, meta)
     return meta
 
 
-def _meta(data: Data, raw: Raw, sizes: dict[str, int], duplicates: dict[str, int], altered: dict) -> dict:
+def _meta(
+    data: Data, raw: Raw, sizes: dict[str, int], labelled: dict[str, int], duplicates: dict[str, int], altered: dict
+) -> dict:
     inputs = INPUTS[raw.inputs]
     warnings = raw.warnings or inputs.warnings([part.images for part in raw.parts.values()])
     return {
@@ -65,14 +77,21 @@ def _meta(data: Data, raw: Raw, sizes: dict[str, int], duplicates: dict[str, int
         **named(inputs),
         **inputs.facts(raw.parts["train"].images),
         "splits": sizes,
+        **({"labelled": labelled} if labelled != sizes else {}),
+        **({} if labelled["val"] or labelled["test"] else {"evaluated_by": "teacher"}),
         "rejected": len(raw.rejected),
         "duplicates": duplicates,
-        "data": data.model_dump(
-            exclude={"watch", *(() if altered else ALTERING), *(() if data.additions else ("additions",))}
-        ),
+        "data": _settings(data),
         **({"altered": altered} if altered else {}),
         **({"warnings": warnings} if warnings else {}),
     }
+
+
+def _settings(data: Data) -> dict:
+    """The section, but for later keys that are off: what was made before there were such keys stays as it is."""
+    altering = data.noise > 0 or data.imbalance > 1
+    off = [key for key in LATER if getattr(data, key) == type(data).model_fields[key].default]
+    return data.model_dump(exclude={"watch", *(key for key in off if not (altering and key in ("noise", "imbalance")))})
 
 
 def _write_split(
@@ -93,4 +112,6 @@ def summary(meta: dict) -> str:
         f"{meta['source']}: {sizes}; {len(meta['classes'])} classes, {shape}; {meta['rejected']} unreadable files and "
         f"{dropped} duplicates across splits left out"
     )
+    if "labelled" in meta:
+        said += "; with a label: " + ", ".join(f"{count} of {name}" for name, count in meta["labelled"].items())
     return "\n".join([said, *(f"warning: {meta['source']}: {one}" for one in meta.get("warnings", []))])
