@@ -28,9 +28,7 @@ def init(
     data: Annotated[str | None, Option(help="As data.source: folder:photos, csv:table.csv, npz:arrays.npz, …")] = None,
     teacher: Annotated[
         str | None,
-        Option(
-            help="python:module:function, openai:https://…, checkpoint:weights.pt, module:Class, …"
-        ),
+        Option(help="python:module:function, openai:https://…, checkpoint:weights.pt, module:Class, …"),
     ] = None,
     name: Annotated[str | None, Option(help="Of the student in the model registry.")] = None,
     budgets: Annotated[str | None, Option(help="Teacher calls, such as 100,400.")] = None,
