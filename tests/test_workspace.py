@@ -30,7 +30,7 @@ def test_paths_are_those_of_the_pipeline():
             ),
             *(
                 getattr(here.report, name)
-                for name in ("text", "cells", "summary", "paired", "curve", "metrics", "registered")
+                for name in ("text", "page", "cells", "summary", "paired", "curve", "metrics", "registered")
             ),
             *(
                 path.with_suffix(suffix)

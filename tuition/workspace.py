@@ -104,6 +104,7 @@ class Outputs(Export):
 
     positions = File("positions.npy")
     spend = File("spend.json")
+    plausible = File("plausible.json")  # what the checks of the answers found
     teachers = File("teachers")  # the folder of the further teachers' exports
 
     @property
@@ -149,6 +150,7 @@ class Report(Folder):
     """report/: the study's tables, pictures and words, and which student was registered."""
 
     text = File("report.md")
+    page = File("report.html")
     cells = File("cells.csv")
     summary = File("summary.csv")
     paired = File("paired.csv")

@@ -1,4 +1,5 @@
 """report: the results of all cells become tables, pictures and words, one report a study.
 
-Reads files alone: it knows no model, no teacher, no ledger and no MLflow, and the test split only as its labels.
+Reads files, and asks the best student about owned and validation samples: it knows no teacher, no ledger and no MLflow, and the test
+split only as its labels.
 """

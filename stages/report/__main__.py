@@ -1,13 +1,13 @@
 """The study's report: `python -m stages.report` writes the files of `report/`.
 
-This module knows which files there are; what they say is made in `study` (numbers), `text` (words) and `pictures`.
+This module knows which files there are; what they say is made in `study` (numbers), `text` (words), `pictures` and `page`.
 """
 
 from math import isnan
 from typing import Any
 
-from stages.report import pictures, study, text
-from tuition.errors import read_arguments, run
+from stages.report import page, pictures, study, text
+from tuition.errors import as_utf8, read_arguments, run
 from tuition.files import atomic, write_json
 from tuition.params import load
 from tuition.tables import write_rows
@@ -31,6 +31,8 @@ def main(argv: list[str]) -> None:
     pictures.write_picture(pictures.paired_figure(collected, paired), report.paired_picture)
     with atomic(report.text) as file:
         file.write(text.report_text(params, collected, summary, paired, needed).encode())
+    with atomic(report.page) as file:
+        file.write(as_utf8(page.report_page(params, collected, summary)))
 
 
 def nested(summary: list[dict[str, Any]], spend: dict[int, dict[str, Any]]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """A whole study as rows: what its cells came to, with intervals over seeds and paired differences.
 
 Reads the files of the cells that `params.yaml` names; folders of cells that were taken out of the study are ignored.
-Every interval is Student's t over seeds at 95 %. It is nan where there is one seed, or where all seeds came to exactly
-the same (accuracies are counts: two equal ones do not show that there is no spread).
+Intervals are at 95 %. Those of accuracies share one spread between seeds (`intervals`); those of paired differences are Student's t over
+seeds. They are nan where there is one seed, or where all seeds came to exactly the same (accuracies are counts: two equal ones do not
+show that there is no spread).
 """
 
 from itertools import pairwise
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.report import intervals
 from tuition.errors import UserError
 from tuition.files import read_array, read_json
 from tuition.params import Params
@@ -87,10 +89,14 @@ def cell_rows(study: dict[str, Any]) -> list[Row]:
 
 def summary_rows(study: dict[str, Any]) -> list[Row]:
     """One row a budget and method: means over seeds, the interval of top-1, the calls and money its outputs took."""
+    samples = len(next(iter(study["right"].values())))
+    groups = [_over_seeds(study, b, m, "top1") for b in study["budgets"] for m in study["methods"]]
+    spread = intervals.pooled_spread(groups, samples)
     rows = []
     for budget in study["budgets"]:
         for method in study["methods"]:
-            top1, low, high, sd = interval(_over_seeds(study, budget, method, "top1"))
+            values = _over_seeds(study, budget, method, "top1")
+            top1, low, high = intervals.interval(values, spread, samples)
             rows.append(
                 {
                     "budget": budget,
@@ -98,7 +104,7 @@ def summary_rows(study: dict[str, Any]) -> list[Row]:
                     "n": len(study["seeds"]),
                     "calls": study["spend"][budget]["calls"],
                     "top1": top1,
-                    "sd": sd,
+                    "sd": float(np.std(values, ddof=1)) if len(values) > 1 else nan,
                     "low": low,
                     "high": high,
                     "nll": _mean(_over_seeds(study, budget, method, "nll")),

@@ -192,7 +192,8 @@ def _reading(study: dict[str, Any], paired: list[Row]) -> str:
     lines = [
         "- Top-1 is the share of test samples whose label has the highest logit; NLL (nats) and ECE (expected "
         "calibration error) are better when lower. Agreement is with the teacher, on the samples that were bought.",
-        "- Intervals are Student's t over seeds. They cover what changes with the seed (initial weights, order "
+        "- Intervals of top-1 share one spread between seeds, pooled over all budgets and methods on the logit scale; those of "
+        "differences are Student's t over seeds. They cover what changes with the seed (initial weights, order "
         "of samples), not another test set and not another draw of bought samples.",
         "- A paired difference compares two methods seed by seed, which takes out what a seed does to both. It is "
         "shown only where the whole interval lies on one side of zero.",

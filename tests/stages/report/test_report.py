@@ -16,7 +16,7 @@ from tuition.errors import UserError
 from tuition.files import write_json
 
 FILES = {
-    *("cells.csv", "summary.csv", "paired.csv", "curve.csv", "metrics.json", "report.md"),
+    *("cells.csv", "summary.csv", "paired.csv", "curve.csv", "metrics.json", "report.md", "report.html"),
     *("accuracy.svg", "accuracy.png", "paired.svg", "paired.png"),
 }
 

@@ -1,0 +1,213 @@
+"""report.html: one page that stands for itself, from the same rows as report.md and from what the best student answers."""
+
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from stages.report import best, cascade, confusion
+from stages.report.charts import chart, variables
+from stages.report.forecast import forecast
+from stages.report.gallery import gallery
+from stages.report.intervals import share_interval
+from tuition.files import read_array, read_json
+from tuition.params import Params
+from tuition.spend import purchases_beside, total_spend
+from tuition.tables import read_rows
+from tuition.workspace import Workspace, cell_name
+
+MORE = (100, 400, 1600)
+Row = dict[str, Any]
+
+
+def report_page(params: Params, study: dict[str, Any], summary: list[Row]) -> str:
+    """The whole page. `study` and `summary` are of `study`."""
+    cell = best.best_cell(study)
+    here, largest = Workspace(), max(study["budgets"])
+    classes = [str(one) for one in study["data"]["classes"]]
+    wanted = np.asarray(read_array(here.split("test").labels))
+    logits = np.asarray(read_array(here.results(cell_name(*cell)).logits))
+    owned = best.owned(largest)
+    told = teacher_figures(params, study, owned)
+    against = study["metrics"][cell].get("against") == "teacher"
+    environment = Environment(
+        loader=PackageLoader("stages.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["percent"] = lambda share: "–" if share != share else f"{100 * share:.1f} %"
+    return environment.get_template("report.html").render(
+        colours=variables(),
+        name=params.registry.name,
+        best={"cell": cell_name(*cell), "method": cell[1], "calls": study["spend"][cell[0]]["calls"]},
+        row=next(r for r in summary if (r["budget"], r["method"]) == cell[:2]),
+        measure="agreement with the teacher" if against else "accuracy",
+        teacher=told,
+        summary=summary,
+        curves=accuracy_charts(study, summary, told),
+        next_calls=next_calls(study),
+        confused=confusion.confused(logits.argmax(axis=1), wanted, classes),
+        matrix=confusion.matrix(logits.argmax(axis=1), wanted, len(classes)).tolist()
+        if len(classes) <= confusion.WHOLE
+        else [],
+        classes=classes,
+        reliability=reliability_chart(logits, wanted),
+        cascade=cascade_of(study, cell, logits, wanted, owned, told),
+        gallery=pictures_of(cell, owned, classes),
+        training=training_chart(study, cell),
+        spend=spend_rows(study),
+        checks=plausibility(largest),
+    )
+
+
+def teacher_figures(params: Params, study: dict[str, Any], owned: best.Owned | None) -> Row:
+    """The teacher's own share of right answers: on bought samples with a label, and on validation where `pretrain` trained it."""
+    known = np.zeros(0, bool) if owned is None else (owned.labels >= 0) & (owned.teacher >= 0)
+    n = int(known.sum())
+    right = 0 if owned is None else int((owned.teacher == owned.labels)[known].sum())
+    validation = study["teacher"].get("val_top1")
+    low, high = share_interval(right, n)
+    bought = right / n if n else None
+    return {
+        "n": n,
+        "bought": bought,
+        "low": low,
+        "high": high,
+        "validation": validation,
+        "top1": validation if validation is not None else bought,  # one trained here has seen the bought samples
+        "name": study["outputs"][study["budgets"][0]].get("teacher", {}).get("name", params.teacher.name),
+    }
+
+
+def accuracy_charts(study: dict[str, Any], summary: list[Row], teacher: Row) -> list[Any]:
+    """Against calls and, where calls cost something, against money."""
+    level = None if teacher["top1"] is None else ("teacher", 100 * teacher["top1"])
+    money = {b: total_spend(study["spend"][b])[1] for b in study["budgets"]}
+
+    def drawn(place: Any, x: str) -> Any:
+        lines = [
+            (m, [(place(r), 100 * r["top1"], 100 * r["low"], 100 * r["high"]) for r in summary if r["method"] == m])
+            for m in study["methods"]
+        ]
+        return chart(lines, x, "top-1, %", level)
+
+    found = [drawn(lambda r: r["calls"], "teacher calls")]
+    return [*found, drawn(lambda r: money[r["budget"]], "money spent")] if any(money.values()) else found
+
+
+def next_calls(study: dict[str, Any]) -> list[Row]:
+    """A row a method: what it has at the largest budget, and forecasts; [] where there are too few budgets."""
+    samples, now = len(next(iter(study["right"].values()))), study["spend"][max(study["budgets"])]["calls"]
+    rows = []
+    for method in study["methods"]:
+        points = [
+            (study["spend"][b]["calls"], [study["metrics"][b, method, s]["top1"] for s in study["seeds"]])
+            for b in study["budgets"]
+        ]
+        if found := forecast(points, [now + more for more in MORE], samples):
+            rows.append({"method": method, "now": float(np.mean(points[-1][1])), "found": found})
+    return rows
+
+
+def reliability_chart(logits: np.ndarray, wanted: np.ndarray) -> Any:
+    bins = confusion.reliability(logits, wanted)
+    points = []
+    for sure, right, n in bins:
+        low, high = share_interval(round(right * n), n)
+        points.append((100 * sure, 100 * right, 100 * low, 100 * high))
+    return chart([("student", points)], "confidence, %", "right, %", diagonal=True) if points else None
+
+
+def cascade_of(
+    study: dict[str, Any], cell: Any, logits: np.ndarray, wanted: np.ndarray, owned: best.Owned | None, teacher: Row
+) -> list[Row]:
+    """By labels, with thresholds chosen on validation; and by the teacher's answers that a student has not seen, in two halves."""
+    found, here = [], Workspace()
+    validation = here.split("val")
+    if teacher["top1"] is not None and validation.labels.is_file():
+        from tuition.inputs.kinds import workspace_inputs
+
+        labels = np.asarray(read_array(validation.labels))
+        own = best.ask(cell, workspace_inputs().read(validation.path), len(labels))
+        if own is not None:
+            basis = (
+                f"Right by the labels, of student {cell_name(*cell)}: thresholds chosen on validation, figures of the test split. "
+                "Validation chose the student, too, and so flatters it: where a promise is not kept on the test split, "
+                "choose a stricter one. "
+                "The teacher is taken to be as good on what it is handed as on all samples; on hard ones it may be worse."
+            )
+            tried = cascade.answers(logits, wanted)
+            found.append(cascade_row(study, basis, "right", cascade.answers(own, labels), tried, teacher["top1"]))
+    smaller = [c for c in study["metrics"] if c[0] < max(study["budgets"])]
+    if owned is not None and smaller:
+        less = best.best_cell(study | {"metrics": {c: study["metrics"][c] for c in smaller}})
+        unseen = ~np.isin(owned.positions, np.asarray(read_array(here.outputs(less[0]).positions)))
+        own = best.ask(less, owned.samples, len(owned.positions))
+        if own is not None and unseen.sum() >= 2:
+            basis = (
+                f"Agreement with the teacher, of student {cell_name(*less)}, on {int(unseen.sum())} owned answers that it was not "
+                "trained on: thresholds chosen on one half, figures of the other."
+            )
+            chosen, tried = cascade.halves(cascade.answers(own[unseen], owned.teacher[unseen]))
+            found.append(cascade_row(study, basis, "agreeing", chosen, tried, 1.0))
+    return [row for row in found if row is not None]
+
+
+def cascade_row(
+    study: dict[str, Any], basis: str, word: str, chosen: cascade.Answers, tried: cascade.Answers, teacher: float
+) -> Row | None:
+    if not len(tried):
+        return None
+    spent = study["spend"][max(study["budgets"])]
+    price = spent["cost"] / spent["calls"] if spent["calls"] else 0.0
+    curve = cascade.curve(tried, teacher)
+    nothing = float("nan")
+    lines = [
+        (f"all answers {word}", [(100 * x, 100 * y, nothing, nothing) for x, y, _ in curve]),
+        (f"kept answers {word}", [(100 * x, 100 * y, nothing, nothing) for x, _, y in curve[:-1]]),
+    ]
+    return {
+        "basis": basis,
+        "word": word,
+        "chart": chart(lines, "handed on to the teacher, %", "%"),
+        "rows": [{"handed": x, "all": y, "kept": z, "saved": (1 - x) * 1000 * price} for x, y, z in curve[::4]],
+        "promises": [(share, cascade.promise(chosen, tried, share)) for share in cascade.PROMISES],
+        "price": price,
+    }
+
+
+def pictures_of(cell: Any, owned: best.Owned | None, classes: list[str]) -> list[Row]:
+    if owned is None or not Workspace().split("train").images.is_file():
+        return []
+    own = best.ask(cell, owned.samples, len(owned.positions))
+    return [] if own is None else gallery(owned, own, classes)
+
+
+def training_chart(study: dict[str, Any], cell: Any) -> Any:
+    """Validation top-1 by step, of the best student's budget: one line a method, its first seed."""
+    lines = []
+    for method in study["methods"]:
+        path = Workspace().student(cell_name(cell[0], method, study["seeds"][0])).history
+        if path.is_file():
+            rows = [row for row in read_rows(path) if row.get("val_top1")]
+            lines.append(
+                (method, [(int(r["step"]), 100 * float(r["val_top1"]), float("nan"), float("nan")) for r in rows])
+            )
+    return chart(lines, "step", "validation top-1, %") if any(points for _, points in lines) else None
+
+
+def spend_rows(study: dict[str, Any]) -> list[Row]:
+    """A row a budget: calls, cost, usable answers, and what was bought beside them."""
+    return [
+        {
+            "budget": b,
+            **study["spend"][b],
+            "beside": purchases_beside(study["spend"][b]),
+            "total": total_spend(study["spend"][b]),
+        }
+        for b in study["budgets"]
+    ]
+
+
+def plausibility(budget: int) -> list[Row]:
+    """What the checks found of the largest budget's answers; [] where none were made."""
+    path = Workspace().outputs(budget).plausible
+    return read_json(path).get("checks", []) if path.is_file() else []

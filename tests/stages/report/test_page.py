@@ -1,0 +1,110 @@
+"""The page: what it holds, what it escapes, and its statistics against scipy."""
+
+import json
+import re
+from math import isnan
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from stages.report import __main__ as report
+from stages.report import cascade, confusion, intervals
+from stages.report.forecast import forecast
+from tuition.files import write_json
+
+
+def test_pooled_spread_is_the_residual_of_an_analysis_of_variance():
+    groups = [[0.9, 0.92], [0.5, 0.55], [0.7, 0.71, 0.68]]
+    scaled = [np.log(np.array(g) / (1 - np.array(g))) for g in groups]
+    freedom = sum(len(g) - 1 for g in groups)
+    sd = np.sqrt(sum((len(g) - 1) * np.var(g, ddof=1) for g in scaled) / freedom)
+    found = intervals.pooled_spread(groups, 1000)
+    assert (found.sd, found.freedom) == (pytest.approx(sd), freedom)
+    mean, low, high = intervals.interval(groups[0], found, 1000)
+    ends = stats.t.interval(0.95, freedom, loc=np.log(0.91 / 0.09), scale=sd / np.sqrt(2))
+    assert (mean, low, high) == pytest.approx((0.91, *(1 / (1 + np.exp(-np.array(ends))))))
+
+
+@pytest.mark.parametrize("values", [[1.0, 0.999], [0.0, 0.001], [0.2, 0.9]])
+def test_intervals_of_two_seeds_stay_within_a_share(values):
+    spread = intervals.pooled_spread([values], 1000)
+    mean, low, high = intervals.interval(values, spread, 1000)
+    assert 0 <= low <= mean <= high <= 1
+
+
+def test_without_spread_no_interval():
+    for groups in ([[0.9]], [[0.9, 0.9]], []):
+        assert isnan(intervals.interval([0.9], intervals.pooled_spread(groups, 100), 100)[1])
+
+
+@pytest.mark.parametrize(("count", "n"), [(0, 10), (7, 10), (10, 10), (970, 1000)])
+def test_wilson(count, n):
+    wanted = stats.binomtest(count, n).proportion_ci(method="wilson")
+    assert intervals.share_interval(count, n) == pytest.approx((wanted.low, wanted.high), abs=1e-12)
+
+
+def test_a_forecast_is_least_squares_on_logarithms():
+    calls, errors = [50, 100, 200, 400], [0.4, 0.31, 0.22, 0.17]
+    line = stats.linregress(np.log(calls), np.log(errors))
+    (found,) = forecast([(n, [1 - e]) for n, e in zip(calls, errors, strict=True)], [800], 1000)
+    assert found.top1 == pytest.approx(1 - np.exp(line.intercept + line.slope * np.log(800)))
+    assert 0 <= found.low < found.top1 < found.high <= 1
+    assert forecast([(50, [0.6]), (100, [0.7])], [200], 1000) == []
+
+
+def test_the_cascade_by_hand():
+    student = cascade.Answers(np.array([0.9, 0.5, 0.8, 0.6]), np.array([True, False, True, False]))
+    found = cascade.curve(student, 1.0)
+    assert found[0] == (0.0, 0.5, 0.5)
+    assert found[10] == (0.5, 1.0, 1.0)
+    assert cascade.promise(student, student, 0.95) is None  # four answers show nothing
+
+
+def test_a_promise_holds_on_like_samples():
+    rng = np.random.default_rng(0)
+    broken = 0
+    for _ in range(60):
+        sure = rng.uniform(0.3, 1, 1000)
+        whole = cascade.Answers(sure, rng.uniform(size=1000) < sure)
+        found = cascade.promise(*cascade.halves(whole), 0.95)
+        sure_now = 0.0 if found is None else found.threshold
+        broken += (
+            found is not None and (1 - sure_now) ** 2 / 2 / 0.7 > 0.05
+        )  # ∫ (1 − s) ds over the kept, of density 1 / 0.7
+    assert broken <= 7  # 5 % of 60 are 3; 8 or more have a chance of 1 %
+
+
+def test_confusion_leaves_out_what_is_not_known():
+    given, wanted = np.array([0, 1, 1, 2]), np.array([0, 0, -1, 2])
+    assert confusion.matrix(given, wanted, 3).tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
+    assert confusion.confused(given, wanted, ["a", "b", "c"]) == [
+        {"right": "a", "answer": "b", "count": 1, "share": 0.5}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("budgets", "methods", "seeds"), [([100], ["kd"], [0]), ([100, 200, 400], ["ce", "kd"], [0, 1])]
+)
+def test_the_page_asks_for_nothing_outside(make, budgets, methods, seeds):
+    make(budgets, methods, seeds)
+    report.main([])
+    page = Path("report/report.html").read_text()
+    assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"|url\((?!#)|@import|<script', page)
+    assert f"What {budgets[-1]} calls bought" in page
+    assert ("a curve needs three budgets" in page) == (len(budgets) < 3)
+    assert len(page) < 3_000_000
+
+
+def test_names_are_escaped(make):
+    root = make([100], ["kd"], [0])
+    meta = json.loads((root / "data/meta.json").read_text())
+    write_json(root / "data/meta.json", meta | {"classes": ["<script>alert(1)</script>", *meta["classes"][1:]]})
+    finding = {"name": "variety", "state": "failed", "found": "<b>same</b>", "advice": "<i>look</i>"}
+    write_json(root / "outputs/100/plausible.json", {"checks": [finding], "repeats": None})
+    report.main([])
+    page = Path("report/report.html").read_text()
+    assert "&lt;script&gt;alert(1)" in page
+    assert "&lt;b&gt;same" in page
+    assert "<script" not in page
