@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tuition import params
 from tuition.errors import read_arguments, run
-from tuition.params.places import linked_folders
+from tuition.params.places import BROUGHT, linked_folders
 from tuition.sources import alter
 from tuition.sources.splits import summary, write_splits
 from tuition.workspace import Workspace, given
@@ -15,11 +15,17 @@ def main(argv: list[str]) -> None:
     data = params.load().data
     meta = write_splits(data, Workspace().data.path)
     kind, _, place = data.source.partition(":")
-    if kind in ("folder", "npz") and Path(data.watch) != given(place):
+    if kind in BROUGHT and Path(data.watch) != given(place):
         print(f"data.watch: {data.watch!r} is not {place!r}, so changed files there will not re-run this stage")
-    elif kind == "folder" and (links := linked_folders(Path(data.watch))):
+    elif kind in ("folder", "hf") and (links := linked_folders(Path(data.watch))):
         print(
             f"data.watch: DVC follows no links, so changed files behind {links[0]} ({len(links)} such) will not re-run this stage"
+        )
+    if data.evaluation:
+        print("data.evaluation: a change of what lies there does not re-run this stage; `dvc repro -f prepare` does")
+    if kind in ("csv", "jsonl"):
+        print(
+            f"data.source: a change of the images that {place!r} names does not re-run this stage; `dvc repro -f prepare` does"
         )
     print(summary(meta))
     if "altered" in meta:

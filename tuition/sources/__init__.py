@@ -9,7 +9,7 @@ from tuition.errors import UserError, unknown
 from tuition.inputs.images import files as pixels
 from tuition.origins import Origins
 from tuition.params import Data
-from tuition.sources import evaluation, folder, npz, vision
+from tuition.sources import evaluation, folder, hf, npz, table, vision
 from tuition.sources.raw import Part, Raw
 
 NAMED = 5  # rejected files named in an error
@@ -31,6 +31,10 @@ SOURCES: dict[str, tuple[str, Callable[[str, Data], Raw]]] = {  # kind -> what f
     "torchvision": ("<Dataset>", vision.load_torchvision),
     "folder": ("<path>", folder.load_folder),
     "npz": ("<path>", npz.load_npz),
+    "csv": ("<file>", table.load_csv),
+    "jsonl": ("<file>", table.load_jsonl),
+    "parquet": ("<file>", table.load_parquet),
+    "hf": ("<folder>", hf.load_hf),
 }
 
 
