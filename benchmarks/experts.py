@@ -63,7 +63,12 @@ def main() -> None:
                 rows.append({"choose": choice, **summary(done, budget, name, args.seeds, baselines=("kd",))})
             print(json.dumps(rows[-1]), flush=True)
     table([{key: row[key] for key in ("choose", "budget", "method", "top1", "low", "high", "to_kd")} for row in rows])
-    save("experts", __doc__.strip().splitlines()[0], {"changes": dict(args.changes), "calls": args.calls}, rows)
+    save(
+        f"experts_{args.calls}",
+        __doc__.strip().splitlines()[0],
+        {"changes": dict(args.changes), "calls": args.calls},
+        rows,
+    )
 
 
 if __name__ == "__main__":
