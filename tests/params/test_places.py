@@ -62,6 +62,7 @@ def test_what_dvc_cannot_read_in_a_folder_is_told(workspace, home):
     [
         ("data.source", lambda place: {"data.source": f"folder:{place}"}),
         ("data.source", lambda place: {"data.source": f"npz:{place}"}),
+        ("data.evaluation", lambda place: {"data.evaluation": f"csv:{place}"}),
         ("transfer.source", lambda place: {"transfer.source": f"folder:{place}"}),
         ("refresh.inbox", lambda place: {"refresh.inbox": place}),
         (
