@@ -32,7 +32,7 @@ def test_the_digits_are_written_as_every_stage_expects(prepared):
     assert meta["splits"] == {"train": 3600, "val": 400, "test": 1000}
     assert (meta["channels"], meta["height"], meta["width"]) == (1, 28, 28)
     assert meta["classes"] == list("0123456789")
-    off = {"noise", "imbalance", "additions"}
+    off = {"noise", "imbalance", "additions", "classes", "columns", "evaluation"}
     assert meta["data"] == Data().model_dump(exclude={"watch", *off})
     seen: set[bytes] = set()
     for split, count in meta["splits"].items():
@@ -94,7 +94,8 @@ def _path() -> dict[str, str]:
 
 @pytest.mark.parametrize("source", ["mnist", "mnist5k:x", "folder", "folder:", "npz", "tensorflow:MNIST", ""])
 def test_unknown_sources_are_answered_with_the_valid_forms(tmp_path, source):
-    with pytest.raises(UserError, match=r"data.source: .*folder:<path>, mnist5k, npz:<path>, torchvision:<Dataset>"):
+    valid = "csv:<file>, folder:<path>, hf:<folder>, jsonl:<file>, mnist5k, npz:<path>, parquet:<file>, torchvision:<Dataset>"
+    with pytest.raises(UserError, match=f"data.source: .*{valid}"):
         prepare(Data(source=source), tmp_path)
 
 
