@@ -93,6 +93,7 @@ def bought(widths, scale=1.0):
     teacher["supporting"] = torch.randint(0, 256, (N, 1, SIDE, SIDE), generator=draw, dtype=torch.uint8)
     teacher["supporting_logits"] = scale * normal(N, CLASSES)
     teacher["difficulty"] = torch.rand(N, 1, generator=draw)
+    teacher["label"] = teacher["logits"].argmax(1).int()
     constants = {"classifier_weight": weight, "classifier_bias": bias}
     mixed = {
         "inputs": torch.randint(0, 256, (B, 1, SIDE, SIDE), generator=draw, dtype=torch.uint8),
@@ -165,7 +166,9 @@ def test_every_method_has_a_file_of_its_name_and_says_what_it_needs():
         about = card(name)
         assert about.source
         assert about.evidence in ("code", "abs", "mem", "ours"), name
-        assert set(about.signals) <= {*FAMILIES, "difficulty"}, name  # the last one of several experts' (`ces-kd`)
+        assert set(about.signals) <= {*FAMILIES, "difficulty", "label"}, (
+            name
+        )  # of several experts (`ces-kd`), of any teacher (`pseudo-label`)
         assert about.compares == name.startswith("ckd"), name
         assert (about.calls == 0) == (about.signals == ()) == (name in NO_TEACHER), name
         assert about.views == ("mixed" if name == "mixkd" else "clean")

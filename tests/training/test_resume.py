@@ -57,6 +57,7 @@ def data():
     )
     said = teacher.answer(images[:N])
     said["difficulty"] = np.linspace(0, 1, N, dtype=np.float32)[:, None]
+    said["label"] = said["logits"].argmax(1).astype(np.int32)
     rows = np.arange(12)
     mixed = {
         "inputs": images[:12],
