@@ -165,14 +165,16 @@ def statistics(
     uses = np.bincount(members.ravel(), minlength=len(labels))
     opposite = np.flatnonzero(np.sign(weights[0]) != np.sign(weights[0, 0]))[-1]
     first, other = labels[members[:, 0]], labels[members[:, opposite]]
+    known = (first >= 0) & (other >= 0)
     found = {
         "comparisons": len(members),
         "samples_used": int((uses > 0).sum()),
         "uses_min": int(uses.min()),
         "uses_mean": round(float(uses.mean()), 3),
         "uses_max": int(uses.max()),
-        "same_class_share": round(float((first == other).mean()), 4),
     }
+    if known.any():  # of what has labels
+        found["same_class_share"] = round(float((first == other)[known].mean()), 4)
     if logits is not None:
         some = slice(0, 10_000)
         delta = np.einsum(

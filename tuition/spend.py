@@ -2,7 +2,11 @@
 
 from typing import Any
 
-BESIDE = {"mixed": "mixed inputs", "recheck": "asking again"}  # keys of spend.json, and their words
+BESIDE = {
+    "mixed": "mixed inputs",
+    "recheck": "asking again",
+    "evaluation": "validation and test",
+}  # keys of spend.json, and their words
 
 
 def purchases_beside(spend: dict[str, Any]) -> dict[str, tuple[int, float]]:

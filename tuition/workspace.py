@@ -99,6 +99,12 @@ class Mixed(Export):
     lam = File("lam.npy")
 
 
+class Evaluation(Export):
+    """outputs/<budget>/evaluation/<split>/: answers for samples of val or test, and the teacher's top class of every sample there."""
+
+    labels = File("labels.npy")
+
+
 class Outputs(Export):
     """outputs/<budget>/: the answers that a budget buys, whose samples they are, and what they cost."""
 
@@ -110,6 +116,10 @@ class Outputs(Export):
     @property
     def mixed(self) -> Mixed:
         return Mixed(self.path / "mixed")
+
+    def evaluation(self, split: str) -> Evaluation:
+        """The answers for val or test, where data has no labels."""
+        return Evaluation(self.path / "evaluation" / split)
 
     def teacher(self, name: str) -> Export:
         """The export of a further teacher."""

@@ -25,6 +25,7 @@ from tuition.models.network import Network
 from tuition.params import load
 from tuition.tables import write_rows
 from tuition.targets.classes import complete
+from tuition.targets.truth import against, known_part, read_truth
 from tuition.workspace import Model, Split, Splits, Workspace, cell_name
 
 SINGLE_REPEATS = 5  # a handful is enough for a median, and costs milliseconds
@@ -68,27 +69,31 @@ def main(argv: list[str]) -> None:
     settings, workspace = load().evaluate, Workspace()
     cell = cell_name(budget, method, seed)
     student, results = Student.of(workspace.student(cell), settings.batch_size), workspace.results(cell)
-    val_samples, val_labels = _split(workspace.split("val"), student.description)
-    samples, labels = _split(workspace.split("test"), student.description)
+    val_labels, labels = (read_truth(workspace, split, budget) for split in ("val", "test"))
+    val_samples, val_labels = known_part(_samples(workspace.split("val"), student.description), val_labels)
+    samples = _samples(workspace.split("test"), student.description)
     val_logits, _ = student.answer(val_samples)  # first: it warms up what the test batches are timed on
     logits, times = student.answer(samples)
     _, single = zip(*(student.answer(samples[:1]) for _ in range(SINGLE_REPEATS)), strict=True)
 
+    write_array(results.logits, logits)  # of every sample; figures are those of samples whose label is known
+    every, labels = labels, labels[labels >= 0]
+    logits = logits[every >= 0]
     figures: dict[str, float] = dict(metrics.score(logits, labels, settings.bins))
     figures |= {"val_top1": metrics.top_k(val_logits, val_labels, 1), "val_nll": metrics.nll(val_logits, val_labels)}
     figures |= _beside_the_teacher(student, workspace, budget, logits, labels)
-    figures |= metrics.retrieval_map(student.embed(samples), labels)
+    figures |= metrics.retrieval_map(student.embed(known_part(samples, every)[0]), labels)
     figures |= _transfer(student, workspace.transfer)
     figures["parameters"] = sum(p.numel() for p in student.network.parameters())
     figures["size_bytes"] = student.folder.weights.stat().st_size
 
     recall, support = metrics.recalls(logits, labels)
     per_class = {"label": student.description["class_names"], "recall": recall, "support": support}
-    write_array(results.logits, logits)
     _write_columns(results.per_class, per_class)
     _write_columns(results.reliability, metrics.reliability(logits, labels, settings.bins))
-    write_json(results.latency, _latency(student, len(logits), times, single))
-    write_json(results.metrics, figures)
+    write_json(results.latency, _latency(student, len(samples), times, single))
+    held = against(workspace)
+    write_json(results.metrics, figures | ({} if held == "labels" else {"against": held}))
 
 
 def _beside_the_teacher(
@@ -157,15 +162,20 @@ def _transfer(student: Student, folder: Splits) -> dict[str, float]:
 
 
 def _split(split: Split, student: ModelDescription) -> tuple[np.ndarray, np.ndarray]:
-    """Samples and labels of one split. Raises UserError where it is empty or not of the student's kind."""
+    """The labelled samples of one split, and their labels. Raises UserError as `_samples` does."""
+    return known_part(_samples(split, student), np.asarray(read_array(split.labels)))
+
+
+def _samples(split: Split, student: ModelDescription) -> np.ndarray:
+    """All samples of one split. Raises UserError where it is empty or not of the student's kind."""
     inputs = inputs_of(student)
-    samples, labels = inputs.read(split.path), read_array(split.labels)
+    samples = inputs.read(split.path)
     if not len(samples):
         raise UserError(f"{split}: no samples; give data.{split.path.name} a larger share")
     shape, expected = samples.shape[1:], inputs.shape(student)
     if shape != expected:
         raise UserError(f"{split}: {inputs.NAME} are {shape}, the student was trained on {expected}; run `dvc repro`")
-    return samples, np.asarray(labels)
+    return samples
 
 
 def _write_columns(path: Path, columns: dict[str, Any]) -> None:

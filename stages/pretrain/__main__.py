@@ -3,12 +3,13 @@
 import shutil
 
 from tuition import params as parameters
-from tuition.errors import read_arguments, run
+from tuition.errors import UserError, read_arguments, run
 from tuition.files import write_json
 from tuition.methods import build
+from tuition.targets.truth import known_part
 from tuition.training import processes
 from tuition.training.data import TrainingSet
-from tuition.training.run import describe, read_split, train
+from tuition.training.run import Split, describe, read_split, train
 from tuition.training.student import write_student
 from tuition.workspace import Workspace
 
@@ -24,7 +25,7 @@ def main(argv: list[str]) -> None:
         return
     if processes.launched("stages.pretrain", argv, params.pretrain, "pretrain"):
         return
-    samples, labels = read_split("train")
+    samples, labels = _labelled("train")
     model = describe(params.teacher.arch, samples, params.teacher.taps)
     done, speed = train(
         "teacher",
@@ -33,6 +34,7 @@ def main(argv: list[str]) -> None:
         params.pretrain,
         params.pretrain.seed,
         TrainingSet(samples, labels),
+        validation=_labelled("val"),
     )
     if processes.rank():
         return
@@ -41,6 +43,17 @@ def main(argv: list[str]) -> None:
     print(
         f"pretrain {params.teacher.arch}: val top-1 {100 * done.best_score[0]:.2f} %, {speed['images_per_second']:,.0f} images/s"
     )
+
+
+def _labelled(split: str) -> Split:
+    """The labelled samples of a split. Raises UserError where none is."""
+    samples, labels = read_split(split)
+    if not (labels >= 0).any():
+        raise UserError(
+            f"data/{split}: none of {len(labels)} samples has a label, and a teacher is trained from labels; bring a teacher "
+            "(teacher.kind), or labelled samples"
+        )
+    return known_part(samples, labels)
 
 
 if __name__ == "__main__":

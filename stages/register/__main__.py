@@ -95,6 +95,7 @@ def _registered(
         "cell": winner["cell"],
         "reason": f"{known}{aliases[0]}: {verdict['reason']}",
         "verdict": verdict,
+        **({"against": winner["metrics"]["against"]} if "against" in winner["metrics"] else {}),
         "val_top1": winner["metrics"]["val_top1"],
         "test_top1": winner["metrics"]["top1"],
         "calls": winner["calls"],

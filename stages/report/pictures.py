@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from stages.report.text import mirrored
 from tuition.files import atomic
+from tuition.targets.truth import word
 
 # Okabe and Ito's palette (2008), told apart with every common colour blindness; markers repeat the distinction in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -64,7 +65,7 @@ def accuracy_figure(study: dict[str, Any], summary: list[Row]) -> Figure:
         known = study["teacher"].get("val_top1")
         if known is not None:
             axes.axhline(100 * known, color=GREY, lw=1.2, ls=(0, (5, 3)), zorder=1, label="teacher (validation)")
-        axes.set_ylabel("top-1 accuracy on the test split, %")
+        axes.set_ylabel(f"top-1 {word(study.get('against'))} on the test split, %")
         if len(calls) == 1:
             slant: dict[str, Any] = {"rotation": 60, "ha": "right"} if len(study["methods"]) > CROWDED else {}
             axes.set_xticks(range(len(study["methods"])), study["methods"], **slant)

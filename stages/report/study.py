@@ -16,6 +16,7 @@ from stages.report import intervals
 from tuition.errors import UserError
 from tuition.files import read_array, read_json
 from tuition.params import Params
+from tuition.targets.truth import read_truth
 from tuition.workspace import Workspace, cell_name
 
 BASELINES = ("ce", "kd")
@@ -64,15 +65,17 @@ def collect_study(params: Params) -> dict[str, Any]:
             f"results/: nothing for {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''} "
             f"({len(missing)} of the study's {len(cells)} cells); `dvc repro` makes them"
         )
-    labels, pretrained = read_array(here.split("test").labels), here.teacher.meta
+    pretrained = here.teacher.meta
+    labels = {b: read_truth(here, "test", b) for b in params.study.budgets}
     figures = {c: read_json(here.results(cell_name(*c)).metrics) for c in cells}
     return {
         "budgets": sorted(params.study.budgets),
         "methods": list(params.study.methods),
         "seeds": list(params.study.seeds),
         "transfer": any("transfer_top1" in one for one in figures.values()),
+        "against": next(iter(figures.values())).get("against", "labels"),
         "metrics": figures,
-        "right": {c: _right(c, labels) for c in cells},
+        "right": {c: _right(c, labels[c[0]]) for c in cells},
         "students": {c: read_json(here.student(cell_name(*c)).meta) for c in cells},
         "spend": {b: read_json(here.outputs(b).spend) for b in params.study.budgets},
         "outputs": {b: read_json(here.outputs(b).meta) for b in params.study.budgets},
@@ -220,12 +223,15 @@ def calls_needed(curve: list[tuple[int, float]], target: float) -> tuple[str, fl
 
 
 def _right(cell: Key, labels: np.ndarray) -> np.ndarray:
-    """Which test answers of a cell are right (N,). Raises UserError where its files do not belong together."""
+    """Which test answers of a cell are right, of samples whose label is known (N_known,).
+
+    Raises UserError where its files do not belong together.
+    """
     results = Workspace().results(cell_name(*cell))
     logits, figures = read_array(results.logits), read_json(results.metrics)
     if len(logits) != len(labels):
         raise UserError(f"{results.logits}: {len(logits)} rows for {len(labels)} test labels; run `dvc repro`")
-    right = logits.argmax(axis=1) == labels
+    right = (logits.argmax(axis=1) == labels)[labels >= 0]
     if abs(right.mean() - figures["top1"]) > 1e-9:
         raise UserError(
             f"{results}: logits.npy gives top1 {right.mean():.6f}, metrics.json says {figures['top1']:.6f}; "

@@ -8,6 +8,7 @@ from stages.report.study import BASELINES
 from tuition.inputs.kinds import inputs_of
 from tuition.params import Params
 from tuition.spend import BESIDE, purchases_beside, total_spend
+from tuition.targets.truth import word
 from tuition.workspace import Workspace
 
 Row = dict[str, Any]
@@ -20,8 +21,8 @@ def report_text(params: Params, study: dict[str, Any], summary: list[Row], paire
     parts = [
         f"# What {_calls(max(r['calls'] for r in summary))} bought",
         _studied(params, study),
-        "## Results\n\n" + _table(summary),
-        "![Top-1 accuracy against teacher calls](accuracy.svg)",
+        "## Results\n\n" + _held(study) + _table(summary, study.get("against")),
+        f"![Top-1 {word(study.get('against'))} against teacher calls](accuracy.svg)",
         "## Differences on the same seeds\n\n" + _differences(study, paired),
         "![Paired differences to the baselines](paired.svg)",
         "## Calls needed\n\n" + _needed(study, needed),
@@ -83,10 +84,23 @@ def _method(study: dict[str, Any], method: str) -> str:
     return f"`{method}`" + (f" ({', '.join(settings)})" if settings else "")
 
 
-def _table(summary: list[Row]) -> str:
+def _held(study: dict[str, Any]) -> str:
+    """What figures are of, where they are not of labels."""
+    if study.get("against") != "teacher":
+        return ""
+    return (
+        "No sample of val and test has a label: **every figure here is agreement with the teacher, not accuracy** (its top class on "
+        f"{_list(sorted({m['n_test'] for m in study['metrics'].values()}))} test samples that were bought for it). A student that copies "
+        "the teacher's errors agrees with it. With a small labelled set (`data.evaluation`) the same study speaks of accuracy.\n\n"
+    )
+
+
+def _table(summary: list[Row], against: str | None = None) -> str:
+    bought = ", bought samples" if against == "teacher" else ""
+    share = "top-1 %" if against != "teacher" else f"{word(against)} %"
     probed = any(not isnan(r["transfer_top1"]) for r in summary)
     lines = [
-        "| calls | method | seeds | top-1 % | 95 % interval | sd | NLL | ECE | agrees with teacher % | cost |"
+        f"| calls | method | seeds | {share} | 95 % interval | sd | NLL | ECE | agrees with teacher{bought} % | cost |"
         + (" transfer top-1 % |" if probed else ""),
         "|---:|:---|---:|---:|:---:|---:|---:|---:|---:|---:|" + ("---:|" if probed else ""),
     ]
@@ -190,7 +204,8 @@ def _spent(study: dict[str, Any]) -> str:
 def _reading(study: dict[str, Any], paired: list[Row]) -> str:
     shown = sum(not mirrored(r, study["methods"]) for r in paired)
     lines = [
-        "- Top-1 is the share of test samples whose label has the highest logit; NLL (nats) and ECE (expected "
+        f"- Top-1 is the share of test samples whose {'label' if study.get('against') != 'teacher' else 'top class by the teacher'} has "
+        "the highest logit; NLL (nats) and ECE (expected "
         "calibration error) are better when lower. Agreement is with the teacher, on the samples that were bought.",
         "- Intervals of top-1 share one spread between seeds, pooled over all budgets and methods on the logit scale; those of "
         "differences are Student's t over seeds. They cover what changes with the seed (initial weights, order "

@@ -1,14 +1,16 @@
 """`python -m stages.teach <budget>`: own the outputs of the first <budget> samples in the order of purchase, and export them.
 
 With `teach.views` the first <budget> views of samples, so many of each; with `teach.mixed` also half as many mixed inputs, to
-outputs/<budget>/mixed/; with `teachers` what each of them answers to the same, to outputs/<budget>/teachers/<name>/.
+outputs/<budget>/mixed/; with `teachers` what each of them answers to the same, to outputs/<budget>/teachers/<name>/. With
+`teach.evaluation` so many of its calls go to samples of val and test, to outputs/<budget>/evaluation/.
 """
 
 from stages.teach.bill import Bought, print_bill, write_bill
 from stages.teach.export import export
-from stages.teach.plan import Plan, Pool, make_plan, read_pool
+from stages.teach.plan import Plan, make_plan
+from stages.teach.pool import Pool, read_pool
 from tuition import params as parameters
-from tuition.errors import read_arguments, run
+from tuition.errors import UserError, read_arguments, run
 from tuition.ledger.database import open_ledger
 from tuition.params import Params
 from tuition.preflight import Labelled, check_methods, check_shapes, check_student
@@ -33,12 +35,15 @@ def main(argv: list[str]) -> None:
         check_store()  # where the study is to end
 
     title = f"teach {budget}"
+    new_evaluation = own(
+        order.account, plan.order.evaluation, order.before, plan.evaluation.samples_of, f"{title} validation and test"
+    )
     new = own_in_rounds(order, plan.samples_of, title)
     new_mixed = own(order.account, plan.order.mixed, order.before, plan.mixtures_of, f"{title} mixed")
     new_further = further.each(further_orders, lambda name, one: own_in_rounds(one, plan.samples_of, f"{title} {name}"))
 
     usable = export(plan, params.teach, order, further_orders)
-    bought = Bought(order, order.read_standing(), usable.main, new, new_mixed)
+    bought = Bought(order, order.read_standing(), usable.main, new, new_mixed, new_evaluation)
     also = {
         name: Bought(one, one.read_standing(), usable.further[name], new_further[name])
         for name, one in further_orders.items()
@@ -54,6 +59,10 @@ def _load_teachers(params: Params, pool: Pool, plan: Plan) -> tuple[Teacher, dic
     families = {name: one.families for name, one in others.items()}
     labelled = Labelled.of(pool.labels, plan.bought.positions)
     check_methods(params, teacher.families, families, pool.inputs.NAME, labelled)
+    if plan.order.evaluation and not {"logits", "label"} & set(teacher.families):
+        raise UserError(
+            f"teach.evaluation: students are held against the teacher's top class, but it gives only {', '.join(teacher.families)}"
+        )
     check_student(params, pool.facts)
     if params.teacher.kind == "checkpoint" and isinstance(teacher, InProcess):
         check_shapes(params, pool.facts, teacher)

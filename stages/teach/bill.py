@@ -22,6 +22,7 @@ class Bought:
     usable: int
     new: int
     new_mixed: int = 0
+    new_evaluation: int = 0
 
 
 def write_bill(budget: int, main: Bought, further: Mapping[str, Bought]) -> None:
@@ -30,6 +31,9 @@ def write_bill(budget: int, main: Bought, further: Mapping[str, Bought]) -> None
     mixed = main.open_order.order.mixed
     if mixed:
         spend |= {"mixed_calls": len(main.after.states(mixed)), "mixed_cost": main.after.cost(mixed)}
+    held_out = main.open_order.order.evaluation
+    if held_out:
+        spend |= {"evaluation_calls": len(main.after.states(held_out)), "evaluation_cost": main.after.cost(held_out)}
     of_further = {name: _spend(one) for name, one in further.items()}
     write_json(Workspace().outputs(budget).spend, spend | ({"teachers": of_further} if further else {}))
     # Not among the outputs: it depends on when signals were asked for, which changes nothing of what was answered.
@@ -44,6 +48,7 @@ def print_bill(budget: int, main: Bought, further: Mapping[str, Bought]) -> None
     """The spend, in words."""
     order, ledger = main.open_order.order, main.open_order.account.ledger
     and_mixed = f" and {main.new_mixed} for mixed inputs" if order.mixed else ""
+    and_mixed += f" and {main.new_evaluation} for validation and test" if order.evaluation else ""
     print(f"teach {budget}: {main.new} new calls{and_mixed}, {main.usable} outputs owned, ledger {ledger.place}")
     _print_warnings(budget, main)
     for name, one in further.items():
@@ -71,7 +76,9 @@ def _cost_by_round(bought: Bought) -> float:
 def _now(bought: Bought) -> Spend:
     """What this run bought, and how many calls brought further signals of these requests."""
     further = bought.after.further_calls(bought.open_order.order.requests)
-    return ({"further_calls": further} if further else {}) | {"new_calls": bought.new + bought.new_mixed}
+    return ({"further_calls": further} if further else {}) | {
+        "new_calls": bought.new + bought.new_mixed + bought.new_evaluation
+    }
 
 
 def _print_warnings(budget: int, bought: Bought) -> None:

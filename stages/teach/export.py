@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from stages.teach.evaluation import SPLITS
 from stages.teach.plan import Drawing, Plan
 from tuition.errors import UserError
-from tuition.files import write_array
+from tuition.files import read_array, write_array
 from tuition.ledger import accounts, exports, owned
 from tuition.ledger.keys import Request
 from tuition.params import Teach
@@ -19,6 +20,7 @@ from tuition.purchase.account import Account
 from tuition.purchase.further import each
 from tuition.purchase.own import OpenOrder
 from tuition.signals import ROUNDING, stored_type
+from tuition.targets.truth import top_classes
 from tuition.workspace import Export, Mixed, Workspace
 
 
@@ -39,6 +41,8 @@ def export(plan: Plan, teach: Teach, main: OpenOrder, further: dict[str, OpenOrd
     write_array(folder.positions, plan.bought.positions[places])
     if main.order.mixed:
         _write_mixtures(plan, main, folder.mixed, how)
+    for split in SPLITS if main.order.evaluation else ():
+        _write_evaluation(plan, main, split, how)
     usable = each(
         further,
         lambda name, one: len(_write(one.account, folder.teacher(name), one.order.requests, plan.drawing, how)),
@@ -57,6 +61,16 @@ def _write_mixtures(plan: Plan, main: OpenOrder, folder: Mixed, how: dict[str, A
         (folder.lam, mixtures.share),
     ):
         write_array(path, values[rows])
+
+
+def _write_evaluation(plan: Plan, main: OpenOrder, split: str, how: dict[str, Any]) -> None:
+    """The answers for a split, and the teacher's top class of every sample in it, −1 where there is none."""
+    folder, requests = Workspace().outputs(plan.budget).evaluation(split), plan.evaluation.of(split)
+    places = _write(main.account, folder, requests, None, how)
+    top = top_classes(folder)
+    by_id = {requests[place].sample: int(one) for place, one in zip(places, top, strict=True)}
+    ids = read_array(Workspace().split(split).ids)
+    write_array(folder.labels, np.array([by_id.get(id.decode(), -1) for id in ids], dtype=np.int64))
 
 
 def _write(

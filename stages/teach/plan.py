@@ -7,11 +7,10 @@ from typing import TypedDict
 
 import numpy as np
 
+from stages.teach.evaluation import HeldOut, plan_evaluation
+from stages.teach.pool import Pool
 from tuition.errors import UserError
-from tuition.files import read_array, read_json
 from tuition.inputs.bought import Bought
-from tuition.inputs.kinds import inputs_of
-from tuition.inputs.protocol import Inputs, Samples
 from tuition.ledger.keys import Request
 from tuition.params import Params
 from tuition.purchase import views
@@ -19,8 +18,6 @@ from tuition.purchase.mixed import Mixtures, plan_mixtures
 from tuition.purchase.order import Order, make_order
 from tuition.purchase.recheck import samples_for
 from tuition.selection.order import purchase_order
-from tuition.teachers.kinds import Facts
-from tuition.workspace import Workspace
 
 
 class Drawing(TypedDict):
@@ -32,26 +29,13 @@ class Drawing(TypedDict):
 
 
 @dataclass(frozen=True)
-class Pool:
-    """The samples that may be bought (N, …), as they are stored, labels (N,), content ids (N,) S64, and facts of the data."""
-
-    samples: Samples
-    labels: np.ndarray
-    ids: np.ndarray
-    facts: Facts
-
-    @property
-    def inputs(self) -> Inputs:
-        return inputs_of(self.facts)
-
-
-@dataclass(frozen=True)
 class Plan:
     """What `budget` calls buy.
 
     `order`: what `teacher` is asked for, `further`: what each of `teachers` is. `bought`: the samples of `order`, row for row,
     made when they are asked for; `drawing`: how their views were drawn; None: there are none but the samples as they are. `mixtures`:
     mixed inputs that are bought beside them.
+    `evaluation`: what is bought of val and test.
     """
 
     budget: int
@@ -60,6 +44,7 @@ class Plan:
     bought: Bought
     drawing: Drawing | None
     mixtures: Mixtures
+    evaluation: HeldOut
 
     @cached_property
     def _rows(self) -> dict[tuple[str, str], int]:
@@ -74,16 +59,11 @@ class Plan:
         return self.mixtures.inputs[[self.mixtures.rows[Request(one.sample, one.view)] for one in requests]]
 
 
-def read_pool() -> Pool:
-    """The pool of `data/`."""
-    data, split = Workspace().data, Workspace().split("train")
-    facts = read_json(data.meta) | read_json(split.meta)
-    return Pool(inputs_of(facts).read(split.path), read_array(split.labels), read_array(split.ids), facts)
-
-
 def make_plan(params: Params, pool: Pool, budget: int) -> Plan:
-    """What `budget` calls buy of the pool. Raises UserError where it has not so many samples or views."""
+    """What `budget` calls buy of the pool, and of val and test. Raises UserError where there are not so many samples or views."""
     teach, main = params.teach, params.teacher.recheck
+    evaluation = plan_evaluation(teach, pool, budget)
+    budget, whole = budget - len(evaluation.rows), budget
     chosen = _choose(params, pool, budget)
     size = pool.inputs.view_size(pool.facts) if teach.views > 1 else None
     requests, positions, drawn = views.plan_views(chosen, pool.ids, samples_for(budget, main), teach, size)
@@ -91,12 +71,13 @@ def make_plan(params: Params, pool: Pool, budget: int) -> Plan:
     mixtures = plan_mixtures(pool.inputs, chosen, pool.samples, pool.ids, room, teach.seed, set(requests))
     drawing: Drawing = {"number": teach.views, "crop": teach.crop, "flip": teach.flip}
     return Plan(
-        budget=budget,
-        order=make_order(requests, budget, main, mixtures.requests),
+        budget=whole,
+        order=make_order(requests, budget, main, mixtures.requests, tuple(evaluation.rows)),
         further={one.name: make_order(requests, budget, one.recheck) for one in params.teachers},
         bought=Bought(pool.inputs, pool.samples, positions, drawn),
         drawing=drawing if teach.views > 1 else None,
         mixtures=mixtures,
+        evaluation=evaluation,
     )
 
 

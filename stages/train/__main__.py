@@ -9,11 +9,12 @@ from tuition.errors import read_arguments, run
 from tuition.files import read_json, write_json
 from tuition.methods import build
 from tuition.models.description import ModelDescription
+from tuition.targets.truth import against, word
 from tuition.training import processes
 from tuition.training.display import Speed
 from tuition.training.loop import Progress as Trained
 from tuition.training.loop import Row
-from tuition.training.run import describe, read_split, train
+from tuition.training.run import describe, read_evaluated, read_split, train
 from tuition.training.student import write_student
 from tuition.workspace import Workspace, cell_name
 
@@ -37,8 +38,9 @@ def main(argv: list[str]) -> None:
     here = Workspace()
     write_student(here.student(cell).path, done.best, meta, done.history, model)
     write_json(here.speed(cell), speed)
+    held = "top-1" if against(here) == "labels" else word(against(here))
     print(
-        f"train {cell}: val top-1 {100 * meta['val_top1']:.2f} % at step {done.best_step}, {speed['images_per_second']:,.0f} images/s"
+        f"train {cell}: val {held} {100 * meta['val_top1']:.2f} % at step {done.best_step}, {speed['images_per_second']:,.0f} images/s"
     )
 
 
@@ -53,7 +55,15 @@ def train_cell(
     model = describe(params.student.arch, pool, params.student.taps)
     identity = [name, section, groups.get("code")]
     done, speed = train(
-        cell_name(budget, name, seed), model, objective, params.train, seed, data, identity=identity, on_row=on_row
+        cell_name(budget, name, seed),
+        model,
+        objective,
+        params.train,
+        seed,
+        data,
+        validation=read_evaluated("val", budget),
+        identity=identity,
+        on_row=on_row,
     )
     best = done.history[[row["step"] for row in done.history].index(done.best_step)]
     meta = {

@@ -173,7 +173,8 @@ def _held(classes: list[str], samples: Sequence[tuple[str, str]]) -> Held:
     held: Held = {}
     for split in ("train", "val", "test"):  # as RANK in tuition/sources/split.py: who comes last keeps it
         ids, labels = (read_array(path) for path in (Workspace().split(split).ids, Workspace().split(split).labels))
-        held |= {id.decode(): (split, classes[label]) for id, label in zip(ids.tolist(), labels.tolist(), strict=True)}
+        names = [classes[label] if label >= 0 else "" for label in labels.tolist()]
+        held |= {id.decode(): (split, name) for id, name in zip(ids.tolist(), names, strict=True)}
     return held | {id: ("additions", name) for id, name in samples}
 
 

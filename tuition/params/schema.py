@@ -119,6 +119,7 @@ class Teach(Section):
     views: Count = 1
     crop: Annotated[int, Field(ge=0)] = 2
     flip: bool = False
+    evaluation: Annotated[int, Field(ge=0), LATER] = 0
 
     @property
     def guide(self) -> str | None:

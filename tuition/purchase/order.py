@@ -15,11 +15,13 @@ from tuition.purchase.account import Account, worst
 
 @dataclass(frozen=True)
 class Order:
-    """`requests` in the order of purchase, `rounds` of them (`recheck`), and `mixed`: those for mixed inputs."""
+    """`requests` in the order of purchase, `rounds` of them (`recheck`), and beside them `mixed`: those for mixed inputs, and `evaluation`:
+    those for samples of val and test."""
 
     requests: tuple[Request, ...]
     rounds: tuple[recheck.Round, ...]
     mixed: tuple[Request, ...] = ()
+    evaluation: tuple[Request, ...] = ()
 
     @property
     def again(self) -> tuple[Request, ...]:
@@ -29,17 +31,24 @@ class Order:
     @property
     def all(self) -> tuple[Request, ...]:
         """Every request, each once."""
-        return (*self.requests, *self.again, *self.mixed)
+        return (*self.requests, *self.again, *self.mixed, *self.evaluation)
 
     def most_calls(self, idempotent: bool) -> int:
         """The number of most calls that it may take: an idempotent teacher may be asked for further signals of what is owned."""
-        return (len(self.requests) + len(self.mixed)) * (2 if idempotent else 1) + len(self.again)
+        once = len(self.requests) + len(self.mixed) + len(self.evaluation)
+        return once * (2 if idempotent else 1) + len(self.again)
 
 
-def make_order(requests: Sequence[Request], budget: int, settings: Recheck, mixed: Sequence[Request] = ()) -> Order:
-    """What `budget` calls buy of `requests`, which are in the order of purchase; mixed inputs come beside them."""
+def make_order(
+    requests: Sequence[Request],
+    budget: int,
+    settings: Recheck,
+    mixed: Sequence[Request] = (),
+    evaluation: Sequence[Request] = (),
+) -> Order:
+    """What `budget` calls buy of `requests`, which are in the order of purchase; the others come beside them."""
     chosen = tuple(requests[: recheck.samples_for(budget, settings)])
-    return Order(chosen, recheck.plan_rounds(chosen, budget, settings), tuple(mixed))
+    return Order(chosen, recheck.plan_rounds(chosen, budget, settings), tuple(mixed), tuple(evaluation))
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ def check(account: Account, order: Order, standing: Standing) -> None:
     `standing` is that of `order.all`, and of the requests for further signals. Further signals of owned samples are bought only where
     asking again is free: an idempotent teacher without a price.
     """
-    of_order = missing(account, [*order.requests, *order.mixed], standing)
+    of_order = missing(account, [*order.requests, *order.mixed, *order.evaluation], standing)
     further = [one for one in of_order.further if standing.state(one) is None]
     if further and not (account.teacher.idempotent and account.settings.price == Price()):
         have = standing.signals(further[0]._replace(signals=()))

@@ -48,7 +48,7 @@ def open_order(ledger: Ledger, teacher: Teacher, settings: TeacherSettings, clas
 def read_standing(account: Account, order: Order) -> Standing:
     """How the requests of an order stand, with those for further signals of what is owned, where signals are lacking."""
     standing = owned.standing(account.ledger, account.id, order.all)
-    further = missing(account, [*order.requests, *order.mixed], standing).further
+    further = missing(account, [*order.requests, *order.mixed, *order.evaluation], standing).further
     if not further:
         return standing
     of_further = owned.standing(account.ledger, account.id, further)

@@ -62,7 +62,7 @@ def _against(
     if not len(logits) == len(other) == len(labels) or logits.shape != other.shape:
         shapes = f"{logits.shape} and {other.shape}"
         return plain_check("paired test", False, f"{them} has other logits, {shapes}: {by_hand}")
-    return paired_test(logits, other, labels, alpha)
+    return paired_test(logits, other, labels, alpha, kept.metrics.get("against"))
 
 
 def _labels(version: "ModelVersion") -> np.ndarray | None:

@@ -13,6 +13,7 @@ import numpy as np
 from tuition.errors import UserError
 from tuition.files import read_array, read_json, write_json
 from tuition.tables import read_rows
+from tuition.targets.truth import truth_file
 from tuition.tracking.store import Store
 from tuition.workspace import Results, Workspace, budget_of
 
@@ -86,7 +87,7 @@ def _folders(cell: str, budget: str) -> dict[str, dict[str, Path]]:
     here = Workspace()
     results, student, outputs = here.results(cell), here.student(cell), here.outputs(budget)
     kept = {
-        "test": [here.split("test").labels, results.logits, results.metrics, results.per_class, results.latency],
+        "test": [truth_file(here, "test", budget), results.logits, results.metrics, results.per_class, results.latency],
         "student": [student.weights, student.description, student.meta],
         "lineage": [
             here.params,

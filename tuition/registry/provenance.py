@@ -56,6 +56,7 @@ def version_tags(
         "study": study,
         "weights_sha256": weights,
         "test_digest": test_digest,
+        "against": winner["metrics"].get("against"),
         "val_top1": winner["metrics"]["val_top1"],
         "test_top1": winner["metrics"]["top1"],
         "teacher": purchase["teacher"]["name"],

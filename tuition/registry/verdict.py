@@ -9,6 +9,8 @@ from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
+from tuition.targets.truth import word
+
 
 class Check(TypedDict):
     check: str
@@ -31,19 +33,25 @@ class Verdict(TypedDict):
     champion: NotRequired[str | None]
 
 
-def paired_test(challenger: np.ndarray, champion: np.ndarray, labels: np.ndarray, alpha: float) -> Check:
+def paired_test(
+    challenger: np.ndarray, champion: np.ndarray, labels: np.ndarray, alpha: float, against: str | None = None
+) -> Check:
     """McNemar's exact test, two-sided, on the samples that one of the two gets right and the other wrong.
 
-    Logits (N, classes) of both on the same N samples, and their labels (N,).
+    Logits (N, classes) of both on the same N samples, and their labels (N,), −1 where unknown: such samples do not count.
+    `against`: what the labels are, as metrics.json says it.
     """
     from scipy.stats import binomtest
 
+    known = labels >= 0
+    challenger, champion, labels = challenger[known], champion[known], labels[known]
     right, champion_right = challenger.argmax(1) == labels, champion.argmax(1) == labels
     gained, lost = int((right & ~champion_right).sum()), int((~right & champion_right).sum())
     p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
     passed = gained > lost and p < alpha
+    figure = word(against) if against == "teacher" else "top-1"
     says = (
-        f"top-1 {right.mean():.4f} against the champion's {champion_right.mean():.4f} on the same {len(labels)} test samples: "
+        f"{figure} {right.mean():.4f} against the champion's {champion_right.mean():.4f} on the same {len(labels)} test samples: "
         f"{gained} gained, {lost} lost, McNemar p = {p:.3g}"
     )
     says += f" < {alpha:g}" if passed else f", not < {alpha:g}" if gained > lost else "; not better"

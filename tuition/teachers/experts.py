@@ -78,6 +78,11 @@ class ExpertsTeacher:
 def difficulties(free: CheckpointTeacher, pool: Split, inputs: Inputs) -> dict[str, float]:
     """By content id the share of the pool's samples that the free network finds easier: rank of its cross-entropy, in [0, 1)."""
     samples, labels, ids = inputs.read(pool.path), read_array(pool.labels), read_array(pool.ids)
+    if lacking := int((labels < 0).sum()):
+        raise UserError(
+            f"teacher.kind: experts: the difficulty of a sample is read from its label, but {lacking:,} of {len(labels):,} samples of "
+            "data/train have none; label them, or take another teacher"
+        )
     losses = []
     for start in range(0, len(samples), BATCH):
         logits = free.answer(np.array(samples[start : start + BATCH]))["logits"].astype(np.float64)

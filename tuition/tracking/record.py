@@ -76,7 +76,9 @@ def read_cell(params: Params, budget: int, method: str, seed: int, hashes: Mappi
     speed = here.speed(name)
     timings = read_json(speed) if speed.is_file() else {}  # no part of the identity: the same student, timed again
     paths = {"student": str(student), "logits": str(results.logits), "outputs": str(outputs), "data": str(here.data)}
+    figures = read_json(results.metrics)
     tags = {
+        **({"against": str(figures["against"])} if "against" in figures else {}),
         "teacher": str(teacher.get("name")),
         "teacher.fingerprint": str(teacher.get("fingerprint")),
         "calls": str(spend["calls"]),
@@ -86,7 +88,7 @@ def read_cell(params: Params, budget: int, method: str, seed: int, hashes: Mappi
         **{f"digest.{d.name}": d.digest for d in datasets},
         **{f"dvc.{what}": hashes[path] for what, path in paths.items() if path in hashes},
     }
-    metrics = numbers(read_json(results.metrics))
+    metrics = numbers(figures)
     metrics |= {"calls": float(spend["calls"]), "cost": float(spend["cost"])}
     metrics |= {f"speed/{key}": value for key, value in numbers(timings).items()}
     return Record(name, settings, tags, metrics, curves(read_rows(student.history)), datasets, sha256(identity))

@@ -17,6 +17,7 @@ from tuition.models.description import ModelDescription
 from tuition.models.network import Network
 from tuition.models.projected import Projected
 from tuition.params import Training
+from tuition.targets.truth import known_part, read_truth
 from tuition.training.data import TrainingSet, place, place_all
 from tuition.training.display import Display, Speed
 from tuition.training.loader import Loader
@@ -33,6 +34,11 @@ def read_split(split: str) -> Split:
     """(samples (N, …) as they are stored, labels (N,) int64) of data/<split>/."""
     files = Workspace().split(split)
     return workspace_inputs().read(files.path), read_array(files.labels)
+
+
+def read_evaluated(split: str, budget: int) -> Split:
+    """(samples, labels) of the samples of data/<split>/ that a student of this budget is held against."""
+    return known_part(read_split(split)[0], read_truth(Workspace(), split, budget))
 
 
 def describe(arch: str, samples: np.ndarray, taps: Sequence[str] = ()) -> ModelDescription:

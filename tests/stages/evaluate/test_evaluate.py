@@ -116,6 +116,18 @@ def test_end_to_end(workspace):
     assert json.loads((out / "latency.json").read_text())["batch"] == 64
 
 
+def test_figures_are_of_the_labelled_samples(workspace):
+    labels = np.load("data/test/labels.npy")
+    known = np.arange(len(labels)) % 4 == 0
+    write_array(Path("data/test/labels.npy"), np.where(known, labels, -1))
+    main(["40", "ce", "0"])
+    logits, found = np.load(Path("results") / CELL / "logits.npy"), figures()
+    assert len(logits) == len(labels)
+    assert found["n_test"] == known.sum()
+    assert found["top1"] == (logits.argmax(1) == labels)[known].mean()
+    assert "against" not in found
+
+
 def test_repeats_bit_for_bit(workspace):
     main(["40", "ce", "0"])
     kept = {n: (Path("results") / CELL / n).read_bytes() for n in ("logits.npy", "metrics.json", "reliability.csv")}

@@ -1,0 +1,79 @@
+"""What a budget buys of val and test, where data has no labels at all: what students are then held against.
+
+`teach.evaluation: n` spends n of every budget's calls so: a third on val, the rest on test (or what there is of the one, and more of
+the other). Which samples, follows from `teach.seed` alone, so they are the same for every budget and are paid once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.teach.pool import Pool
+from tuition.errors import UserError
+from tuition.files import read_array
+from tuition.ledger.keys import Request
+from tuition.params import Teach
+from tuition.selection.order import purchase_order
+from tuition.workspace import Workspace
+
+SPLITS = ("val", "test")
+SHARE = 3  # one call in so many is for val
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """`rows`: of each request in the order of purchase, the split and the sample's place there; `samples` (N, …) of each split."""
+
+    rows: dict[Request, tuple[str, int]]
+    samples: dict[str, np.ndarray]
+
+    def of(self, split: str) -> tuple[Request, ...]:
+        return tuple(request for request, (name, _) in self.rows.items() if name == split)
+
+    def samples_of(self, requests: Sequence[Request]) -> np.ndarray:
+        """(B, …) of requests for samples of val and test."""
+        return np.stack(
+            [self.samples[split][row] for split, row in (self.rows[Request(one.sample)] for one in requests)]
+        )
+
+
+def plan_evaluation(teach: Teach, pool: Pool, budget: int) -> HeldOut:
+    """What is bought of val and test. Raises UserError where answers are needed that are not asked for, or cannot be had."""
+    by_teacher = pool.facts.get("evaluated_by") == "teacher"
+    if by_teacher and not teach.evaluation:
+        raise UserError(
+            "teach.evaluation: found 0, but no sample of val and test has a label, so nothing could tell how good a student is. Give a "
+            "small labelled set (data.evaluation), or set the number of every budget's calls to spend on val and test, such as "
+            f"{max(2, budget // 4)}: students are then held against the teacher's answers"
+        )
+    if teach.evaluation and not by_teacher:
+        raise UserError(
+            f"teach.evaluation: found {teach.evaluation}, but val and test have labels, which cost no call; set 0"
+        )
+    if not teach.evaluation or budget == 1:  # a single call, such as `tuition check --probe` makes, is one of the pool
+        return HeldOut({}, {})
+    if not 2 <= teach.evaluation < budget:
+        raise UserError(
+            f"teach.evaluation: {teach.evaluation} of a budget of {budget} calls (study.budgets) are for val and test; valid: 2 to "
+            f"{budget - 1}"
+        )
+    return _draw(teach, pool)
+
+
+def _draw(teach: Teach, pool: Pool) -> HeldOut:
+    here = Workspace()
+    ids = {split: read_array(here.split(split).ids) for split in SPLITS}
+    orders = {split: purchase_order("random", ids[split], np.full(len(ids[split]), -1), teach.seed) for split in SPLITS}
+    # What is in the pool too may be bought there.
+    able = {split: [int(row) for row in orders[split] if not np.isin(ids[split][row], pool.ids)] for split in SPLITS}
+    val, test = (len(able[split]) for split in SPLITS)
+    if teach.evaluation > val + test or not (val and test):
+        raise UserError(
+            f"teach.evaluation: {teach.evaluation} calls, but val has {val} samples and test {test}; valid: 2 to {val + test}, with "
+            "some in each (data.val, data.test)"
+        )
+    first = min(val, max(1, teach.evaluation // SHARE, teach.evaluation - test))
+    counts = {"val": first, "test": teach.evaluation - first}
+    rows = {Request(ids[split][row].decode()): (split, row) for split in SPLITS for row in able[split][: counts[split]]}
+    return HeldOut(rows, {split: pool.inputs.read(here.split(split).path) for split in SPLITS})
