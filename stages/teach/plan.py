@@ -9,6 +9,7 @@ import numpy as np
 
 from stages.teach.evaluation import HeldOut, plan_evaluation
 from stages.teach.pool import Pool
+from stages.teach.pool import read_pool as read_pool  # `tuition check --probe` reads it here
 from tuition.errors import UserError
 from tuition.inputs.bought import Bought
 from tuition.ledger.keys import Request
