@@ -90,6 +90,7 @@ COMMENTS: dict[str, dict[str, str]] = {
         "views": "2 or more: so many augmented views of a sample are bought, each a call",
         "crop": "views: a box of the image's size, shifted by at most so many pixels each way",
         "flip": "views: some are mirrored",
+        "evaluation": "calls of each budget for answers to val and test, where neither has labels",
     },
     "compare": {
         "": "which samples a method compares",
