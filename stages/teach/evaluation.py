@@ -15,6 +15,7 @@ from tuition.files import read_array
 from tuition.ledger.keys import Request
 from tuition.params import Teach
 from tuition.selection.order import purchase_order
+from tuition.teachers.kinds import Facts
 from tuition.workspace import Workspace
 
 SPLITS = ("val", "test")
@@ -39,8 +40,16 @@ class HeldOut:
 
 
 def plan_evaluation(teach: Teach, pool: Pool, budget: int) -> HeldOut:
-    """What is bought of val and test. Raises UserError where answers are needed that are not asked for, or cannot be had."""
-    by_teacher = pool.facts.get("evaluated_by") == "teacher"
+    """What is bought of val and test. Raises UserError as `check_evaluation`, and where there are not so many samples."""
+    if budget == 1:  # a single call, such as `tuition check --probe` makes, is one of the pool
+        return HeldOut({}, {})
+    check_evaluation(teach, pool.facts, budget)
+    return _draw(teach, pool) if teach.evaluation else HeldOut({}, {})
+
+
+def check_evaluation(teach: Teach, facts: Facts, budget: int) -> None:
+    """Raises UserError where answers to val and test are needed that are not asked for, or cannot be had of a budget."""
+    by_teacher = facts.get("evaluated_by") == "teacher"
     if by_teacher and not teach.evaluation:
         raise UserError(
             "teach.evaluation: found 0, but no sample of val and test has a label, so nothing could tell how good a student is. Give a "
@@ -51,14 +60,11 @@ def plan_evaluation(teach: Teach, pool: Pool, budget: int) -> HeldOut:
         raise UserError(
             f"teach.evaluation: found {teach.evaluation}, but val and test have labels, which cost no call; set 0"
         )
-    if not teach.evaluation or budget == 1:  # a single call, such as `tuition check --probe` makes, is one of the pool
-        return HeldOut({}, {})
-    if not 2 <= teach.evaluation < budget:
+    if teach.evaluation and not 2 <= teach.evaluation < budget:
         raise UserError(
             f"teach.evaluation: {teach.evaluation} of a budget of {budget} calls (study.budgets) are for val and test; valid: 2 to "
             f"{budget - 1}"
         )
-    return _draw(teach, pool)
 
 
 def _draw(teach: Teach, pool: Pool) -> HeldOut:

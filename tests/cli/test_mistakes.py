@@ -83,6 +83,15 @@ MISTAKES = {  # what was meant to be set, and part of what is said
     "an order without its file": ({"teach.strategy": "file"}, "teach.order: found null"),
     "more processes than a batch holds": ({"train.devices": 32}, "train.devices: found 32"),
     "a GPU that is not there": ({"train.accelerator": "cuda"}, "train.accelerator: cuda"),
+    "labels that the pool lacks": ({"data.source": "npz:unlabelled.npz", "data.evaluation": "npz:few.npz"}, "'ce' "),
+    "nothing to hold students against": (
+        {"data.source": "npz:unlabelled.npz", "data.classes": list("0123456789")},
+        "teach.evaluation: found 0",
+    ),
+    "classes that the evaluation set lacks": (
+        {"data.source": "folder:pets", "data.evaluation": "npz:digits.npz"},
+        "cat",
+    ),
     "an inbox that is not there": ({"refresh.inbox": "inbox"}, "refresh.inbox: found 'inbox'"),
     "a name that the registry does not take": ({"register.name": "a/b"}, "register.name: found 'a/b'"),
 }
@@ -93,10 +102,16 @@ def place(paid, prepared):
     """The workspace with what the mistakes name."""
     shutil.copy(prepared / "digits.npz", paid)
     np.savez(paid / "nothing.npz", a=np.zeros(3))
+    with np.load(paid / "digits.npz") as full:
+        images, labels = full["train_images"], full["train_labels"]
+    np.savez(paid / "unlabelled.npz", train_images=images[100:])
+    np.savez(paid / "few.npz", train_images=images[:100], train_labels=labels[:100])
     (paid / "empty").mkdir()
     for number, name in enumerate(("cat", "dog")):
         (paid / "mixed" / name).mkdir(parents=True)
         Image.new("L", (20 + number, 20)).save(paid / "mixed" / name / "1.png")
+        (paid / "pets" / name).mkdir(parents=True)
+        Image.new("L", (28, 28), 9 * number).save(paid / "pets" / name / "1.png")
     (paid / "broken.py").write_text("import no_such_package\n")
     (paid / "page.pt").write_text("<!DOCTYPE html><html>not found</html>")
     from safetensors.numpy import save_file

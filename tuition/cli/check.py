@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tuition.errors import UserError
 from tuition.files import read_json
@@ -16,6 +16,9 @@ from tuition.params import ComparisonSet, Data, Params, Training
 from tuition.params.teacher import CheckpointSettings, ServerSettings, TeacherSettings
 from tuition.signals import MAIN
 from tuition.workspace import Workspace
+
+if TYPE_CHECKING:
+    from tuition.preflight import Labelled
 
 T = TypeVar("T")
 PATIENCE = 5.0  # seconds for a server to answer
@@ -65,17 +68,20 @@ def look(params: Params) -> Findings:
 
 def _look_with(params: Params, facts: Facts, found: Findings) -> None:
     """What can be found once it is known what the data is."""
+    from stages.teach.evaluation import check_evaluation
+    from tuition.inputs.kinds import inputs_of
     from tuition.preflight import check_methods, check_shapes, check_student
     from tuition.teachers import InProcess
 
     found.attempt(check_student, params, facts)
     found.attempt(_check_budgets, params, facts)
+    found.attempt(check_evaluation, params.teach, facts, min(params.study.budgets))
     loaded = {one.name: found.attempt(_load, one, facts) for one in (params.teacher, *params.teachers)}
     main = loaded[params.teacher.name]
     if main is None or any(one is None for one in loaded.values()):
         return
     families = {one.name: loaded[one.name].families for one in params.teachers}  # type: ignore[union-attr]
-    found.attempt(check_methods, params, main.families, families)
+    found.attempt(check_methods, params, main.families, families, inputs_of(facts).NAME, labelled_of(params, facts))
     if isinstance(params.teacher, CheckpointSettings) and isinstance(main, InProcess) and not found.errors:
         found.attempt(check_shapes, params, facts, main)
     for name, one in loaded.items():
@@ -145,7 +151,7 @@ def _facts(data: Data, notes: list[str]) -> Facts:
     if made and made == data.model_dump(include=set(made)):
         notes.append(f"data: {written['source']}, as `prepare` left it")
         return written | read_json(split.meta)
-    from tuition.inputs.kinds import INPUTS
+    from tuition.inputs.kinds import INPUTS, named
     from tuition.sources import load_source
     from tuition.sources import split as splits
 
@@ -155,8 +161,26 @@ def _facts(data: Data, notes: list[str]) -> Facts:
     samples = raw.parts[pool.part].images[pool.rows]
     inputs = INPUTS[raw.inputs]
     sizes = {name: len(one.ids) for name, one in rows.items()}
+    known = {name: int((one.labels >= 0).sum()) for name, one in rows.items()}
     notes.append(f"data: {data.source}, {', '.join(f'{count} {name}' for name, count in sizes.items())}")
-    return {"classes": raw.classes, "splits": sizes} | inputs.facts(samples) | inputs.statistics(samples)
+    without: Facts = {} if known == sizes else {"labelled": known}
+    without |= {} if known["val"] or known["test"] else {"evaluated_by": "teacher"}
+    return (
+        {"classes": raw.classes, "splits": sizes}
+        | named(inputs)
+        | without
+        | inputs.facts(samples)
+        | inputs.statistics(samples)
+    )
+
+
+def labelled_of(params: Params, facts: Facts) -> "Labelled":
+    """How many samples have labels; of the bought ones, the pool's share of the smallest budget."""
+    from tuition.preflight import Labelled
+
+    pool, budget = facts["splits"]["train"], min(params.study.budgets)
+    known = (facts.get("labelled") or facts["splits"])["train"]
+    return Labelled(-(-budget * known // pool), budget, known, pool)
 
 
 def _check_budgets(params: Params, facts: Facts) -> None:
@@ -212,6 +236,7 @@ def permitted(params: Params, candidates: Sequence[str]) -> list[str]:
 
     Raises UserError where the data cannot be read, where the teacher cannot be loaded, and where none is permitted.
     """
+    from tuition.inputs.kinds import inputs_of
     from tuition.methods import METHODS
     from tuition.preflight import check_methods
 
@@ -224,9 +249,8 @@ def permitted(params: Params, candidates: Sequence[str]) -> list[str]:
         sets = {name: ComparisonSet()} | params.compare.sets
         compare = params.compare.model_copy(update={"sets": sets})
         try:
-            check_methods(
-                params.model_copy(update={"study": study, "methods": {name: {}}, "compare": compare}), offered
-            )
+            tried = params.model_copy(update={"study": study, "methods": {name: {}}, "compare": compare})
+            check_methods(tried, offered, inputs=inputs_of(facts).NAME, labelled=labelled_of(params, facts))
             fits.append(name)
         except UserError as error:
             why = why or str(error)
