@@ -77,17 +77,28 @@ def _look_with(params: Params, facts: Facts, found: Findings) -> None:
     found.attempt(_check_budgets, params, facts)
     found.attempt(check_evaluation, params.teach, facts, min(params.study.budgets))
     loaded = {one.name: found.attempt(_load, one, facts) for one in (params.teacher, *params.teachers)}
-    main = loaded[params.teacher.name]
-    if main is None or any(one is None for one in loaded.values()):
-        return
-    families = {one.name: loaded[one.name].families for one in params.teachers}  # type: ignore[union-attr]
-    found.attempt(check_methods, params, main.families, families, inputs_of(facts).NAME, labelled_of(params, facts))
+    main, labelled = loaded[params.teacher.name], labelled_of(params, facts)
+    families = {
+        one.name: one.offered if (there := loaded[one.name]) is None else there.families for one in params.teachers
+    }
+    offered = params.teacher.offered if main is None else main.families
+    found.attempt(check_methods, params, offered, families, inputs_of(facts).NAME, labelled)
+    found.attempt(_check_pretrained, params.teacher, labelled)
     if isinstance(params.teacher, CheckpointSettings) and isinstance(main, InProcess) and not found.errors:
         found.attempt(check_shapes, params, facts, main)
     for name, one in loaded.items():
-        if not isinstance(one, InProcess):
+        if one is not None and not isinstance(one, InProcess):
             found.attempt(_reach, one)
-            found.notes.append(f"teacher {name!r}: its server answers")
+            found.notes.append(f"teacher {name!r}: its server was asked whether it is there")
+
+
+def _check_pretrained(settings: TeacherSettings, labelled: "Labelled") -> None:
+    """Raises UserError where `pretrain` is to train the teacher, and has nothing to learn from."""
+    if isinstance(settings, CheckpointSettings) and settings.weights == MAIN and not labelled.pool_known:
+        raise UserError(
+            f"teacher.weights: {MAIN!r} is a teacher that pretrain trains on labels, and no sample of the pool has one; name a file of "
+            "weights, or another teacher.kind"
+        )
 
 
 def _check_key(settings: TeacherSettings) -> None:
