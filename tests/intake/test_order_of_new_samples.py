@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tuition.errors import UserError
 from tuition.intake.champion import margin
 from tuition.intake.choose import choose
-from tuition.params.teacher import Recheck
+from tuition.params.bounds import Recheck
 from tuition.purchase import recheck as drift
 
 NEVER = Recheck()

@@ -11,7 +11,7 @@ from support import PAID, bill, stage, write_params
 from tuition.files import read_array, read_json
 from tuition.ledger import accounts
 from tuition.ledger.database import open_ledger
-from tuition.params.teacher import Recheck
+from tuition.params.bounds import Recheck
 from tuition.purchase import recheck as drift
 
 TURNING = '''

@@ -10,7 +10,7 @@ from tuition.errors import UserError
 from tuition.ledger import calls, owned, schema, spending
 from tuition.ledger.database import exists, locate, open_ledger
 from tuition.ledger.keys import Request
-from tuition.params.teacher import Recheck
+from tuition.params.bounds import Recheck
 from tuition.purchase.recheck import rounds
 from tuition.teachers import Teacher
 

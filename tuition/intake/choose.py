@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from tuition.params.teacher import Recheck
+from tuition.params.bounds import Recheck
 from tuition.purchase.recheck import rounds, samples_for
 
 

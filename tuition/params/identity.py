@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tuition.params.teacher import KINDS, LATER, OPERATIONAL, Section, TeacherSettings
+from tuition.params.bounds import LATER, OPERATIONAL, Section
+from tuition.params.teacher import KINDS, TeacherSettings
 
 # In which order a teacher's identity has its keys, as in the studies that MLflow holds.
 ORDER = (

@@ -10,15 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from tuition.params.teacher import (
-    LATER,
-    OPERATIONAL,
-    AnyTeacher,
-    CheckpointSettings,
-    Section,
-    Seed,
-    Share,
-)
+from tuition.params.bounds import LATER, OPERATIONAL, Section, Seed, Share
+from tuition.params.teacher import AnyTeacher, CheckpointSettings
 from tuition.ranges import Count, NotNegative, Positive
 from tuition.workspace import PURCHASED, given
 

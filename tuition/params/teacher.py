@@ -1,15 +1,12 @@
-"""The section `teacher` of `params.yaml`: a class for each kind, and the types that sections are made of.
+"""The section `teacher` of `params.yaml`: a class for each kind.
 
 A kind takes the keys of its class and no others.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -18,80 +15,12 @@ from pydantic import (
     model_validator,
 )
 
+from tuition.params.bounds import LATER, OPERATIONAL, Cap, Price, Recheck, Section, Share
 from tuition.ranges import Count, Positive
 
-Share = Annotated[float, Field(ge=0, lt=1)]
-Seed = Annotated[int, Field(ge=0)]
-Money = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
-Whole = Annotated[int, Field(ge=0)]
 Side = Annotated[int, Field(ge=8)]  # pixels
-
-
-@dataclass(frozen=True)
-class Mark:
-    """What a field of a section is, beside its type."""
-
-    meaning: str
-
-
-# A field so marked is no part of what makes two studies two: how a teacher is fed and paid, say, or lists of cells that may grow.
-OPERATIONAL = Mark("no part of a study's identity")
-# A key that came to be later: where it is not used, a study is the one that it was.
-LATER = Mark("no part of a study's identity where it has its default")
-
 Scores = Literal["logits", "probabilities"]
 Form = Literal["logits", "probabilities", "labels", "top-k"]  # what an answer is
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Price(Section):
-    """What an answer costs: money a call, and money a million tokens of the question and of the answer."""
-
-    call: Money = 0.0
-    input: Money = 0.0
-    output: Money = 0.0
-
-    @property
-    def of_tokens(self) -> bool:
-        return self.input > 0 or self.output > 0
-
-
-class Amounts(Section):
-    """An upper bound on calls, tokens and money; null: none."""
-
-    calls: Whole | None = None
-    tokens: Whole | None = None
-    money: Money | None = None
-
-
-class Period(Amounts):
-    every: Literal["day", "week", "month"] = "day"  # of the UTC calendar; weeks begin on Monday
-
-
-class Cap(Amounts):
-    """Bounds of the teacher's whole life, of one run of teach, and of a period."""
-
-    run: Amounts = Amounts()
-    period: Period = Period()
-
-
-class Recheck(Section):
-    """Asking the first samples again, every so many calls of a budget: has the teacher changed?"""
-
-    every: Annotated[int, Field(ge=2)] | None = None  # null: never
-    samples: Count = 4
-    tolerance: Positive = 0.01  # largest change of a probability
-
-    @model_validator(mode="after")
-    def _asks_fewer_than_it_buys(self) -> "Recheck":
-        if self.every is not None and self.samples >= self.every:
-            raise ValueError(
-                f"teacher.recheck.samples: {self.samples} of every {self.every} calls; valid: fewer than teacher.recheck.every"
-            )
-        return self
 
 
 class Network(Section):
@@ -107,7 +36,7 @@ class TeacherSettings(Section):
     version: str = "1"
     weights: str = "teacher"
     arch: str = "resnet20"
-    taps: list[str] = []
+    taps: list[str] = Field(default=[])
     classes: Annotated[int, Field(ge=2)] | None = None
     idempotent: Annotated[bool, OPERATIONAL] = False
     batch_size: Annotated[Count, OPERATIONAL] = 256
@@ -153,7 +82,7 @@ class CheckpointSettings(TeacherSettings):
     """A local network with its weights in a file."""
 
     kind: Literal["checkpoint"] = "checkpoint"
-    signals: Annotated[list[str], Field(min_length=1)] = ["logits", "embedding"]
+    signals: Annotated[list[str], Field(min_length=1)] = Field(default=["logits", "embedding"])
     mean: list[float] | None = None
     std: list[Positive] | None = None
     resize: Side | None = None
@@ -168,7 +97,7 @@ class ExpertsSettings(TeacherSettings):
     """Several local networks, small to large, of which one answers for each sample."""
 
     kind: Literal["experts"] = "experts"
-    experts: list[Network] = []
+    experts: list[Network] = Field(default=[])
     free: Network | None = None
     choose: Literal["difficulty", "anti", "random", "mean"] = "difficulty"
     mean: list[float] | None = None
@@ -238,7 +167,7 @@ class CustomSettings(TeacherSettings):
     """A class of the user's, named by `kind`."""
 
     kind: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default={})
 
 
 class ServerSettings(TeacherSettings):
@@ -246,7 +175,7 @@ class ServerSettings(TeacherSettings):
 
     url: Annotated[str | None, OPERATIONAL] = None  # it may hold a password
     model: str | None = None
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default={})
     scores: Literal["logits", "probabilities"] = "logits"
     mean: list[float] | None = None
     std: list[Positive] | None = None

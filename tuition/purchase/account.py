@@ -9,7 +9,8 @@ from tuition.errors import UserError
 from tuition.ledger import accounts, calls
 from tuition.ledger.database import Ledger
 from tuition.ledger.spending import Amount, Bound, Caps, to_micros
-from tuition.params.teacher import Amounts, Price, TeacherSettings
+from tuition.params.bounds import Amounts, Price
+from tuition.params.teacher import TeacherSettings
 from tuition.teachers import Teacher, fingerprint
 
 MOST_TOKENS = 10**12  # that a server may say of a request; what is above is no count of tokens

@@ -8,7 +8,7 @@ from tuition.ledger import accounts
 from tuition.ledger.keys import Request
 from tuition.ledger.owned import Standing
 from tuition.ledger.spending import Amount
-from tuition.params.teacher import Price, Recheck
+from tuition.params.bounds import Price, Recheck
 from tuition.purchase import recheck
 from tuition.purchase.account import Account, worst
 

@@ -14,7 +14,7 @@ from tuition.errors import UserError
 from tuition.ledger import owned
 from tuition.ledger.keys import Request
 from tuition.origins import name
-from tuition.params.teacher import Recheck
+from tuition.params.bounds import Recheck
 from tuition.purchase.account import Account
 from tuition.targets.classes import complete
 

@@ -21,7 +21,8 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.inputs.kinds import inputs_of
-from tuition.params.teacher import Section, ServerSettings
+from tuition.params.bounds import Section
+from tuition.params.teacher import ServerSettings
 from tuition.targets.classes import as_logits
 from tuition.teachers.formats.bodies import Malformed, json_object, shown
 from tuition.teachers.formats.options import parse_options

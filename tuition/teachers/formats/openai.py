@@ -32,7 +32,8 @@ from pydantic import Field
 from tuition.errors import UserError, unknown
 from tuition.imports import import_function
 from tuition.inputs.kinds import inputs_of
-from tuition.params.teacher import Count, OpenAISettings, Section
+from tuition.params.bounds import Section
+from tuition.params.teacher import Count, OpenAISettings
 from tuition.teachers.formats.bodies import Malformed, json_object, shown
 from tuition.teachers.formats.labels import bare, check_labels, class_scores
 from tuition.teachers.formats.options import parse_options

@@ -5,7 +5,8 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from tuition.errors import UserError, unknown
-from tuition.params.teacher import Section, ServerSettings
+from tuition.params.bounds import Section
+from tuition.params.teacher import ServerSettings
 
 Schema = TypeVar("Schema", bound=Section)
 
