@@ -2,6 +2,8 @@
 
 import pkgutil
 import re
+import shlex
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote
@@ -9,8 +11,10 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 import typer
+from PIL import Image
 from ruamel.yaml import YAML
-from support import ROOT, write_params
+from support import ROOT
+from typer.testing import CliRunner
 
 from tuition import params as parameters
 from tuition.cli.__main__ import app
@@ -105,15 +109,23 @@ def test_readme_is_short():
 
 
 def test_readmes_teacher_answers(tmp_path, monkeypatch):
-    """The function and the parameters of README.md, as they stand there."""
+    """The function and `tuition init` of README.md, as they stand there, on a folder of images and a table."""
     function = next(block for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL))
-    section = next(block for block in re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL))
+    command = re.findall(r"^tuition (init .*?[^\\])$", README, flags=re.DOTALL | re.MULTILINE)[0]
     asked = "def ask_my_api(image, idempotency_key):\n    return [image.mean(), len(idempotency_key)]\n"
     (tmp_path / "mine.py").write_text(function + asked)
+    (tmp_path / "photos").mkdir()
+    for number in range(24):
+        Image.new("L", (20 + number, 20), 9 * number).save(tmp_path / f"photos/{number}.png")
+    (tmp_path / "labelled.csv").write_text(
+        "input,label\n" + "".join(f"photos/{i}.png,{'ab'[i % 2]}\n" for i in range(8))
+    )
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    given = YAML(typ="safe").load(section)
-    write_params(tmp_path, {f"{part}.{key}": value for part, keys in given.items() for key, value in keys.items()})
+    monkeypatch.setenv("TUITION_LEDGER", str(tmp_path / "ledger.db"))
+    ran = CliRunner().invoke(app, shlex.split(command.replace("\\\n", " ")))
+    assert ran.exit_code == 0, ran.output
     settings = parameters.load(tmp_path / "params.yaml")
     assert settings.teacher.cap.calls == 5000
     assert settings.teacher.price.call == 0.002
