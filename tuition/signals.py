@@ -29,6 +29,8 @@ LAYERED = ("pooled", "energy", "map", "preact", "flow", "sign")
 TOGETHER = {"boundary": ("supporting", "supporting_logits"), "classifier": ("classifier_weight", "classifier_bias")}
 FAMILIES = ("logits", "embedding", *LAYERED, "features", "pruned", *TOGETHER)
 HALVED = ("embedding", "pooled", "energy", "map", "preact", "flow", "features")  # stored in float16
+OF_CLASSES = ("logits", "pruned", "supporting_logits")  # arrays a sample whose last axis is the classes
+CLASS = "label"  # the index of one
 ROUNDING = 2.0**-11  # relative error of a float16, for values from 6.1e-5 on; below, the error is at most 3e-8
 
 

@@ -84,6 +84,7 @@ class Export(Folder):
     ids = File("ids.npy")
     costs = File("costs.npy")
     views = File("views.npy")
+    plausible = File("plausible.json")  # what the checks of the answers found
 
     def signal(self, name: str) -> Path:
         """The array of a signal, or of a constant of the teacher."""

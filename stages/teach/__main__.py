@@ -27,9 +27,9 @@ def main(argv: list[str]) -> None:
     plan = make_plan(params, pool, budget)
     teacher, further_teachers = _load_teachers(params, pool, plan)
 
-    ledger, classes = open_ledger(), len(pool.facts["classes"])
-    order = open_order(ledger, teacher, params.teacher, classes, plan.order)
-    further_orders = further.open_orders(ledger, params.teachers, further_teachers, classes, plan.further)
+    ledger, known = open_ledger(), pool.known
+    order = open_order(ledger, teacher, params.teacher, known, plan.order)
+    further_orders = further.open_orders(ledger, params.teachers, further_teachers, known, plan.further)
 
     if any(one.buys for one in (order, *further_orders.values())):
         check_store()  # where the study is to end

@@ -19,6 +19,7 @@ from tuition.params import Teach
 from tuition.purchase.account import Account
 from tuition.purchase.further import each
 from tuition.purchase.own import OpenOrder
+from tuition.purchase.plausible import export as plausible
 from tuition.signals import ROUNDING, stored_type
 from tuition.targets.truth import top_classes
 from tuition.workspace import Export, Mixed, Workspace
@@ -82,15 +83,17 @@ def _write(
         raise UserError(
             f"teacher {account.settings.name!r}: none of the {len(requests)} samples has a usable output; see `tuition ledger status`"
         )
+    signals = account.as_data(signals)
+    answered = [requests[i] for i in places]
+    plausible.write(folder, account, plausible.look(account, answered, signals))
     constants = account.teacher.constants()
     types = {name: np.dtype(stored_type(name)).name for name in signals}
     rounded = {"types": types} | ({"relative_error": ROUNDING} if "float16" in types.values() else {})
     meta = exports.teacher_meta(accounts.find(account.ledger, account.fingerprint))
     named: dict[str, Any] = {"constants": sorted(constants)} if constants else {}
+    named |= {"classes": list(account.known.classes)} if account.known.classes else {}
     views = None if drawing is None else dict(drawing)
-    exports.write(
-        folder.path, [requests[i] for i in places], signals, costs, meta, views, stored=rounded, **named, **how
-    )
+    exports.write(folder.path, answered, signals, costs, meta, views, stored=rounded, **named, **how)
     for name, value in constants.items():
         write_array(folder.signal(name), value)
     return places

@@ -105,7 +105,13 @@ COUNTING_TEACHER = textwrap.dedent(
 )
 
 
-PAID = {"teacher.kind": "python", "teacher.function": "paid:answer", "teacher.price": 0.01, "study.budgets": [40]}
+PAID = {
+    "teacher.kind": "python",
+    "teacher.function": "paid:answer",
+    "teacher.price": 0.01,
+    "teacher.unchecked": ["labels"],  # it knows nothing of digits
+    "study.budgets": [40],
+}
 
 
 def bill(folder: Path) -> list[str]:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from tuition.errors import unknown
 from tuition.files import write_array, write_json
+from tuition.ledger import classes as class_names
 from tuition.ledger import owned
 from tuition.ledger.accounts import find
 from tuition.ledger.database import Ledger
@@ -46,7 +47,9 @@ def export(
     if missing := taken - set(count):
         raise unknown("signals", ", ".join(sorted(missing)), count)
     places, values, costs = owned.read(ledger, teacher.id, requests, signals=taken)
-    write(folder, [requests[i] for i in places], values, costs, teacher_meta(teacher))
+    known = class_names.read(teacher)
+    named: dict[str, Any] = {} if known is None else {"classes": list(known)}
+    write(folder, [requests[i] for i in places], values, costs, teacher_meta(teacher), **named)
     return len(places), {signal: number for signal, number in count.items() if signal not in taken}
 
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from tuition.errors import UserError
 from tuition.files import read_array, read_json
 from tuition.ledger import blocks
+from tuition.ledger import classes as class_names
 from tuition.ledger.accounts import open_account
 from tuition.ledger.database import Ledger
 from tuition.ledger.keys import Key, base_of, further_of
@@ -49,6 +50,8 @@ def import_folder(ledger: Ledger, folder: Path) -> tuple[int, int]:
         raise UserError(f"{export.costs}: found {int(costs.max())}, expected millionths of money, {DEAREST} at most")
     teacher = meta["teacher"]
     id = open_account(ledger, teacher["fingerprint"], teacher["name"], teacher["description"], None)
+    if "classes" in meta:
+        signals = class_names.joined(ledger, id, meta["classes"], signals, str(export.meta))
     with ledger.write() as db:
         books = Books(db, id)
         taken = sum(
@@ -176,6 +179,8 @@ def _check(export: Export, meta: dict[str, Any], ids: np.ndarray) -> None:
         or any(not re.fullmatch(r"[a-z][a-z0-9_]*", str(name)) for name in names)
     ):
         raise UserError(f"{export.meta}: signals: found {names!r}, expected a list of plain names")
+    if not all(isinstance(one, str) for one in meta.get("classes", [])):
+        raise UserError(f"{export.meta}: classes: found {meta['classes']!r}, expected a list of names")
     if not isinstance(meta.get("view", CLEAN), str):
         raise UserError(f"{export.meta}: view: found {meta['view']!r}, expected text")
     hexadecimal = re.compile(rb"[0-9a-f]{64}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import sqlalchemy as sa
 
-from tuition.ledger import blocks
+from tuition.ledger import blocks, classes
 from tuition.ledger.accounts import open_account
 from tuition.ledger.database import Ledger, LedgerError
 from tuition.ledger.imports import Books
@@ -43,8 +43,9 @@ def merge(ledger: Ledger, other: Ledger) -> dict[str, int]:
                 from_json(teacher.caps) if name is None else None
             )  # those that are set here stay, and so does the name
             id = open_account(ledger, teacher.fingerprint, name or teacher.name, json.loads(teacher.description), caps)
+            places = _order_of_classes(ledger, id, teacher)
             with ledger.write() as ours:
-                ruined = _owned(theirs, ours, teacher.id, id, counts)
+                ruined = _owned(theirs, ours, teacher.id, id, counts, places)
                 counts["spent"] += _spent(theirs, ours, teacher.id, id, ruined)
                 ledger.analyse(ours)
     return counts
@@ -55,12 +56,25 @@ def _same(ledger: Ledger, other: Ledger) -> bool:
     return ledger.place == other.place or (all(one.exists() for one in places) and places[0].samefile(places[1]))
 
 
-def _owned(theirs: sa.Connection, ours: sa.Connection, there: int, here: int, counts: dict[str, int]) -> list[sa.Row]:
+def _order_of_classes(ledger: Ledger, id: int, teacher: sa.Row) -> np.ndarray | None:
+    """Of each class here its place there; None: the order is the same, or nobody knows. Raises UserError where the names differ."""
+    theirs = classes.read(teacher)
+    return None if theirs is None else classes.order(theirs, classes.adopt(ledger, id, theirs, ()))
+
+
+def _owned(
+    theirs: sa.Connection,
+    ours: sa.Connection,
+    there: int,
+    here: int,
+    counts: dict[str, int],
+    places: np.ndarray | None,
+) -> list[sa.Row]:
     """Returns the calls there of whose outputs nothing is whole."""
     books = Books(ours, here)
     ruined: list[sa.Row] = []
     for key, values, tokens, cost in _answers(theirs, there, counts, ruined):
-        took = books.take(key, values, cost, tokens)
+        took = books.take(key, classes.reordered(values, places), cost, tokens)
         counts["taken" if took else "held"] += 1
     books.close()
     return ruined

@@ -98,5 +98,17 @@ def _states_are_columns(db: sa.Connection) -> None:
         db.exec_driver_sql(statement)
 
 
-MIGRATIONS = [_amounts_and_blocks, _smaller_calls, _states_are_columns]  # from version 1 to 2, from 2 to 3, and so on
+def _what_answers_speak_of(db: sa.Connection) -> None:
+    """Version 4 knew neither the classes of answers nor what they say that they come from."""
+    schema.tables.create_all(db, tables=[schema.identities])
+    for statement in (
+        "ALTER TABLE teachers ADD COLUMN classes TEXT",
+        "ALTER TABLE teachers ADD COLUMN place TEXT",
+        "ALTER TABLE calls ADD COLUMN identity_id INTEGER REFERENCES identities (id)",
+    ):
+        db.exec_driver_sql(statement)
+
+
+# From version 1 to 2, from 2 to 3, and so on.
+MIGRATIONS = [_amounts_and_blocks, _smaller_calls, _states_are_columns, _what_answers_speak_of]
 NEWEST = 1 + len(MIGRATIONS)

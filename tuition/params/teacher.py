@@ -18,6 +18,7 @@ from pydantic import (
 from tuition.params.bounds import LATER, OPERATIONAL, Cap, Price, Recheck, Section, Share
 from tuition.ranges import Count, Positive
 
+Check = Literal["classes", "labels", "variety", "scale", "mass", "identity", "bill"]  # of `tuition/purchase/plausible/`
 Side = Annotated[int, Field(ge=8)]  # pixels
 Scores = Literal["logits", "probabilities"]
 Form = Literal["logits", "probabilities", "labels", "top-k"]  # what an answer is
@@ -45,10 +46,12 @@ class TeacherSettings(Section):
     max_tokens_per_call: Annotated[Count | None, OPERATIONAL] = None
     patience: Annotated[Positive, OPERATIONAL] = 600.0
     recheck: Annotated[Recheck, OPERATIONAL] = Recheck()
+    unchecked: Annotated[list[Check], OPERATIONAL] = []
     price: Annotated[Price, OPERATIONAL] = Price()
     cap: Annotated[Cap, OPERATIONAL] = Cap()
 
     families: ClassVar[tuple[str, ...] | None] = None  # of signals that the kind gives; None: known when it is loaded
+    free_of_charge: ClassVar[bool] = False  # a network of ours: nobody charges for its answers
 
     @property
     def offered(self) -> tuple[str, ...] | None:
@@ -88,6 +91,8 @@ class CheckpointSettings(TeacherSettings):
     resize: Side | None = None
     precision: Annotated[Literal["32-true", "bf16-mixed"], OPERATIONAL] = "32-true"
 
+    free_of_charge: ClassVar[bool] = True
+
     @property
     def offered(self) -> tuple[str, ...]:
         return tuple(self.signals)
@@ -106,6 +111,7 @@ class ExpertsSettings(TeacherSettings):
     precision: Annotated[Literal["32-true", "bf16-mixed"], OPERATIONAL] = "32-true"
 
     families: ClassVar[tuple[str, ...] | None] = ("logits", "difficulty", "expert")
+    free_of_charge: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _two_and_a_free_one(self) -> "ExpertsSettings":

@@ -1,12 +1,16 @@
 """A teacher's account in the ledger: who is asked, at what price, within which bounds."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, Decimal
 from functools import lru_cache
 from numbers import Integral
 
+import numpy as np
+
 from tuition.errors import UserError
 from tuition.ledger import accounts, calls
+from tuition.ledger import classes as class_names
 from tuition.ledger.database import Ledger
 from tuition.ledger.spending import Amount, Bound, Caps, to_micros
 from tuition.params.bounds import Amounts, Price
@@ -17,8 +21,19 @@ MOST_TOKENS = 10**12  # that a server may say of a request; what is above is no 
 
 
 @dataclass(frozen=True)
+class Known:
+    """What the data says of samples, as far as it is known: the classes in the data's order, and labels by content id."""
+
+    classes: tuple[str, ...] = ()
+    labels: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Account:
-    """A teacher's account with its settings, and the run of this process that spends from it."""
+    """A teacher's account with its settings, and the run of this process that spends from it.
+
+    `order`: of each class in the account's order, its place in the data's; None: both are the same.
+    """
 
     ledger: Ledger
     id: int
@@ -27,22 +42,49 @@ class Account:
     teacher: Teacher
     settings: TeacherSettings
     classes: int
+    known: Known = Known()
+    order: np.ndarray | None = None
 
     @property
     def caps(self) -> Caps:
         return caps_of(self.settings)
 
+    def as_owned(self, signals: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Arrays in the data's order of classes, as the ledger keeps them."""
+        return class_names.reordered(signals, self.order)
 
-def open_account(ledger: Ledger, teacher: Teacher, settings: TeacherSettings, classes: int, most_calls: int) -> Account:
+    def as_data(self, signals: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Arrays of the ledger in the data's order of classes."""
+        return class_names.reordered(signals, None if self.order is None else np.argsort(self.order))
+
+
+def open_account(
+    ledger: Ledger,
+    teacher: Teacher,
+    settings: TeacherSettings,
+    classes: int,
+    most_calls: int,
+    known: Known | None = None,
+) -> Account:
     """The account of `teacher`, opened where there is none, with a run of this process that may make `most_calls` calls.
 
-    Calls of dead processes that were never sent are given back.
+    Calls of dead processes that were never sent are given back. Raises UserError where what is owned speaks of other classes.
     """
     check_price(settings)
+    known = known or Known()
     mark = fingerprint(teacher.description)
     id = accounts.open_account(ledger, mark, settings.name, teacher.description, caps_of(settings))
+    order = _order_of_classes(ledger, id, teacher.signals, settings, known.classes)
     run = calls.start_run(ledger, id, most_calls, bound_of(settings.cap.run))
-    return Account(ledger, id, run, mark, teacher, settings, classes)
+    return Account(ledger, id, run, mark, teacher, settings, classes, known, order)
+
+
+def _order_of_classes(
+    ledger: Ledger, id: int, signals: Sequence[str], settings: TeacherSettings, names: Sequence[str]
+) -> np.ndarray | None:
+    if not names:
+        return None
+    return class_names.order(names, class_names.adopt(ledger, id, names, signals, "classes" not in settings.unchecked))
 
 
 def caps_of(settings: TeacherSettings) -> Caps:

@@ -30,7 +30,7 @@ def split(
     try:
         arrays = {signal: np.asarray(given[signal]) for signal in signals if signal in given}
         reason = _batch_fault(arrays, given, count, signals, classes, shapes)
-        if not reason and scores == "logits" and "logits" in arrays and look_like_probabilities(arrays["logits"]):
+        if not reason and scores == "logits" and "logits" in arrays and _are_probabilities(arrays["logits"]):
             reason = "logits: every row holds probabilities (none negative, sum 1); set teacher.scores: probabilities"
     except Exception as error:  # whatever the teacher's object does when asked for numbers
         arrays, reason = {}, f"not an array of numbers: {type(error).__name__}: {error}"
@@ -54,6 +54,11 @@ def split(
         else:  # what a half cannot hold is paid for too: it is kept as it is
             rows.append(Answer({name: np.asarray((stored if fits[name][i] else wide)[name][i]) for name in arrays}))
     return rows
+
+
+def _are_probabilities(logits: np.ndarray) -> bool:
+    """Whether scores that should be logits are probabilities; of one answer with two classes that may be an accident."""
+    return logits.size > 2 and look_like_probabilities(logits)
 
 
 def unusable(reason: str, raw: bytes, count: int) -> list[Answer]:

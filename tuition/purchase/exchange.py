@@ -11,6 +11,7 @@ from tuition.ledger.keys import Request
 from tuition.purchase import answers as checks
 from tuition.purchase.account import Account, real, rests_on_tokens, worst
 from tuition.purchase.moving_average import MovingAverage
+from tuition.purchase.plausible.watch import Watch
 from tuition.purchase.reserver import Batch, InputsOf
 from tuition.purchase.tally import Progress, Tally
 from tuition.purchase.text import plain
@@ -36,9 +37,10 @@ class Exchange:
         inputs_of: InputsOf,
         progress: Progress,
         signals: tuple[str, ...],
+        watch: Watch,
     ):
         self.account, self.writer, self.tally = account, writer, tally
-        self.inputs_of, self.progress, self.signals = inputs_of, progress, signals
+        self.inputs_of, self.progress, self.signals, self.watch = inputs_of, progress, signals, watch
         self.places = asyncio.Semaphore(account.teacher.max_in_flight)  # at the teacher
         self.marking, self.answering = MovingAverage(), MovingAverage()
         self.shapes: dict[str, tuple[int, ...]] = {}  # of the answers, a row
@@ -123,6 +125,8 @@ class Exchange:
             bad = [place for place, answer in enumerate(answers) if answer.malformed]
             fault, first = (answers[bad[0]].malformed, bad[0]) if bad else (None, 0)
             self._count(made, len(bad), fault, first)  # before it is stored: what is bad stops the next one
+            if stop := self.watch.see([call.request for call in made], answers):
+                self.tally.stop(stop)
             await self.writer.done(made, answers)
             self.settled.update(call.request for call in made)
         except Exception as error:
@@ -138,7 +142,7 @@ class Exchange:
         if reply.malformed:
             answers = checks.unusable(str(reply.malformed), _raw(reply), count)
         else:
-            scores = settings.promised_scores if self.tally.canary else None
+            scores = settings.promised_scores if self.tally.canary and "scale" not in settings.unchecked else None
             answers = checks.split(
                 reply.signals, count, self.signals, self.account.classes, self.shapes, scores, settings.partial
             )
@@ -146,7 +150,13 @@ class Exchange:
                 answers[place] = Answer({}, why, raw[:MOST_RAW])
         amounts = real(settings, count, reply.input_tokens, reply.output_tokens)
         return [
-            Answer(one.signals, one.malformed and plain(one.malformed), one.raw, tokens=amount.tokens, cost=amount.cost)
+            Answer(
+                self.account.as_owned(one.signals),
+                one.malformed and plain(one.malformed),
+                one.raw,
+                tokens=amount.tokens,
+                cost=amount.cost,
+            )
             for one, amount in zip(answers, amounts, strict=True)
         ]
 

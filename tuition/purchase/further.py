@@ -12,6 +12,7 @@ from typing import TypeVar
 from tuition.errors import UserError
 from tuition.ledger.database import Ledger
 from tuition.params.teacher import TeacherSettings
+from tuition.purchase.account import Known
 from tuition.purchase.loop import outstanding
 from tuition.purchase.order import Order
 from tuition.purchase.own import OpenOrder, open_order
@@ -52,7 +53,7 @@ def open_orders(
     ledger: Ledger,
     sections: Sequence[TeacherSettings],
     loaded: Mapping[str, Teacher],
-    classes: int,
+    known: Known,
     orders: Mapping[str, Order],
 ) -> dict[str, OpenOrder]:
     """An open order for each, in the order of `sections`. Nothing is sent, but what is free of charge: whether a server is there.
@@ -63,7 +64,7 @@ def open_orders(
     for settings in sections:
         with _named(settings.name):
             name = settings.name
-            one = opened[name] = open_order(ledger, loaded[name], settings, classes, orders[name])
+            one = opened[name] = open_order(ledger, loaded[name], settings, known, orders[name])
             if outstanding(one.account, one.order.requests, one.before)[0]:
                 asyncio.run(_reach(one.account.teacher))
     return opened

@@ -18,6 +18,7 @@ from tuition.ledger.owned import Standing
 from tuition.purchase import interrupts
 from tuition.purchase.account import Account
 from tuition.purchase.exchange import Exchange
+from tuition.purchase.plausible.watch import Watch
 from tuition.purchase.reserver import InputsOf, Reserver
 from tuition.purchase.tally import Progress, Tally
 from tuition.purchase.writer import Writer, to_the_end
@@ -50,19 +51,24 @@ def buy(
     inputs_of: InputsOf,
     progress: Progress,
     signals: Sequence[str] | None = None,
+    before: Sequence[Request] = (),
 ) -> Outcome:
     """Own the outputs of `requests`, in their order; `standing` is how they stood last. All of the teacher's signals, or only `signals`.
 
-    Sends `settings.canary` calls first and stops where one of them is malformed; stops later where the malformed exceed
-    `settings.max_malformed`. Waits for samples that another process is buying. Ctrl-C and SIGTERM wait some seconds for answers on
-    their way; a second one does not. Raises UserError naming what was found, CapReached where a bound leaves no room; whatever was
+    Sends `settings.canary` calls first, the first of them alone, and stops where one of them is malformed; stops later where the
+    malformed exceed `settings.max_malformed`, and whenever answers are not plausible, those to `before`, which are owned, among
+    them. Waits for samples that another process is buying. Ctrl-C and SIGTERM wait some seconds for answers on their way; a second
+    one does not. Raises UserError naming what was found, CapReached where a bound leaves no room; whatever was
     answered by then is owned.
     """
     todo, elsewhere = outstanding(account, requests, standing)
     if not todo and not elsewhere:
         return Outcome()  # then the teacher need not be there
+    watch = Watch(account, before)
+    if stop := watch.stops():
+        raise stop
     return interrupts.run(
-        _buy(account, todo, elsewhere, inputs_of, progress, tuple(signals or account.teacher.signals))
+        _buy(account, todo, elsewhere, inputs_of, progress, tuple(signals or account.teacher.signals), watch)
     )
 
 
@@ -73,11 +79,12 @@ async def _buy(
     inputs_of: InputsOf,
     progress: Progress,
     signals: tuple[str, ...],
+    watch: Watch,
 ) -> Outcome:
     async with account.teacher, Writer(account.ledger, account.run) as writer:
         tally = Tally(account.settings, len(todo) + len(elsewhere))
         reserver = Reserver(account, writer, tally, inputs_of)
-        exchange = Exchange(account, writer, tally, inputs_of, progress, signals)
+        exchange = Exchange(account, writer, tally, inputs_of, progress, signals, watch)
         by_others = await Purchase(account, writer, reserver, exchange).run(todo, elsewhere)
         return Outcome(tally.new, by_others)
 
@@ -102,7 +109,7 @@ class Purchase:
                 await self.others.wait(f"{len(elsewhere)} samples that are being bought")
             open_requests = [*todo, *elsewhere]
             while todo:
-                first = self.tally.canary or len(todo)
+                first = self.tally.together or self.exchange.watch.holds() or len(todo)
                 await self._buy(todo[:first])
                 todo = todo[first:]
             open_requests = [one for one in open_requests if one not in self.exchange.settled]

@@ -10,9 +10,10 @@ from tuition.ledger.keys import Request
 from tuition.ledger.owned import Standing
 from tuition.params.teacher import TeacherSettings
 from tuition.purchase import recheck
-from tuition.purchase.account import Account, open_account
+from tuition.purchase.account import Account, Known, open_account
 from tuition.purchase.loop import Outcome, buy
 from tuition.purchase.order import Order, check, missing
+from tuition.purchase.plausible.watch import MOST
 from tuition.purchase.progress import bar
 from tuition.purchase.reserver import InputsOf
 from tuition.teachers import Teacher
@@ -37,9 +38,10 @@ class OpenOrder:
         return read_standing(self.account, self.order)
 
 
-def open_order(ledger: Ledger, teacher: Teacher, settings: TeacherSettings, classes: int, order: Order) -> OpenOrder:
+def open_order(ledger: Ledger, teacher: Teacher, settings: TeacherSettings, known: Known, order: Order) -> OpenOrder:
     """Open the account for an order. Raises UserError, before anything is sent, where the order cannot be bought as a whole."""
-    account = open_account(ledger, teacher, settings, classes, order.most_calls(teacher.idempotent))
+    most = order.most_calls(teacher.idempotent)
+    account = open_account(ledger, teacher, settings, len(known.classes), most, known)
     before = read_standing(account, order)
     check(account, order, before)
     return OpenOrder(account, order, before)
@@ -74,7 +76,8 @@ def own_in_rounds(open_order: OpenOrder, inputs_of: InputsOf, title: str) -> int
 def own(account: Account, requests: Sequence[Request], standing: Standing, inputs_of: InputsOf, title: str) -> int:
     """Buy what is missing of `requests`, as they stand; returns how many new calls that took."""
     lacking = missing(account, requests, standing)
-    outcome = _buy(account, lacking.new, standing, inputs_of, title)
+    before = [one for one in requests if standing.state(one) == "owned" and not one.round][:MOST]
+    outcome = _buy(account, lacking.new, standing, inputs_of, title, before=before)
     new, further = outcome.new, lacking.further
     if outcome.by_others:  # perhaps with fewer signals
         standing = read_standing(account, Order(tuple(requests), ()))
@@ -93,6 +96,7 @@ def _buy(
     inputs_of: InputsOf,
     title: str,
     signals: Sequence[str] | None = None,
+    before: Sequence[Request] = (),
 ) -> Outcome:
     with bar(title, account) as progress:
-        return buy(account, requests, standing, inputs_of, progress, signals)
+        return buy(account, requests, standing, inputs_of, progress, signals, before)

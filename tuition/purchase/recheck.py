@@ -67,6 +67,7 @@ def check(account: Account, again: Sequence[Request]) -> None:
     first = [one.again(0) for one in again]
     places_before, before, _ = owned.read(account.ledger, account.id, first)
     places_now, now, _ = owned.read(account.ledger, account.id, again)
+    before, now = account.as_data(before), account.as_data(now)
     signal = "logits" if "logits" in before else next(iter(sorted(before)), None)
     both = [i for i in places_before if i in set(places_now)]
     if signal is None or signal not in now or not both:

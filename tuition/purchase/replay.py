@@ -17,6 +17,7 @@ from tuition.inputs.bought import Bought
 from tuition.inputs.kinds import inputs_of
 from tuition.inputs.protocol import Inputs, Samples
 from tuition.ledger import accounts, database, owned
+from tuition.ledger import classes as class_names
 from tuition.ledger.keys import Request
 from tuition.origins import name as name_of
 from tuition.params import Params
@@ -131,6 +132,9 @@ def _in_ledger(rows: Sequence[Row], fingerprint: str, wrong: list[str]) -> int:
     exported = {name: read_array(folder.signal(name)) for name in read_json(folder.meta)["signals"]}
     by_request = {Request(row.id.decode(), to_text(row.view)): row for row in rows}
     places, held, _ = owned.read(ledger, account.id, list(by_request), signals=list(exported))
+    known, exported_as = class_names.read(account), read_json(rows[0].folder.meta).get("classes")
+    if known is not None and exported_as is not None:
+        held = class_names.reordered(held, class_names.order(known, exported_as))
     same = 0
     for at, place in enumerate(places):
         row = list(by_request.values())[place]

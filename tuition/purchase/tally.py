@@ -27,6 +27,11 @@ class Tally:
         """How many of the first few calls, which must all be good before the bulk is sent, are still to be sent."""
         return max(0, self.settings.canary - self.sent)
 
+    @property
+    def together(self) -> int:
+        """How many of the canary's calls are sent next: the first one goes alone, but to a network of ours."""
+        return min(1, self.canary) if not (self.sent or self.settings.free_of_charge) else self.canary
+
     def stop(self, error: BaseException) -> None:
         """Nothing more is sent. The first reason stands."""
         self.stopped = self.stopped or error

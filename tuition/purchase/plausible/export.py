@@ -1,0 +1,44 @@
+"""Looking at all that a budget owns of a teacher, and writing down what every check found."""
+
+from typing import Any
+
+import numpy as np
+
+from tuition.files import write_json
+from tuition.ledger.keys import Request
+from tuition.purchase.account import Account
+from tuition.purchase.plausible.checks import error, run
+from tuition.purchase.plausible.evidence import Finding
+from tuition.purchase.plausible.watch import evidence_in
+from tuition.workspace import Export
+
+
+def look(account: Account, requests: list[Request], signals: dict[str, np.ndarray]) -> list[Finding]:
+    """What the checks find in the answers {signal: (n, …)} to these requests, in the data's order of classes."""
+    settings = account.settings
+    evidence = evidence_in(account, [one.sample for one in requests], signals)
+    found = [_classes(account), *run(evidence, settings.unchecked)]
+    return [
+        Finding(one.name, "unchecked", "named in teacher.unchecked") if one.name in settings.unchecked else one
+        for one in found
+    ]
+
+
+def write(folder: Export, account: Account, findings: list[Finding], repeats: dict[str, Any] | None = None) -> None:
+    """Write `plausible.json` of an export. Raises UserError where a check failed: nothing is to be learned from such answers."""
+    write_json(folder.plausible, {"checks": [one.as_json() for one in findings], "repeats": repeats})
+    stop = error(
+        account.settings.name, findings, f"The answers are in the ledger; what was found is in {folder.plausible}."
+    )
+    if stop:
+        raise stop
+
+
+def _classes(account: Account) -> Finding:
+    names = account.known.classes
+    if not names:
+        return Finding("classes", "skipped", "the data names no classes")
+    found = f"{len(names)} classes, those under which answers are owned"
+    if account.order is not None:
+        found += "; they are owned in another order and were put into the data's"
+    return Finding("classes", "passed", found)
