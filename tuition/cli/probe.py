@@ -26,7 +26,7 @@ def probe(params: Params) -> str:
     names = pool.facts["classes"]
     plan = make_plan(params, pool, 1)
     teacher = load_for(params.teacher, pool.facts)
-    order = open_order(open_ledger(), teacher, params.teacher, len(names), plan.order)
+    order = open_order(open_ledger(), teacher, params.teacher, pool.known, plan.order)
     new = own_in_rounds(order, plan.samples_of, "probe")
     places, signals, _ = owned.read(
         order.account.ledger, order.account.id, plan.order.requests, signals=teacher.signals

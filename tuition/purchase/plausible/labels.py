@@ -63,9 +63,10 @@ def by_chance(labels: np.ndarray, answers: np.ndarray, classes: int) -> float:
 
 
 def fit_order(labels: np.ndarray, answers: np.ndarray, classes: int) -> Fit:
-    """The order of classes that fits best, and how surely: matched on every second sample, it is tried on the others."""
-    half = matched(labels[::2], answers[::2])
-    tried = [(label, answer) for label, answer in zip(labels[1::2], answers[1::2], strict=True) if label in half]
+    """The order of classes that fits best, and how surely: matched on every second sample of a class, it is tried on the others."""
+    first = every_second(labels)
+    half = matched(labels[first], answers[first])
+    tried = [(label, answer) for label, answer in zip(labels[~first], answers[~first], strict=True) if label in half]
     frequency = np.bincount(answers, minlength=classes) / max(1, len(answers))
     p = 1.0
     if tried:
@@ -76,6 +77,16 @@ def fit_order(labels: np.ndarray, answers: np.ndarray, classes: int) -> Fit:
     free = iter(sorted(set(range(classes)) - set(whole.values())))
     order = np.array([whole[label] if label in whole else next(free) for label in range(classes)])
     return Fit(order, int((order[labels] == answers).sum()), len(labels), p)
+
+
+def every_second(labels: np.ndarray) -> np.ndarray:
+    """Which samples (n,) are the first, third, fifth … of their class."""
+    seen: dict[int, int] = {}
+    chosen = np.zeros(len(labels), dtype=bool)
+    for row, label in enumerate(labels.tolist()):
+        chosen[row] = seen.get(label, 0) % 2 == 0
+        seen[label] = seen.get(label, 0) + 1
+    return chosen
 
 
 def matched(labels: np.ndarray, answers: np.ndarray) -> dict[int, int]:
