@@ -39,6 +39,7 @@ STORM = {  # params
     "teacher.timeout": TIMEOUT,
     "teacher.patience": 30.0,
     "teacher.canary": 1,
+    "teacher.unchecked": ["labels"],  # it knows nothing of the images
     "teacher.max_malformed": 0.9,
 }
 

@@ -165,6 +165,7 @@ def main() -> None:
         "teacher.price": args.price,
         "teacher.batch_size": args.batch,
         "teacher.canary": 1,
+        "teacher.unchecked": ["labels"],  # it knows nothing of the images
     }
     with home() as place, _postgresql(args.postgresql) as database:
         clones = [place.clone(f"study{i}", {**study, "teach.seed": i}) for i in range(args.processes)]

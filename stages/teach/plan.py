@@ -20,8 +20,6 @@ from tuition.purchase.order import Order, make_order
 from tuition.purchase.recheck import samples_for
 from tuition.selection.order import purchase_order
 
-UNKNOWN = -1  # of a label
-
 
 class Drawing(TypedDict):
     """How views were drawn."""

@@ -170,10 +170,11 @@ def test_an_old_ledger_goes_on(old):
     ledger.close()
 
 
-def without_columns_for_states(db: sa.Connection) -> None:
+def without_later_columns(db: sa.Connection) -> None:
     """As version 3 had it."""
     for name in ("usable", "resent"):
         db.exec_driver_sql(f"ALTER TABLE calls DROP COLUMN {name}")
+    db.exec_driver_sql("ALTER TABLE teachers DROP COLUMN classes")
 
 
 def test_a_ledger_of_version_2_opens_smaller_and_still_pays_once(new_place):
@@ -187,7 +188,7 @@ def test_a_ledger_of_version_2_opens_smaller_and_still_pays_once(new_place):
         calls.mark_sent(ledger, run, made)
         calls.finish(ledger, run, made, [calls.Answer({"logits": np.full(3, len(ids), np.float32)})] * len(made))
     with ledger.write() as db:  # as version 2 had it
-        without_columns_for_states(db)
+        without_later_columns(db)
         db.exec_driver_sql("DROP INDEX one_live_call")
         db.exec_driver_sql("UPDATE calls SET view = 'clean' WHERE view = ''")
         db.exec_driver_sql(
@@ -230,7 +231,7 @@ def test_a_ledger_of_version_3_told_states_by_text_and_they_are_columns_now(new_
     calls.refund(ledger, run, again[1:2], "429")
     before = calls_as_they_are(ledger)
     with ledger.write() as db:
-        without_columns_for_states(db)
+        without_later_columns(db)
         db.execute(schema.version.update().values(version=3))
     ledger.close()
 

@@ -98,17 +98,11 @@ def _states_are_columns(db: sa.Connection) -> None:
         db.exec_driver_sql(statement)
 
 
-def _what_answers_speak_of(db: sa.Connection) -> None:
-    """Version 4 knew neither the classes of answers nor what they say that they come from."""
-    schema.tables.create_all(db, tables=[schema.identities])
-    for statement in (
-        "ALTER TABLE teachers ADD COLUMN classes TEXT",
-        "ALTER TABLE teachers ADD COLUMN place TEXT",
-        "ALTER TABLE calls ADD COLUMN identity_id INTEGER REFERENCES identities (id)",
-    ):
-        db.exec_driver_sql(statement)
+def _classes_of_answers(db: sa.Connection) -> None:
+    """Version 4 did not know of which classes answers speak."""
+    db.exec_driver_sql("ALTER TABLE teachers ADD COLUMN classes TEXT")
 
 
 # From version 1 to 2, from 2 to 3, and so on.
-MIGRATIONS = [_amounts_and_blocks, _smaller_calls, _states_are_columns, _what_answers_speak_of]
+MIGRATIONS = [_amounts_and_blocks, _smaller_calls, _states_are_columns, _classes_of_answers]
 NEWEST = 1 + len(MIGRATIONS)

@@ -55,15 +55,6 @@ teachers = sa.Table(
     sa.Column("spent_tokens", sa.BigInteger, nullable=False, default=0),
     sa.Column("spent_cost", sa.BigInteger, nullable=False, default=0),
     sa.Column("classes", sa.Text),  # JSON: names, in the order in which answers lie here; null: nobody has said
-    sa.Column("place", sa.Text),  # where it was asked last, without secrets
-)
-
-# What answers say that they come from: a model, its version, its fingerprint. Few, so calls hold a number.
-identities = sa.Table(
-    "identities",
-    tables,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("text", sa.Text, nullable=False, unique=True),
 )
 
 spending = sa.Table(
@@ -131,9 +122,6 @@ calls = sa.Table(
     sa.Column("usable", sa.Boolean),  # whether its answer can be used; null until it is done
     # Whether it was sent once more, its first sending unknown: whatever becomes of the second, the first counts as spent.
     sa.Column("resent", sa.Boolean, nullable=False, default=False, server_default=sa.false()),
-    sa.Column(
-        "identity_id", sa.ForeignKey("identities.id")
-    ),  # what its answer says that it comes from, where it says so
 )
 # Written out, not bound, and in the queries just as in the indices: only then SQLite sees that a partial index holds all that is
 # asked for, where it would else read every call there is.

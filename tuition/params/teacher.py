@@ -18,7 +18,7 @@ from pydantic import (
 from tuition.params.bounds import LATER, OPERATIONAL, Cap, Price, Recheck, Section, Share
 from tuition.ranges import Count, Positive
 
-Check = Literal["classes", "labels", "variety", "scale", "mass", "identity", "bill"]  # of `tuition/purchase/plausible/`
+Check = Literal["classes", "labels", "variety", "scale"]  # of `tuition/purchase/plausible/`
 Side = Annotated[int, Field(ge=8)]  # pixels
 Scores = Literal["logits", "probabilities"]
 Form = Literal["logits", "probabilities", "labels", "top-k"]  # what an answer is
@@ -46,7 +46,7 @@ class TeacherSettings(Section):
     max_tokens_per_call: Annotated[Count | None, OPERATIONAL] = None
     patience: Annotated[Positive, OPERATIONAL] = 600.0
     recheck: Annotated[Recheck, OPERATIONAL] = Recheck()
-    unchecked: Annotated[list[Check], OPERATIONAL] = []
+    unchecked: Annotated[list[Check], OPERATIONAL] = Field(default=[])
     price: Annotated[Price, OPERATIONAL] = Price()
     cap: Annotated[Cap, OPERATIONAL] = Cap()
 
