@@ -7,6 +7,7 @@ from typing import Any
 
 from tuition.files import write_json
 from tuition.ledger.owned import Standing
+from tuition.purchase.ended import unknown_in_words
 from tuition.purchase.own import OpenOrder
 from tuition.workspace import Workspace
 
@@ -88,6 +89,8 @@ def _print_warnings(budget: int, bought: Bought) -> None:
     if unusable:
         print(f"  {unusable} calls were charged and gave nothing usable")
     if unknown:
+        for line in unknown_in_words(bought.open_order.account, bought.open_order.order.requests, bought.after):
+            print(f"  {line}")
         print(
             f"  {unknown} calls are unknown and count as spent: look at your bill, then\n"
             f"  `tuition ledger resolve charged|refunded`, `dvc repro -f -s teach@{budget}` and `dvc repro`"

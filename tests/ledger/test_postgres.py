@@ -235,7 +235,10 @@ def test_answers_survive_a_restart_of_the_server(ledger, postgresql, how):
 
 @pytest.mark.slow
 def test_teach_holds_paid_answers_while_the_server_is_away(paid, url, postgresql):
-    """The server goes down while the teacher answers and comes back later: nothing is lost, nothing is asked twice."""
+    """The server goes down while the teacher answers and comes back later: nothing is lost, nothing is asked twice.
+
+    The first of the canary's eight went alone, and is stored.
+    """
     write_params(
         paid,
         {
@@ -261,7 +264,7 @@ def test_teach_holds_paid_answers_while_the_server_is_away(paid, url, postgresql
             said += line
             if "Holding" in line:
                 break
-        assert "Holding 8 paid answers" in said
+        assert "Holding 7 paid answers" in said
         postgresql.start()
         said += teach.communicate(timeout=120)[0]
     finally:

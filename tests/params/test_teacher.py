@@ -41,6 +41,7 @@ VALUES = {
     "requests_per_minute": 10,
     "tokens_per_minute": 10,
     "timeout": 1.0,
+    "retry": ["mine.Busy"],
 }  # the keys that some kinds take and others do not
 
 

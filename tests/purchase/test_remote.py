@@ -13,7 +13,7 @@ from support.purchases import Shop
 from tuition.errors import UserError
 from tuition.ledger import accounts, calls, schema
 from tuition.purchase import others, reserver
-from tuition.teachers.http import client
+from tuition.teachers import backoff
 
 NAN = b'{"scores": [[NaN, 1, 1, 1, 1, 1, 1, 1, 1, 1]], "tokens": 7}'
 
@@ -26,8 +26,8 @@ def server():
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch):
-    monkeypatch.setattr(client, "FIRST_WAIT", 0.02)
-    monkeypatch.setattr(client, "LONGEST_WAIT", 0.1)
+    monkeypatch.setattr(backoff, "FIRST_WAIT", 0.02)
+    monkeypatch.setattr(backoff, "LONGEST_WAIT", 0.1)
     monkeypatch.setattr(others, "POLL_SECONDS", 0.02)
 
 
@@ -112,8 +112,8 @@ def test_uncertain_counts_as_spent_and_the_rest_goes_on(server):
 
 def test_too_many_uncertain_stop_the_rest(server):
     server.script.extend([lo.well] * 20 + [lo.closes_after] * 1000)
-    shop = Shop(server, 200, max_in_flight=4, max_malformed=0.02)
-    with pytest.raises(UserError, match=r"answers cannot be used.*tuition ledger unknown"):
+    shop = Shop(server, 200, max_in_flight=4, max_unknown=0.02)
+    with pytest.raises(UserError, match=r"calls brought no answer .*tuition ledger unknown"):
         shop.buy()
     assert 5 <= shop.calls["unknown"] <= 8  # those that were under way at the fifth
     assert len(shop.owned()) == shop.calls["done"] == 20
@@ -136,7 +136,7 @@ def test_idempotent_is_sent_again_under_the_same_key(server):
 def test_idempotent_and_uncertain_for_longer_than_patience_is_asked_again_by_the_next_run(server):
     server.script.extend([lo.well] * 12 + [lo.fails] * 10_000)
     shop = Shop(server, 40, idempotent=True, patience=0.2, max_in_flight=4, price=1.0)
-    with pytest.raises(UserError, match="answers cannot be used"):
+    with pytest.raises(UserError, match="calls brought no answer"):
         shop.buy()
     lost = shop.calls["unknown"]
     assert lost >= 1

@@ -52,14 +52,17 @@ class Shop:
         most = budget or 2 * count
         self.account = account.open_account(self.ledger, teacher, self.settings, 10, most)
 
-    def asks(self, function: Callable) -> None:
-        """From now on it is a function that is asked, as kind `python` does, and no server."""
+    def asks(self, function: Callable, **more) -> None:
+        """From now on it is a function that is asked, as kind `python` does, and no server; `more`: settings that no server has."""
         taken = {
             key: getattr(self.settings, key)
             for key in self.settings.model_fields_set & set(FunctionSettings.model_fields)
         }
-        self.settings = FunctionSettings(**taken | {"kind": "python", "function": "mine:answer"})
-        teacher = InProcess(FunctionTeacher(function, self.settings))
+        self.settings = FunctionSettings(**taken | more | {"kind": "python", "function": "mine:answer"})
+        settings = self.settings
+        teacher = InProcess(
+            FunctionTeacher(function, settings), settings.max_in_flight, settings.patience, settings.retry
+        )
         self.account = replace(self.account, teacher=teacher, settings=self.settings)
 
     @property

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from tuition.errors import UserError
 from tuition.ledger import blocks
 from tuition.ledger.calls import REFUNDED
 from tuition.ledger.database import Ledger
-from tuition.ledger.keys import Request, is_clean, is_further, key_of
+from tuition.ledger.keys import CHUNK, Request, is_clean, is_further, key_of
 from tuition.ledger.schema import LIVE, OPEN, calls, is_live, is_open, parts, rejected, runs, teachers
 from tuition.ledger.spending import (
     Amount,
@@ -160,6 +161,16 @@ def listed(
         }
         for row in rows
     ]
+
+
+def reasons(ledger: Ledger, call_ids: Sequence[int]) -> Counter[str]:
+    """Why these calls ended as they did, and how many for each reason."""
+    found: Counter[str] = Counter()
+    with ledger.read() as db:
+        for start in range(0, len(call_ids), CHUNK):
+            some = calls.c.id.in_(call_ids[start : start + CHUNK])
+            found.update(detail or "no reason given" for (detail,) in db.execute(sa.select(calls.c.detail).where(some)))
+    return found
 
 
 def rejected_answer(ledger: Ledger, call_id: int) -> tuple[str, bytes]:

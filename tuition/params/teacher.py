@@ -43,6 +43,7 @@ class TeacherSettings(Section):
     batch_size: Annotated[Count, OPERATIONAL] = 256
     canary: Annotated[Count, OPERATIONAL] = 8
     max_malformed: Annotated[Share, OPERATIONAL] = 0.02
+    max_unknown: Annotated[Share, OPERATIONAL] = 0.1
     max_tokens_per_call: Annotated[Count | None, OPERATIONAL] = None
     patience: Annotated[Positive, OPERATIONAL] = 600.0
     recheck: Annotated[Recheck, OPERATIONAL] = Recheck()
@@ -161,6 +162,8 @@ class FunctionSettings(Formed):
 
     kind: Literal["python"] = "python"
     function: str | None = None
+    max_in_flight: Annotated[Count, OPERATIONAL] = 1
+    retry: Annotated[list[str], OPERATIONAL] = Field(default=[])
 
     @model_validator(mode="after")
     def _named(self) -> "FunctionSettings":

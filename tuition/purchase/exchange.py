@@ -2,8 +2,11 @@
 
 import asyncio
 import math
+import sysconfig
+import traceback
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from tuition.errors import UserError
 from tuition.ledger.calls import Answer, Call
@@ -20,6 +23,10 @@ from tuition.teachers import Refused, Reply, Stop, Uncertain
 
 SLOW = 0.05  # of the time of an answer: where marking a request as sent takes less, it waits until there is room
 MOST_RAW = 1 << 20  # bytes of a malformed answer that are kept
+
+LIBRARIES = tuple(
+    sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")
+)  # whose lines say little to a user
 
 
 class Exchange:
@@ -103,7 +110,8 @@ class Exchange:
         elif isinstance(error, Uncertain):
             if error.stop:
                 self.tally.stop(error.stop)
-            self._count(made, len(made), str(error))
+            self.tally.lose(made, str(error))
+            self.progress(self.tally)
             await self._lose(made, str(error))
         else:
             if not (isinstance(error, asyncio.CancelledError) and _is_cancelled()):
@@ -197,7 +205,10 @@ def _is_cancelled() -> bool:
 def _broken(error: BaseException, number: int) -> UserError:
     if isinstance(error, SystemExit):
         return UserError(f"teacher ended the process (sys.exit({error.code})) on {number} calls: they count as spent")
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith(LIBRARIES)] or frames
+    place = f" ({Path(own[-1].filename).name}, line {own[-1].lineno}: `{own[-1].line}`)" if own else ""
     return UserError(
-        f"teacher failed on {number} calls with {type(error).__name__}: {error}. Whether they were charged is not known: "
+        f"teacher failed on {number} calls with {type(error).__name__}: {error}{place}. Whether they were charged is not known: "
         "they count as spent until `tuition ledger resolve`"
     )

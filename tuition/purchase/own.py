@@ -1,5 +1,6 @@
 """Owning what an order asks for: new samples, further signals of samples that are owned without them, and answers asked for again."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,6 +12,7 @@ from tuition.ledger.owned import Standing
 from tuition.params.teacher import TeacherSettings
 from tuition.purchase import recheck
 from tuition.purchase.account import Account, Known, open_account
+from tuition.purchase.ended import interrupted_in_words
 from tuition.purchase.loop import Outcome, buy
 from tuition.purchase.order import Order, check, missing
 from tuition.purchase.plausible.watch import MOST
@@ -98,5 +100,9 @@ def _buy(
     signals: Sequence[str] | None = None,
     before: Sequence[Request] = (),
 ) -> Outcome:
-    with bar(title, account) as progress:
-        return buy(account, requests, standing, inputs_of, progress, signals, before)
+    try:
+        with bar(title, account) as progress:
+            return buy(account, requests, standing, inputs_of, progress, signals, before)
+    except (KeyboardInterrupt, SystemExit):
+        print(f"{title}: interrupted; {interrupted_in_words(account, requests, standing)}", file=sys.stderr, flush=True)
+        raise

@@ -2,11 +2,12 @@
 
 The function takes images (B, C, H, W) uint8 and returns what `teacher.answers` says: logits or probabilities (B, classes), B classes
 by name or index, or B times {class: probability}; or a dict that holds these under that name, and arrays with B rows each. Where it
-has a parameter `keys` it is also given one idempotency key an image, to pass on to a provider that honours them.
+has a parameter `keys` it is also given one idempotency key an image, to pass on to a provider that honours them; where it has a
+parameter `classes`, their names in order. It may be `async`.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ class FunctionTeacher:
     def __init__(self, function: Callable, settings: FunctionSettings, classes: Sequence[str] = ()):
         """`classes`: the names of the data's, by which answers may speak of them."""
         self.function = function
-        self.takes_keys = "keys" in inspect.signature(function).parameters
+        self.takes = set(inspect.signature(function).parameters) & {"keys", "classes"}
         self.description = {"kind": "python", "function": settings.function, "version": settings.version}
         self.form, self.names = settings.form, Classes(classes)
         if settings.scores != "logits":
@@ -44,9 +45,16 @@ class FunctionTeacher:
     def constants(self) -> dict[str, np.ndarray]:
         return {}
 
-    def answer(self, inputs: np.ndarray, keys: Sequence[str]) -> Reply:
-        given = self.function(inputs, keys=list(keys)) if self.takes_keys else self.function(inputs)
-        return as_reply(given if isinstance(given, dict) else {self.form: given}, self.form, len(inputs), self.names)
+    def answer(self, inputs: np.ndarray, keys: Sequence[str]) -> Reply | Awaitable[Reply]:
+        also = {"keys": list(keys), "classes": list(self.names.names)}
+        given = self.function(inputs, **{name: also[name] for name in self.takes})
+        return self._awaited(given, len(inputs)) if inspect.isawaitable(given) else self._reply(given, len(inputs))
+
+    async def _awaited(self, given: Awaitable[Any], count: int) -> Reply:
+        return self._reply(await given, count)
+
+    def _reply(self, given: Any, count: int) -> Reply:
+        return as_reply(given if isinstance(given, dict) else {self.form: given}, self.form, count, self.names)
 
 
 def load_function(settings: FunctionSettings, facts: dict[str, Any]) -> FunctionTeacher:

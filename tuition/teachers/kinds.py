@@ -49,7 +49,8 @@ def load_teacher(settings: TeacherSettings, facts: Facts) -> Teacher:
         case FunctionSettings():
             from tuition.teachers.function import load_function
 
-            return InProcess(load_function(settings, facts))
+            function = load_function(settings, facts)
+            return InProcess(function, settings.max_in_flight, settings.patience, settings.retry)
         case CustomSettings():
             from tuition.teachers.custom import load_custom
 

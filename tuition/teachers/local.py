@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
+from tuition.teachers import passing
 from tuition.teachers.protocol import Reply
 
 Signals = dict[str, np.ndarray]
@@ -39,33 +40,43 @@ class LocalTeacher(Protocol):
 
 
 class InProcess:
-    """A `Teacher` that asks `model` in a thread of its own, one batch at a time: in order, and with torch's threads as in any process.
+    """A `Teacher` that asks `model` in threads of its own, `max_in_flight` batches at a time: with one, in order, and with torch's threads
+    as in any process.
 
-    A model whose `answer` is async goes on in the event loop, with `max_in_flight` batches at a time.
+    A model whose `answer` is async goes on in the event loop. Where there is `patience` (seconds), errors that pass, and `further` ones by
+    name, mean what they mean from a server (`passing.py`).
     """
 
     in_process = True
 
-    def __init__(self, model: LocalTeacher, max_in_flight: int = 1):
+    def __init__(
+        self, model: LocalTeacher, max_in_flight: int = 1, patience: float | None = None, further: Sequence[str] = ()
+    ):
         self.model, self.max_in_flight = model, max_in_flight
+        self.patience, self.further = patience, further
         self.description, self.signals, self.families = model.description, model.signals, model.families
         self.classes, self.idempotent = model.classes, model.idempotent
-        self._worker: _Worker | None = None
+        self._workers: _Workers | None = None
 
     async def __aenter__(self) -> Self:
-        self._worker = _Worker()
+        self._workers = _Workers(self.max_in_flight)
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        if self._worker is not None:
-            self._worker.end()
-            self._worker = None
+        if self._workers is not None:
+            self._workers.end()
+            self._workers = None
 
     async def answer(self, inputs: np.ndarray, keys: Sequence[str]) -> Reply:
-        """The model's answer. Whatever the model raises passes through unchanged."""
-        if self._worker is None:
+        """The model's answer. What it raises passes through unchanged, but for errors that pass, where there is patience."""
+        if self.patience is None:
+            return await self._once(inputs, keys)
+        return await passing.ask(lambda: self._once(inputs, keys), self.further, self.patience, self.idempotent)
+
+    async def _once(self, inputs: np.ndarray, keys: Sequence[str]) -> Reply:
+        if self._workers is None:
             raise RuntimeError("the teacher is asked outside of `async with teacher`")
-        given = await asyncio.wrap_future(self._worker.do(lambda: self.model.answer(inputs, keys)))
+        given = await asyncio.wrap_future(self._workers.do(lambda: self.model.answer(inputs, keys)))
         if inspect.isawaitable(given):
             given = await given
         return given if isinstance(given, Reply) else Reply(given)
@@ -83,12 +94,14 @@ class InProcess:
         return self.model.constants()
 
 
-class _Worker:
-    """A thread that does one thing after another. A daemon: a function that never returns does not hold up the end of the process."""
+class _Workers:
+    """Threads that do one thing after another. Daemons: a function that never returns does not hold up the end of the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: int) -> None:
         self._work: SimpleQueue[tuple[Future, Callable[[], Any]] | None] = SimpleQueue()
-        threading.Thread(target=self._run, name="teacher", daemon=True).start()
+        self._count = count
+        for _ in range(count):
+            threading.Thread(target=self._run, name="teacher", daemon=True).start()
 
     def do(self, work: Callable[[], Any]) -> Future:
         future: Future = Future()
@@ -96,8 +109,9 @@ class _Worker:
         return future
 
     def end(self) -> None:
-        """End the thread when it has done what it is doing."""
-        self._work.put(None)
+        """End each thread when it has done what it is doing."""
+        for _ in range(self._count):
+            self._work.put(None)
 
     def _run(self) -> None:
         while (item := self._work.get()) is not None:

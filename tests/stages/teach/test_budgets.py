@@ -11,7 +11,7 @@ from tuition.errors import UserError
 from tuition.ledger import accounts, calls, schema
 from tuition.ledger.spending import DAY, CapReached
 from tuition.purchase import others
-from tuition.teachers.http import client
+from tuition.teachers import backoff
 
 NOON = 20_000 * DAY + DAY // 2  # 2024-10-04, a Friday
 TOKENS = {"price": {"call": 0.003, "output": 1000.0}, "max_tokens_per_call": 497}  # a call may cost 0.5, and costs 0.01
@@ -25,7 +25,7 @@ def server():
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch):
-    monkeypatch.setattr(client, "FIRST_WAIT", 0.02)
+    monkeypatch.setattr(backoff, "FIRST_WAIT", 0.02)
     monkeypatch.setattr(others, "POLL_SECONDS", 0.02)
 
 
@@ -200,7 +200,7 @@ def test_what_a_lost_call_really_cost_can_be_told(server):
 def test_calls_that_are_sent_again_count_for_the_run_and_the_day_that_send_them(server, clock):
     server.script.extend([lo.well] * 8 + [lo.fails] * 10_000)
     shop = Shop(server, 20, idempotent=True, max_malformed=0.9, patience=0.1, max_in_flight=4, **TOKENS)
-    with pytest.raises(UserError, match="answers cannot be used"):
+    with pytest.raises(UserError, match="calls brought no answer"):
         shop.buy()
     assert shop.calls["unknown"] >= 4
     server.script.clear()

@@ -159,7 +159,7 @@ def test_a_server_that_is_not_there_is_noticed_before_any_is_asked(two):
 
 
 def test_what_one_gave_stays_owned_where_the_next_fails(two):
-    ran = teach(two, teachers=[{**HELPER, "function": "helper:refuses"}])
+    ran = teach(two, teachers=[{**HELPER, "function": "helper:refuses", "patience": 0.5}])
     assert ran.returncode == 2
     assert "teachers: 'helper': " in ran.stderr
     assert bills(two) == [40, 0]

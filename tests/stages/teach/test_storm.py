@@ -37,6 +37,7 @@ def change(folder, params):
         "study.budgets": [SAMPLES],
         "study.methods": ["kd"],
         "teacher.batch_size": 2,
+        "teacher.max_unknown": 0.5,
     }
     if params:  # then they name a server
         mine["teacher.max_in_flight"] = 16

@@ -143,7 +143,7 @@ def test_a_malformed_canary_stops_the_bulk(paid, function, message):
 def test_an_exception_leaves_unknown_calls_and_a_refusal_refunds(paid):
     assert "RuntimeError: the connection was lost" in teach(paid, teacher__function="paid:breaks").stderr
     assert accounts.status(open_ledger())[0]["calls"] == {"done": 0, "refunded": 0, "unknown": 1, "reserved": 0}
-    assert "they are refunded" in teach(paid, teacher__function="paid:refuses").stderr
+    assert "they are refunded" in teach(paid, teacher__function="paid:refuses", teacher__patience=0.5).stderr
     assert accounts.status(open_ledger())[1]["calls"] == {"done": 0, "refunded": 1, "unknown": 0, "reserved": 0}
 
 

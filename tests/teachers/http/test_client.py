@@ -10,8 +10,7 @@ from support.loopback import Server, status
 from support.plain import Plain, ask, expected, question, settings, teacher
 
 from tuition.errors import UserError
-from tuition.teachers import HttpRequest, Stop
-from tuition.teachers.http import client
+from tuition.teachers import HttpRequest, Stop, backoff
 
 
 @pytest.fixture
@@ -22,8 +21,8 @@ def server():
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch):
-    monkeypatch.setattr(client, "FIRST_WAIT", 0.02)
-    monkeypatch.setattr(client, "LONGEST_WAIT", 0.1)
+    monkeypatch.setattr(backoff, "FIRST_WAIT", 0.02)
+    monkeypatch.setattr(backoff, "LONGEST_WAIT", 0.1)
 
 
 def test_an_answer_and_what_is_sent(server, monkeypatch):

@@ -9,8 +9,8 @@ from support import loopback as lo
 from support.loopback import Server, status
 from support.plain import ask, expected, question, teacher
 
-from tuition.teachers import Refused, Stop, Uncertain
-from tuition.teachers.http import client, transport
+from tuition.teachers import Refused, Stop, Uncertain, backoff
+from tuition.teachers.http import transport
 from tuition.teachers.http.outcomes import retry_after
 
 
@@ -22,8 +22,8 @@ def server():
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch):
-    monkeypatch.setattr(client, "FIRST_WAIT", 0.02)
-    monkeypatch.setattr(client, "LONGEST_WAIT", 0.1)
+    monkeypatch.setattr(backoff, "FIRST_WAIT", 0.02)
+    monkeypatch.setattr(backoff, "LONGEST_WAIT", 0.1)
 
 
 @pytest.mark.parametrize("idempotent", [False, True])

@@ -15,8 +15,7 @@ from support.plain import Plain, ask, teacher
 
 from tuition.addresses import Secrets
 from tuition.errors import UserError
-from tuition.teachers import Refused, Reply, Stop, Uncertain
-from tuition.teachers.http import client
+from tuition.teachers import Refused, Reply, Stop, Uncertain, backoff
 from tuition.teachers.http.address import Address
 
 KEY = 'sk-Pl4nted"Key/\\with+signs'
@@ -37,7 +36,7 @@ def server():
 @pytest.fixture
 def logged(monkeypatch):
     """Everything that is logged at DEBUG by anybody, and asyncio's debug mode."""
-    monkeypatch.setattr(client, "FIRST_WAIT", 0.02)
+    monkeypatch.setattr(backoff, "FIRST_WAIT", 0.02)
     monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
     monkeypatch.setenv("PLANTED", KEY)
     lines: list[str] = []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from numbers import Integral
 
 from tuition.params.teacher import ServerSettings
+from tuition.teachers import backoff
 from tuition.teachers.http.address import Address
 from tuition.teachers.http.format import HttpRequest
 from tuition.teachers.http.outcomes import Outcome, outcome_of
@@ -15,7 +16,6 @@ from tuition.teachers.http.rate_limits import RateLimit, Sent
 from tuition.teachers.http.transport import Failure, Response, Transport
 from tuition.teachers.protocol import Refused, Reply, Stop, Uncertain
 
-FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds; a wait is drawn evenly from 0 to a bound that doubles with each attempt
 SPOILT_ANSWERS = 3  # how often an answer that came cut off or garbled is asked for again, under its key
 
 Read = Callable[[Response], Awaitable[Reply]]
@@ -165,5 +165,5 @@ def wait_before_next(outcome: Outcome, number: int) -> float:
     """Seconds until the next attempt after the `number`-th: what the server asks for and a little, so that not all come back at once; or
     full jitter."""
     if outcome.wait is not None:
-        return outcome.wait + random.uniform(0, max(FIRST_WAIT, outcome.wait / 10))
-    return random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(number - 1, 16)))
+        return outcome.wait + random.uniform(0, max(backoff.FIRST_WAIT, outcome.wait / 10))
+    return backoff.full_jitter(number)
