@@ -70,6 +70,25 @@ class Origins:
         return str(self.file[index]), None if row < 0 else row
 
 
+@dataclass(frozen=True)
+class Originals:
+    """What the N originals were of which samples were made smaller: content ids (N,) S64, and sizes (N, 2) int32, height and width."""
+
+    ids: np.ndarray
+    sizes: np.ndarray
+
+    @classmethod
+    def of(cls, found: Sequence[tuple[str, tuple[int, int]]]) -> Originals:
+        """(content id, (height, width)) of each."""
+        import numpy as np
+
+        ids = np.array([id for id, _ in found], dtype="S64")
+        return cls(ids, np.array([size for _, size in found], dtype=np.int32).reshape(-1, 2))
+
+    def __getitem__(self, rows: np.ndarray | slice) -> Originals:
+        return Originals(self.ids[rows], self.sizes[rows])
+
+
 def words(place: Place) -> str:
     """A place in a message."""
     file, row = place

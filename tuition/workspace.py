@@ -63,7 +63,8 @@ class Split(Folder):
     meta = File(META)
     images = File("images.npy")
     labels = File("labels.npy")
-    ids = File("ids.npy")
+    ids = File("ids.npy")  # of the originals
+    stored_ids = File("stored_ids.npy")  # of the samples as they are stored, where that is another size
     files = File("files.csv")  # id, file, row: where each sample came from
 
 

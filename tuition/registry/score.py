@@ -102,7 +102,7 @@ def prediction_rows(
     for start in range(0, len(files), BATCH):
         some = files[start : start + BATCH]
         names = [file.relative_to(root).as_posix() for file in some]
-        pixels, kept, rejected = images.read(
+        pixels, kept, rejected, _ = images.read(
             names, partial(_open, some), channels, (width, height), str(root), THREADS, depths
         )
         reasons = dict(rejected)

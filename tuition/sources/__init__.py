@@ -22,7 +22,8 @@ def mnist5k(place: str, data: Data) -> Raw:
     values, labels = mnist_data()
     images = values.reshape(-1, 1, 28, 28).astype(np.uint8)
     origins = Origins.of_rows("mnist5k", len(images))
-    part = Part(pixels.convert(images, data.channels, data.resize, "mnist5k"), labels.astype(np.int64), origins)
+    known = pixels.originals_of(images, data.channels, data.resize, "mnist5k")
+    part = Part(pixels.convert(images, data.channels, data.resize, "mnist5k"), labels.astype(np.int64), origins, known)
     return Raw({"train": part}, [str(digit) for digit in range(10)])
 
 

@@ -87,7 +87,7 @@ def read_additions(
 def _read_images(folder: Path, names: list[str], shape: tuple[int, ...], ids: np.ndarray) -> np.ndarray:
     """The images (n, C, H, W) in the files `names`. Raises UserError for one that is not of `shape`, or not that of its id."""
     # As they were written, with the pool's channels: what a PNG holds is converted in no way.
-    images, _, rejected = pixels.read(
+    images, _, rejected, _ = pixels.read(
         names, lambda index: Image.open(names[index]), None, None, "data.additions", THREADS
     )
     if rejected:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tuition.errors import UserError, is_text
 from tuition.inputs.images import files as pixels
-from tuition.origins import Origins
+from tuition.origins import Originals, Origins
 from tuition.params import Data
 from tuition.sources.raw import UNKNOWN, Part, Raw
 from tuition.workspace import given, lacking
@@ -46,19 +46,22 @@ def load_folder(place: str, data: Data) -> Raw:
         )
     names = [file.relative_to(root).as_posix() for file in files]
     depths = pixels.Depths()
-    images, kept, rejected = pixels.read(
+    images, kept, rejected, known = pixels.read(
         names, lambda index: open_image(files[index]), data.channels, data.resize, where, THREADS, depths
     )
     labels = {name: number for number, name in enumerate(classes)} | {"": UNKNOWN}
     label = np.array([labels[name] for samples in found.values() for name, _ in samples], np.int64)[kept]
     owner = np.repeat(np.arange(len(found)), [len(samples) for samples in found.values()])[kept]
     origins = Origins.of_files([names[index] for index in kept])
-    parts = {split: _part(images, label, origins, owner == number) for number, split in enumerate(found)}
+    parts = {split: _part(images, label, origins, known, owner == number) for number, split in enumerate(found)}
     return Raw(parts, classes, rejected, depths.warnings() + warnings)
 
 
-def _part(images: np.ndarray, labels: np.ndarray, origins: Origins, mine: np.ndarray) -> Part:
-    return Part(images if mine.all() else images[mine], labels[mine], origins[mine])
+def _part(
+    images: np.ndarray, labels: np.ndarray, origins: Origins, originals: Originals | None, mine: np.ndarray
+) -> Part:
+    known = None if originals is None else originals[mine]
+    return Part(images if mine.all() else images[mine], labels[mine], origins[mine], known)
 
 
 def _listed(top: Path, root: Path, where: str) -> Samples:

@@ -6,6 +6,7 @@ and val where there are such splits; optionally `classes`, the name of each labe
 
 import zipfile
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 
@@ -69,7 +70,10 @@ def _load(archive: np.lib.npyio.NpzFile, data: Data, where: str) -> Raw:
         if len(images) != len(mapped[split]):
             raise UserError(f"{where}: {len(images)} {split}_images, but {len(labels[split])} {split}_labels")
         origins = Origins.of_rows(f"{split}_images", len(images))
-        parts[split] = Part(pixels.convert(images, data.channels, data.resize, where), mapped[split], origins)
+        originals = pixels.originals_of(images, data.channels, data.resize, where)
+        parts[split] = Part(
+            pixels.convert(images, data.channels, data.resize, where), mapped[split], origins, originals
+        )
         first, this = parts["train"].images.shape[1:], parts[split].images.shape[1:]
         if first[0] != this[0]:
             raise UserError(f"{where}: {first[0]} channels in train, {this[0]} in {split}; set data.channels to 1 or 3")
@@ -79,6 +83,15 @@ def _load(archive: np.lib.npyio.NpzFile, data: Data, where: str) -> Raw:
                 "set data.resize to the pixels a side that all should have"
             )
     return Raw(parts, classes)
+
+
+def images_of(path: Path, key: str, where: str) -> np.ndarray:
+    """The images (N, C, H, W) uint8 under one key, such as `train_images`. Raises UserError as `load_npz` does."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return _images(_array(archive, key, where), f"{where}: {key}")
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"{where}: not the archive that `prepare` read ({_short(error)})") from None
 
 
 def _array(archive: np.lib.npyio.NpzFile, key: str, where: str) -> np.ndarray:

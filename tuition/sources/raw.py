@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tuition.errors import UserError
-from tuition.origins import Origins
+from tuition.origins import Originals, Origins
 
 UNKNOWN = -1  # the label of a sample that has none
 
@@ -15,12 +15,14 @@ class Part:
     images: np.ndarray  # uint8 (N, C, H, W); samples (N, …) of another kind, where `Raw.inputs` says so
     labels: np.ndarray  # int64 (N,), in 0..classes-1; UNKNOWN where there is none
     origins: Origins | None = None  # where each row came from; None: nobody knows
-    ids: np.ndarray | None = None  # S64 (N,): content ids of the originals; None: the samples are the originals
+    originals: Originals | None = None  # where samples were made smaller: what they were
 
     def take(self, rows: np.ndarray) -> "Part":
         """Some of its rows (n,), by number."""
         origins = None if self.origins is None else self.origins[rows]
-        return Part(self.images[rows], self.labels[rows], origins, None if self.ids is None else self.ids[rows])
+        return Part(
+            self.images[rows], self.labels[rows], origins, None if self.originals is None else self.originals[rows]
+        )
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ RANK = ("test", "val", "train")  # who keeps a sample that several splits hold
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one part of the source, and the content ids and labels of those rows."""
+    """Rows of one part of the source, and the labels and content ids of those rows: of the originals, where samples were made smaller."""
 
     part: str
     rows: np.ndarray  # int64 (n,)
@@ -74,9 +74,9 @@ def draw(pool: Rows, count: int, rng: np.random.Generator) -> tuple[Rows, Rows]:
 
 def _rows(raw: Raw, name: str) -> Rows:
     part, content_id = raw.parts[name], INPUTS[raw.inputs].content_id
-    ids = part.ids
-    if ids is None:
-        ids = np.array([content_id(image) for image in part.images], dtype="S64")
+    if part.originals is not None:
+        return Rows(name, np.arange(len(part.labels)), part.originals.ids, part.labels)
+    ids = np.array([content_id(image) for image in part.images], dtype="S64")
     return Rows(name, np.arange(len(ids)), ids, part.labels)
 
 

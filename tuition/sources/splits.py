@@ -11,7 +11,7 @@ from tuition.inputs.protocol import Inputs
 from tuition.origins import write_origins
 from tuition.params import Data
 from tuition.sources import additions, alter, load_source, split
-from tuition.sources.raw import UNKNOWN, Raw
+from tuition.sources.raw import UNKNOWN, Part, Raw
 from tuition.tables import write_rejected
 from tuition.workspace import Split, Splits
 
@@ -43,6 +43,7 @@ def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None)
         part = raw.parts[rows.part]
         arrays: tuple[np.ndarray, ...] = part.images[rows.rows], rows.labels, rows.ids
         origins = None if part.origins is None else part.origins[rows.rows]
+        stored = _stored_ids(inputs, arrays[0], part, rows)
         if name == "train":
             normal = inputs.statistics(arrays[0])  # the source's: a teacher that takes them stays the same teacher
             facts = {"classes": raw.classes, **normal} | ({"altered": altered} if altered else {})
@@ -50,11 +51,14 @@ def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None)
                 *more, places, counts = additions.read_additions(data.additions, raw.classes, shape, found)
                 arrays = tuple(np.concatenate(two) for two in zip(arrays, more, strict=True))
                 origins = None if origins is None else origins + places
+                stored = None if stored is None else np.concatenate([stored, more[2]])
                 duplicates |= counts
                 facts["additions"] = len(more[0])
         else:
             facts = {"n": len(arrays[0]), "digest": digest(*arrays)}
         _write_split(inputs, Splits(out).split(name), facts, *arrays)
+        if stored is not None:
+            write_array(Splits(out).split(name).stored_ids, stored)
         if origins is not None:
             write_origins(Splits(out).split(name).files, arrays[2], origins)
         sizes[name] = len(arrays[2])
@@ -64,6 +68,26 @@ def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None)
     meta = _meta(data, raw, sizes, labelled, duplicates, altered)
     write_json(Splits(out).meta, meta)
     return meta
+
+
+def _stored_ids(inputs: Inputs, samples: np.ndarray, part: Part, rows: split.Rows) -> np.ndarray | None:
+    """Content ids of the samples as they are stored (n,) S64, where they are not the originals."""
+    if part.originals is None:
+        return None
+    stored = np.array([inputs.content_id(one) for one in samples], dtype="S64")
+    return None if (stored == rows.ids).all() else stored
+
+
+def _sizes_of_originals(raw: Raw) -> dict[str, list[int]]:
+    """The least and the largest height and width of the originals in pixels, where samples were made smaller."""
+    sizes = [part.originals.sizes for part in raw.parts.values() if part.originals is not None and len(part.labels)]
+    if not sizes:
+        return {}
+    (low_height, low_width), (height, width) = (
+        getattr(np.concatenate(sizes), end)(axis=0).tolist() for end in ("min", "max")
+    )
+    same = (low_height, low_width) == (height, width) == raw.parts["train"].images.shape[-2:]
+    return {} if same else {"height": [low_height, height], "width": [low_width, width]}
 
 
 def _meta(
@@ -76,6 +100,7 @@ def _meta(
         "classes": raw.classes,
         **named(inputs),
         **inputs.facts(raw.parts["train"].images),
+        **({"originals": sizes_of} if (sizes_of := _sizes_of_originals(raw)) else {}),
         "splits": sizes,
         **({"labelled": labelled} if labelled != sizes else {}),
         **({} if labelled["val"] or labelled["test"] else {"evaluated_by": "teacher"}),

