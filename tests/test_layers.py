@@ -39,6 +39,7 @@ OF_IMAGES = {
     "tuition/sources/additions.py",
     "tuition/sources/folder.py",
     "tuition/sources/npz.py",
+    "tuition/sources/originals.py",
     "tuition/sources/table.py",
     "tuition/sources/vision.py",
     "tuition/teachers/derived.py",

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuition.errors import as_utf8
-from tuition.workspace import Workspace
+from tuition.workspace import Split, Workspace
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,12 +125,23 @@ def named(ids: Iterable[str]) -> dict[str, str]:
     for split in SPLITS:
         if len(found) == len(wanted):
             break
-        for id, place in read_origins(Workspace().split(split).files):
-            if id in wanted and id not in found:
-                found[id] = words(place)
-                if len(found) == len(wanted):
-                    break
+        files = Workspace().split(split)
+        for stored, (id, place) in zip(_stored_ids(files), read_origins(files.files), strict=False):
+            for known in (id, stored):
+                if known in wanted:
+                    found.setdefault(known, words(place))
+            if len(found) == len(wanted):
+                break
     return found
+
+
+def _stored_ids(split: Split) -> Iterator[str | None]:
+    """The content ids of a split's samples as they are stored, where those are others than files.csv has; without end."""
+    if split.stored_ids.exists():
+        import numpy as np
+
+        yield from np.load(split.stored_ids).astype("U64").tolist()
+    yield from itertools.repeat(None)
 
 
 def name(id: str) -> str:

@@ -82,7 +82,8 @@ class Export(Folder):
     """Answers of one teacher, a row each: what the ledger exports and imports."""
 
     meta = File(META)
-    ids = File("ids.npy")
+    ids = File("ids.npy")  # of the samples, as the data has them
+    asked_ids = File("asked_ids.npy")  # of what was shown, where that is another size
     costs = File("costs.npy")
     views = File("views.npy")
     plausible = File("plausible.json")  # what the checks of the answers found

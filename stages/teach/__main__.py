@@ -9,6 +9,7 @@ from stages.teach.bill import Bought, print_bill, write_bill
 from stages.teach.export import export
 from stages.teach.plan import Plan, make_plan
 from stages.teach.pool import Pool, read_pool
+from stages.teach.seen import check_nothing_owned_of_stored
 from tuition import params as parameters
 from tuition.errors import UserError, read_arguments, run
 from tuition.ledger.database import open_ledger
@@ -23,7 +24,7 @@ from tuition.tracking import check_store
 def main(argv: list[str]) -> None:
     (budget,) = read_arguments("stages.teach", argv, budget=int)
     params = parameters.load()
-    pool = read_pool()
+    pool = read_pool(params.teach)
     plan = make_plan(params, pool, budget)
     teacher, further_teachers = _load_teachers(params, pool, plan)
 
@@ -31,16 +32,21 @@ def main(argv: list[str]) -> None:
     order = open_order(ledger, teacher, params.teacher, known, plan.order)
     further_orders = further.open_orders(ledger, params.teachers, further_teachers, known, plan.further)
 
+    check_nothing_owned_of_stored(order, plan.seen, pool.facts)
+    for name, one in further_orders.items():
+        check_nothing_owned_of_stored(one, plan.further_seen[name], pool.facts)
     if any(one.buys for one in (order, *further_orders.values())):
         check_store()  # where the study is to end
 
     title = f"teach {budget}"
     new_evaluation = own(
-        order.account, plan.order.evaluation, order.before, plan.evaluation.samples_of, f"{title} validation and test"
+        order.account, plan.order.evaluation, order.before, plan.evaluation, f"{title} validation and test"
     )
-    new = own_in_rounds(order, plan.samples_of, title)
+    new = own_in_rounds(order, plan.seen, title)
     new_mixed = own(order.account, plan.order.mixed, order.before, plan.mixtures_of, f"{title} mixed")
-    new_further = further.each(further_orders, lambda name, one: own_in_rounds(one, plan.samples_of, f"{title} {name}"))
+    new_further = further.each(
+        further_orders, lambda name, one: own_in_rounds(one, plan.further_seen[name], f"{title} {name}")
+    )
 
     usable = export(plan, params.teach, order, further_orders)
     bought = Bought(order, order.read_standing(), usable.main, new, new_mixed, new_evaluation)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.teach.pool import Pool
+from stages.teach.pool import Pool, stored_ids
+from stages.teach.seen import Part, Seen, show, stacked
 from tuition.errors import UserError
 from tuition.files import read_array
 from tuition.ledger.keys import Request
-from tuition.params import Teach
+from tuition.params import Params, Teach
 from tuition.selection.order import purchase_order
 from tuition.teachers.kinds import Facts
 from tuition.workspace import Workspace
@@ -24,27 +25,33 @@ SHARE = 3  # one call in so many is for val
 
 @dataclass(frozen=True)
 class HeldOut:
-    """`rows`: of each request in the order of purchase, the split and the sample's place there; `samples` (N, …) of each split."""
+    """`rows`: of each request in the order of purchase, the split and the sample's place there; `ids` (N,) S64: content ids of each split,
+    `seen`: what the teacher is shown of it."""
 
     rows: dict[Request, tuple[str, int]]
-    samples: dict[str, np.ndarray]
+    ids: dict[str, np.ndarray]
+    seen: dict[str, Seen]
 
     def of(self, split: str) -> tuple[Request, ...]:
         return tuple(request for request, (name, _) in self.rows.items() if name == split)
 
-    def samples_of(self, requests: Sequence[Request]) -> np.ndarray:
-        """(B, …) of requests for samples of val and test."""
-        return np.stack(
-            [self.samples[split][row] for split, row in (self.rows[Request(one.sample)] for one in requests)]
-        )
+    @property
+    def reads_files(self) -> bool:
+        """Whether showing them takes long."""
+        return any(one.reads_files for one in self.seen.values())
+
+    def __call__(self, requests: Sequence[Request]) -> np.ndarray:
+        """What the teacher is shown (B, …) for requests for samples of val and test."""
+        splits = [self.rows[Request(one.sample)][0] for one in requests]
+        return stacked([self.seen[split]([one])[0] for split, one in zip(splits, requests, strict=True)])
 
 
-def plan_evaluation(teach: Teach, pool: Pool, budget: int) -> HeldOut:
+def plan_evaluation(params: Params, pool: Pool, budget: int) -> HeldOut:
     """What is bought of val and test. Raises UserError as `check_evaluation`, and where there are not so many samples."""
     if budget == 1:  # a single call, such as `tuition check --probe` makes, is one of the pool
-        return HeldOut({}, {})
-    check_evaluation(teach, pool.facts, budget)
-    return _draw(teach, pool) if teach.evaluation else HeldOut({}, {})
+        return HeldOut({}, {}, {})
+    check_evaluation(params.teach, pool.facts, budget)
+    return _draw(params, pool) if params.teach.evaluation else HeldOut({}, {}, {})
 
 
 def check_evaluation(teach: Teach, facts: Facts, budget: int) -> None:
@@ -67,8 +74,8 @@ def check_evaluation(teach: Teach, facts: Facts, budget: int) -> None:
         )
 
 
-def _draw(teach: Teach, pool: Pool) -> HeldOut:
-    here = Workspace()
+def _draw(params: Params, pool: Pool) -> HeldOut:
+    here, teach = Workspace(), params.teach
     ids = {split: read_array(here.split(split).ids) for split in SPLITS}
     orders = {split: purchase_order("random", ids[split], np.full(len(ids[split]), -1), teach.seed) for split in SPLITS}
     # What is in the pool too may be bought there.
@@ -81,5 +88,12 @@ def _draw(teach: Teach, pool: Pool) -> HeldOut:
         )
     first = min(val, max(1, teach.evaluation // SHARE, teach.evaluation - test))
     counts = {"val": first, "test": teach.evaluation - first}
-    rows = {Request(ids[split][row].decode()): (split, row) for split in SPLITS for row in able[split][: counts[split]]}
-    return HeldOut(rows, {split: pool.inputs.read(here.split(split).path) for split in SPLITS})
+    rows: dict[Request, tuple[str, int]] = {}
+    seen: dict[str, Seen] = {}
+    for split in SPLITS:
+        places = np.array(able[split][: counts[split]], dtype=np.int64)
+        stored = stored_ids(here.split(split), ids[split])
+        part = Part(split, ids[split], stored, pool.inputs.read(here.split(split).path))
+        requests, seen[split] = show(params.data, params.teacher, pool, part, places)
+        rows |= {request: (split, row) for request, row in zip(requests, places.tolist(), strict=True)}
+    return HeldOut(rows, ids, seen)

@@ -12,7 +12,7 @@ import numpy as np
 from stages.teach.evaluation import SPLITS
 from stages.teach.plan import Drawing, Plan
 from tuition.errors import UserError
-from tuition.files import read_array, write_array
+from tuition.files import write_array
 from tuition.ledger import accounts, exports, owned
 from tuition.ledger.keys import Request
 from tuition.params import Teach
@@ -38,7 +38,7 @@ def export(plan: Plan, teach: Teach, main: OpenOrder, further: dict[str, OpenOrd
     folder = Workspace().outputs(plan.budget)
     shutil.rmtree(folder.path, ignore_errors=True)
     how = {"budget": plan.budget, "strategy": teach.strategy, "seed": teach.seed}
-    places = _write(main.account, folder, main.order.requests, plan.drawing, how)
+    places = _write(main.account, folder, main.order.requests, plan.ids, plan.drawing, how)
     write_array(folder.positions, plan.bought.positions[places])
     if main.order.mixed:
         _write_mixtures(plan, main, folder.mixed, how)
@@ -46,7 +46,9 @@ def export(plan: Plan, teach: Teach, main: OpenOrder, further: dict[str, OpenOrd
         _write_evaluation(plan, main, split, how)
     usable = each(
         further,
-        lambda name, one: len(_write(one.account, folder.teacher(name), one.order.requests, plan.drawing, how)),
+        lambda name, one: len(
+            _write(one.account, folder.teacher(name), one.order.requests, plan.ids, plan.drawing, how)
+        ),
     )
     return Usable(len(places), usable)
 
@@ -54,7 +56,7 @@ def export(plan: Plan, teach: Teach, main: OpenOrder, further: dict[str, OpenOrd
 def _write_mixtures(plan: Plan, main: OpenOrder, folder: Mixed, how: dict[str, Any]) -> None:
     """Mixed inputs: their outputs, and what an export does not hold: the inputs, what they are mixed of, and the shares."""
     mixtures = plan.mixtures
-    rows = np.array(list(mixtures.rows.values()))[_write(main.account, folder, main.order.mixed, None, how)]
+    rows = np.array(list(mixtures.rows.values()))[_write(main.account, folder, main.order.mixed, None, None, how)]
     plan.bought.inputs.write(folder.path, mixtures.inputs[rows])
     for path, values in (
         (folder.first, mixtures.first),
@@ -67,17 +69,26 @@ def _write_mixtures(plan: Plan, main: OpenOrder, folder: Mixed, how: dict[str, A
 def _write_evaluation(plan: Plan, main: OpenOrder, split: str, how: dict[str, Any]) -> None:
     """The answers for a split, and the teacher's top class of every sample in it, −1 where there is none."""
     folder, requests = Workspace().outputs(plan.budget).evaluation(split), plan.evaluation.of(split)
-    places = _write(main.account, folder, requests, None, how)
-    top = top_classes(folder)
-    by_id = {requests[place].sample: int(one) for place, one in zip(places, top, strict=True)}
-    ids = read_array(Workspace().split(split).ids)
-    write_array(folder.labels, np.array([by_id.get(id.decode(), -1) for id in ids], dtype=np.int64))
+    ids = plan.evaluation.ids[split]
+    bought = np.array([ids[plan.evaluation.rows[one][1]] for one in requests])
+    top_of = dict(
+        zip(bought[_write(main.account, folder, requests, bought, None, how)], top_classes(folder), strict=True)
+    )
+    write_array(folder.labels, np.array([top_of.get(id, -1) for id in ids], dtype=np.int64))
 
 
 def _write(
-    account: Account, folder: Export, requests: tuple[Request, ...], drawing: Drawing | None, how: dict[str, Any]
+    account: Account,
+    folder: Export,
+    requests: tuple[Request, ...],
+    ids: np.ndarray | None,
+    drawing: Drawing | None,
+    how: dict[str, Any],
 ) -> np.ndarray:
-    """Write the outputs of `requests` that can be used, and return their places in it; `drawing` says how views were drawn."""
+    """Write the outputs of `requests` that can be used, and return their places in it.
+
+    `ids` (≥ n,) S64: of the samples, as the data has them; `drawing` says how views were drawn.
+    """
     places, signals, costs = owned.read(account.ledger, account.id, requests, signals=account.teacher.signals)
     if not len(places):
         raise UserError(
@@ -93,7 +104,8 @@ def _write(
     named: dict[str, Any] = {"constants": sorted(constants)} if constants else {}
     named |= {"classes": list(account.known.classes)} if account.known.classes else {}
     views = None if drawing is None else dict(drawing)
-    exports.write(folder.path, answered, signals, costs, meta, views, stored=rounded, **named, **how)
+    mine = None if ids is None else ids[places]
+    exports.write(folder.path, answered, signals, costs, meta, views, mine, stored=rounded, **named, **how)
     for name, value in constants.items():
         write_array(folder.signal(name), value)
     return places

@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 
 from stages.teach.evaluation import HeldOut, plan_evaluation
 from stages.teach.pool import Pool
 from stages.teach.pool import read_pool as read_pool  # `tuition check --probe` reads it here
+from stages.teach.seen import Part, Seen, show, show_stored
 from tuition.errors import UserError
 from tuition.inputs.bought import Bought
 from tuition.ledger.keys import Request
 from tuition.params import Params
+from tuition.params.teacher import TeacherSettings
 from tuition.purchase import views
 from tuition.purchase.mixed import Mixtures, plan_mixtures
 from tuition.purchase.order import Order, make_order
@@ -33,10 +34,10 @@ class Drawing(TypedDict):
 class Plan:
     """What `budget` calls buy.
 
-    `order`: what `teacher` is asked for, `further`: what each of `teachers` is. `bought`: the samples of `order`, row for row,
-    made when they are asked for; `drawing`: how their views were drawn; None: there are none but the samples as they are. `mixtures`:
-    mixed inputs that are bought beside them.
-    `evaluation`: what is bought of val and test.
+    `order`: what `teacher` is asked for, `further`: what each of `teachers` is; `seen`, `further_seen`: what they are shown of it.
+    `bought`: the samples of `order` as students see them, row for row, made when they are asked for; `ids`: their content ids;
+    `drawing`: how their views were drawn; None: there are none but the samples as they are. `mixtures`: mixed inputs that are bought
+    beside them. `evaluation`: what is bought of val and test.
     """
 
     budget: int
@@ -46,14 +47,9 @@ class Plan:
     drawing: Drawing | None
     mixtures: Mixtures
     evaluation: HeldOut
-
-    @cached_property
-    def _rows(self) -> dict[tuple[str, str], int]:
-        return {(one.sample, one.view): row for row, one in enumerate(self.order.requests)}
-
-    def samples_of(self, requests: Sequence[Request]) -> np.ndarray:
-        """(B, …) of requests for samples and views, the first time or again."""
-        return self.bought[[self._rows[one.sample, one.view] for one in requests]]
+    ids: np.ndarray
+    seen: Seen
+    further_seen: dict[str, Seen]
 
     def mixtures_of(self, requests: Sequence[Request]) -> np.ndarray:
         """(B, …) of requests for mixed inputs."""
@@ -63,22 +59,37 @@ class Plan:
 def make_plan(params: Params, pool: Pool, budget: int) -> Plan:
     """What `budget` calls buy of the pool, and of val and test. Raises UserError where there are not so many samples or views."""
     teach, main = params.teach, params.teacher.recheck
-    evaluation = plan_evaluation(teach, pool, budget)
+    evaluation = plan_evaluation(params, pool, budget)
     budget, whole = budget - len(evaluation.rows), budget
     chosen = _choose(params, pool, budget)
     size = pool.inputs.view_size(pool.facts) if teach.views > 1 else None
-    requests, positions, drawn = views.plan_views(chosen, pool.ids, samples_for(budget, main), teach, size)
+    requests, positions, drawn = views.plan_views(chosen, pool.asked_ids, samples_for(budget, main), teach, size)
+    bought = Bought(pool.inputs, pool.samples, positions, drawn)
     room = budget if teach.mixed and budget > 1 else 0
-    mixtures = plan_mixtures(pool.inputs, chosen, pool.samples, pool.ids, room, teach.seed, set(requests))
+    mixtures = plan_mixtures(pool.inputs, chosen, pool.samples, pool.asked_ids, room, teach.seed, set(requests))
+
+    def asked(settings: TeacherSettings, **more: Any) -> tuple[Order, Seen]:
+        if drawn is not None:
+            mine, seen = requests, show_stored(settings, requests, bought)
+        else:
+            part = Part("train", pool.ids, pool.stored_ids, pool.samples)
+            mine, seen = show(params.data, settings, pool, part, positions)
+        return make_order(mine, budget, settings.recheck, **more), seen
+
+    order, seen = asked(params.teacher, mixed=mixtures.requests, evaluation=tuple(evaluation.rows))
+    further = {one.name: asked(one) for one in params.teachers}
     drawing: Drawing = {"number": teach.views, "crop": teach.crop, "flip": teach.flip}
     return Plan(
         budget=whole,
-        order=make_order(requests, budget, main, mixtures.requests, tuple(evaluation.rows)),
-        further={one.name: make_order(requests, budget, one.recheck) for one in params.teachers},
-        bought=Bought(pool.inputs, pool.samples, positions, drawn),
+        order=order,
+        further={name: one for name, (one, _) in further.items()},
+        bought=bought,
         drawing=drawing if teach.views > 1 else None,
         mixtures=mixtures,
         evaluation=evaluation,
+        ids=pool.ids[positions],
+        seen=seen,
+        further_seen={name: one for name, (_, one) in further.items()},
     )
 
 
@@ -89,7 +100,7 @@ def _choose(params: Params, pool: Pool, budget: int) -> np.ndarray:
         views.check(teach.views, pool.inputs.view_size(pool.facts), teach.crop, teach.flip)
     order = purchase_order(
         teach.strategy,
-        pool.ids,
+        pool.distinct_ids,
         pool.labels,
         teach.seed,
         inputs=pool.inputs,

@@ -165,6 +165,7 @@ def _facts(data: Data, notes: list[str]) -> Facts:
     from tuition.inputs.kinds import INPUTS, named
     from tuition.sources import load_source
     from tuition.sources import split as splits
+    from tuition.sources.splits import sizes_of_originals
 
     raw = load_source(data)
     rows, _ = splits.assign(raw, data)
@@ -175,6 +176,7 @@ def _facts(data: Data, notes: list[str]) -> Facts:
     known = {name: int((one.labels >= 0).sum()) for name, one in rows.items()}
     notes.append(f"data: {data.source}, {', '.join(f'{count} {name}' for name, count in sizes.items())}")
     without: Facts = {} if known == sizes else {"labelled": known}
+    without |= {"originals": originals} if (originals := sizes_of_originals(raw)) else {}
     without |= {} if known["val"] or known["test"] else {"evaluated_by": "teacher"}
     return (
         {"classes": raw.classes, "splits": sizes}

@@ -22,12 +22,12 @@ def probe(params: Params) -> str:
     from tuition.purchase.own import open_order, own_in_rounds
 
     _prepare()
-    pool = read_pool()
+    pool = read_pool(params.teach)
     names = pool.facts["classes"]
     plan = make_plan(params, pool, 1)
     teacher = load_for(params.teacher, pool.facts)
     order = open_order(open_ledger(), teacher, params.teacher, pool.known, plan.order)
-    new = own_in_rounds(order, plan.samples_of, "probe")
+    new = own_in_rounds(order, plan.seen, "probe")
     places, signals, _ = owned.read(
         order.account.ledger, order.account.id, plan.order.requests, signals=teacher.signals
     )

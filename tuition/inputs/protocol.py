@@ -146,6 +146,10 @@ class Inputs(Protocol):
 
     # Teachers
 
+    def resized(self, sample: np.ndarray, side: int, /) -> np.ndarray:
+        """One sample at the size that `teacher.resize` says. Raises UserError where a sample of this kind has none."""
+        ...
+
     def check_sent(self, settings: Preprocessing, facts: Facts) -> None:
         """Raises UserError naming the key of `teacher` that does not fit samples with these facts."""
         ...

@@ -1,6 +1,7 @@
 """Owned outputs as files that anyone can open; `imports` takes them back into a ledger.
 
-An export is a folder: `ids.npy` (n,) content ids as 64 hex characters, one `<signal>.npy` (n, …) a signal, `costs.npy` (n,)
+An export is a folder: `ids.npy` (n,) content ids as 64 hex characters, `asked_ids.npy` those of what the teacher was shown, where that
+was not the original but what students see, one `<signal>.npy` (n, …) a signal, `costs.npy` (n,)
 int64 in millionths, and `meta.json` with the teacher. Where views of samples were bought, a row is a view, an id stands there
 once for each, and `views.npy` (`tuition/views.py`) says which it is. `outputs/<budget>/` is such a
 folder, so a clone that has pulled it can give its outputs back to a new ledger.
@@ -65,14 +66,20 @@ def write(
     costs: np.ndarray,
     teacher: dict,
     views: dict[str, Any] | None = None,
+    ids: np.ndarray | None = None,
     **more: Any,
 ) -> None:
     """Write an export folder of what these requests brought; `more` joins its meta.json.
 
-    `views` says how views were drawn; where it is given, or a request is for a view, the rows have views of their own.
+    `views` says how views were drawn; where it is given, or a request is for a view, the rows have views of their own. `ids` (n,) S64
+    are the samples' in the data; None: those of the requests.
     """
     export, texts = Export(folder), [request.view for request in requests]
-    write_array(export.ids, np.array([request.sample for request in requests], dtype="S64"))
+    asked = np.array([request.sample for request in requests], dtype="S64")
+    ids = asked if ids is None else ids
+    write_array(export.ids, ids)
+    if not np.array_equal(ids, asked):
+        write_array(export.asked_ids, asked)
     write_array(export.costs, costs)
     for signal, values in signals.items():
         write_array(export.signal(signal), values)

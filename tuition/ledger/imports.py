@@ -33,7 +33,7 @@ def import_folder(ledger: Ledger, folder: Path) -> tuple[int, int]:
     before anything is written.
     """
     export = Export(folder)
-    meta, ids = read_json(export.meta), read_array(export.ids)
+    meta, ids = read_json(export.meta), read_array(export.asked_ids if export.asked_ids.exists() else export.ids)
     n = len(ids)
     _check(export, meta, ids)
     views = _views(folder, meta, n)

@@ -164,6 +164,7 @@ class FunctionSettings(Formed):
     function: str | None = None
     max_in_flight: Annotated[Count, OPERATIONAL] = 1
     retry: Annotated[list[str], OPERATIONAL] = Field(default=[])
+    resize: Side | None = None
 
     @model_validator(mode="after")
     def _named(self) -> "FunctionSettings":
@@ -177,6 +178,7 @@ class CustomSettings(TeacherSettings):
 
     kind: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
     options: dict[str, Any] = Field(default={})
+    resize: Side | None = None
 
 
 class ServerSettings(TeacherSettings):

@@ -15,7 +15,7 @@ from tuition.purchase import answers as checks
 from tuition.purchase.account import Account, real, rests_on_tokens, worst
 from tuition.purchase.moving_average import MovingAverage
 from tuition.purchase.plausible.watch import Watch
-from tuition.purchase.reserver import Batch, InputsOf
+from tuition.purchase.reserver import Batch, InputsOf, shown
 from tuition.purchase.tally import Progress, Tally
 from tuition.purchase.text import plain
 from tuition.purchase.writer import Writer
@@ -79,7 +79,7 @@ class Exchange:
         try:
             inputs = batch.inputs
             if inputs is None:
-                inputs = self.inputs_of([call.request for call in made])
+                inputs = await shown(self.inputs_of, [call.request for call in made])
                 with self.marking.timed():
                     await self.writer.sent(made)
             await held.enter_async_context(self.places)

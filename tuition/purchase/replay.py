@@ -38,6 +38,7 @@ class Row(NamedTuple):
     folder: Export
     row: int
     id: bytes
+    asked: bytes
     place: int | None
     view: np.ndarray
 
@@ -57,15 +58,21 @@ def replay(number: int, seed: int | None = None, tolerance: float = 1e-3) -> dic
     inputs = inputs_of(facts)
     samples, ids = inputs.read(pool.path), read_array(pool.ids)
     rows = _chosen(number, seed, ids)
-    wrong = [f"{row}: {why}" for row in rows if (why := _misfit(row, inputs, samples))]
+    stored = read_array(pool.stored_ids) if pool.stored_ids.exists() else ids
+    wrong = [f"{row}: {why}" for row in rows if (why := _misfit(row, inputs, samples, stored))]
     rows = [row for row in rows if row.place is not None]
     not_asked: dict[str, int] = {}
+    if of_originals := [row for row in rows if row.asked != stored[row.place]]:
+        not_asked["the teacher was shown the original, which data/ does not hold"] = len(of_originals)
     in_ledger, asked_again, most = 0, 0, 0.0
     local, why_not = _local(params, facts)
     for folder in dict.fromkeys(row.folder for row in rows):
         some = [row for row in rows if row.folder == folder]
         about = read_json(folder.meta)["teacher"]
         in_ledger += _in_ledger(some, about["fingerprint"], wrong)
+        some = [row for row in some if row.asked == stored[row.place]]
+        if not some:
+            continue
         if about["fingerprint"] in local:
             asked_again += len(some)
             seen = Bought(inputs, samples, np.array([row.place for row in some]), np.array([row.view for row in some]))
@@ -98,22 +105,23 @@ def _chosen(number: int, seed: int | None, ids: np.ndarray) -> list[Row]:
         which = int(np.searchsorted(ends, at, side="right"))
         folder, row = folders[which], int(at - ends[which] + sizes[which])
         id = bytes(read_array(folder.ids)[row])
+        asked = bytes(read_array(folder.asked_ids)[row]) if folder.asked_ids.exists() else id
         view = read_array(folder.views)[row] if folder.views.exists() else np.zeros(5, dtype=np.int32)
-        rows.append(Row(folder, row, id, place.get(id), np.array(view)))
+        rows.append(Row(folder, row, id, asked, place.get(id), np.array(view)))
     return rows
 
 
-def _misfit(row: Row, inputs: Inputs, samples: Samples) -> str:
+def _misfit(row: Row, inputs: Inputs, samples: Samples, stored: np.ndarray) -> str:
     """What is wrong with a row's sample or view; empty where nothing is."""
     if row.place is None:
         return "its sample is not in data/train"
     sample, meta = np.array(samples[row.place]), read_json(row.folder.meta)
-    if inputs.content_id(sample) != row.id.decode():
+    if inputs.content_id(sample) != stored[row.place].decode() or row.asked not in (row.id, stored[row.place]):
         return "the sample in data/train is not that of this content id"
     if "views" in meta:
         how = meta["views"]
         size = inputs.view_size(inputs.facts(sample[None]))
-        drawn = draw(row.id, how["number"], size, how["crop"], how["flip"], meta["seed"])
+        drawn = draw(row.asked, how["number"], size, how["crop"], how["flip"], meta["seed"])
         if not (drawn == row.view).all(axis=1).any():
             return f"this view is none of the {how['number']} that are drawn for the sample"
     return ""
@@ -130,7 +138,7 @@ def _in_ledger(rows: Sequence[Row], fingerprint: str, wrong: list[str]) -> int:
         return 0
     folder = rows[0].folder
     exported = {name: read_array(folder.signal(name)) for name in read_json(folder.meta)["signals"]}
-    by_request = {Request(row.id.decode(), to_text(row.view)): row for row in rows}
+    by_request = {Request(row.asked.decode(), to_text(row.view)): row for row in rows}
     places, held, _ = owned.read(ledger, account.id, list(by_request), signals=list(exported))
     known, exported_as = class_names.read(account), read_json(rows[0].folder.meta).get("classes")
     if known is not None and exported_as is not None:

@@ -4,6 +4,7 @@ Many requests to a server are reserved in one transaction, before they have thei
 batch after another: each is reserved and marked as sent together, so that none waits for its turn in the ledger.
 """
 
+import asyncio
 import shutil
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -79,7 +80,9 @@ class Reserver:
         batch = [self.todo.popleft() for _ in range(number)]
         try:
             check_room(self.account.ledger, self.tally.row_bytes * number)
-            inputs = self.inputs_of(batch) if at_once else None  # read before: a read error then costs nothing
+            inputs = (
+                await shown(self.inputs_of, batch) if at_once else None
+            )  # read before: a read error then costs nothing
             made = await to_the_end(self._take(batch, inputs))
         except CapReached as reached:
             self.todo.extendleft(reversed(batch))
@@ -124,6 +127,13 @@ class Reserver:
             if made and sent:
                 calls.mark_sent(account.ledger, account.run, made)
         return made
+
+
+async def shown(inputs_of: InputsOf, requests: Sequence[Request]) -> np.ndarray:
+    """What the teacher is shown for requests; in a thread where files are read for it, so that others go on meanwhile."""
+    if getattr(inputs_of, "reads_files", False):
+        return await asyncio.to_thread(inputs_of, requests)
+    return inputs_of(requests)
 
 
 def check_room(ledger: Ledger, payload: int) -> None:

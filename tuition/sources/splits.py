@@ -78,7 +78,7 @@ def _stored_ids(inputs: Inputs, samples: np.ndarray, part: Part, rows: split.Row
     return None if (stored == rows.ids).all() else stored
 
 
-def _sizes_of_originals(raw: Raw) -> dict[str, list[int]]:
+def sizes_of_originals(raw: Raw) -> dict[str, list[int]]:
     """The least and the largest height and width of the originals in pixels, where samples were made smaller."""
     sizes = [part.originals.sizes for part in raw.parts.values() if part.originals is not None and len(part.labels)]
     if not sizes:
@@ -100,7 +100,7 @@ def _meta(
         "classes": raw.classes,
         **named(inputs),
         **inputs.facts(raw.parts["train"].images),
-        **({"originals": sizes_of} if (sizes_of := _sizes_of_originals(raw)) else {}),
+        **({"originals": sizes_of} if (sizes_of := sizes_of_originals(raw)) else {}),
         "splits": sizes,
         **({"labelled": labelled} if labelled != sizes else {}),
         **({} if labelled["val"] or labelled["test"] else {"evaluated_by": "teacher"}),

@@ -47,6 +47,8 @@ class CustomTeacher:
     def __init__(self, named: str, own: OwnTeacher, settings: CustomSettings):
         self.named, self.own = named, own
         self.description = {"kind": named, "version": settings.version, **_described(named, own)}
+        if settings.resize is not None:
+            self.description["resize"] = settings.resize
         self.signals = named_signals(f"teacher.kind: {named}", getattr(own, "signals", ("logits",)))
         self.families = tuple(families(self.signals))
         self.classes: int | None = getattr(own, "classes", settings.classes)

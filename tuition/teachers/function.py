@@ -30,12 +30,18 @@ class FunctionTeacher:
         """`classes`: the names of the data's, by which answers may speak of them."""
         self.function = function
         self.takes = set(inspect.signature(function).parameters) & {"keys", "classes"}
-        self.description = {"kind": "python", "function": settings.function, "version": settings.version}
+        self.description: dict[str, Any] = {
+            "kind": "python",
+            "function": settings.function,
+            "version": settings.version,
+        }
         self.form, self.names = settings.form, Classes(classes)
         if settings.scores != "logits":
             self.description["scores"] = settings.scores
         if self.form != settings.scores:
             self.description["answers"] = self.form
+        if settings.resize is not None:
+            self.description["resize"] = settings.resize
         named = signals_of("teacher.function", self.form, getattr(function, "signals", None))
         self.signals = named_signals("teacher.function", named)
         self.families = tuple(families(self.signals))

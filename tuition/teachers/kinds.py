@@ -22,15 +22,15 @@ from tuition.params.teacher import (
     TeacherSettings,
 )
 from tuition.teachers.protocol import Teacher
+from tuition.teachers.shown import Facts, as_shown, facts_as_shown
 
 if TYPE_CHECKING:
     from tuition.teachers.http.format import Format
 
-Facts = dict[str, Any]  # of the data: its classes, and what its kind of inputs says of the samples
-
 
 def load_teacher(settings: TeacherSettings, facts: Facts) -> Teacher:
     """The teacher of `settings` (the section `teacher`) for data with the facts `facts`. Raises UserError where it cannot be had."""
+    settings, facts = as_shown(settings, facts), facts_as_shown(settings, facts)
     if isinstance(settings, ServerSettings):
         from tuition.teachers.http.teacher import HttpTeacher
 

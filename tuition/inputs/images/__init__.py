@@ -10,7 +10,7 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.files import read_array, write_array
-from tuition.inputs.images.files import content_id, png
+from tuition.inputs.images.files import content_id, png, resized
 from tuition.inputs.images.files import statistics as mean_and_std
 from tuition.inputs.images.pool import features, mix
 from tuition.inputs.images.sent import as_sent, chat_part, check_chat, check_sent, local_facts, sent
@@ -46,6 +46,7 @@ __all__ = [
     "preprocessing",
     "read",
     "replay",
+    "resized",
     "sent",
     "shape",
     "statistics",

@@ -1,0 +1,127 @@
+"""The samples of an order as a teacher is shown them, made when they are asked for."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.teach.pool import Pool
+from tuition.errors import UserError
+from tuition.inputs.bought import Bought
+from tuition.inputs.protocol import Samples
+from tuition.ledger import owned
+from tuition.ledger.keys import Request
+from tuition.origins import Place, read_origins
+from tuition.params import Data
+from tuition.params.teacher import TeacherSettings
+from tuition.purchase.own import OpenOrder
+from tuition.sources.originals import Originals
+from tuition.teachers.shown import resizes_itself, shows_originals, side_of
+from tuition.workspace import Workspace
+
+Rows = Callable[[list[int]], np.ndarray]  # rows of an order -> (B, …)
+
+
+class Seen:
+    """`(requests)` gives what a teacher is shown (B, …), the first time or again.
+
+    `stored_ids` (n,) S64: of the order's rows, the content ids of what is stored, where the teacher is shown originals.
+    """
+
+    def __init__(self, requests: Sequence[Request], rows: Rows, stored_ids: np.ndarray | None = None):
+        self._row_of = {(one.sample, one.view): row for row, one in enumerate(requests)}
+        self._rows, self.stored_ids = rows, stored_ids
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether showing them takes long."""
+        return self.stored_ids is not None
+
+    def __call__(self, requests: Sequence[Request]) -> np.ndarray:
+        return self._rows([self._row_of[one.sample, one.view] for one in requests])
+
+
+@dataclass(frozen=True)
+class Part:
+    """The samples of one split: content ids (N,) S64 of the originals and of what is stored, and the stored samples (N, …)."""
+
+    split: str
+    ids: np.ndarray
+    stored_ids: np.ndarray
+    stored: Samples
+
+
+def show(
+    data: Data, settings: TeacherSettings, pool: Pool, part: Part, positions: np.ndarray
+) -> tuple[tuple[Request, ...], Seen]:
+    """What one teacher is asked for, and shown, of the samples of `part` at these positions (n,); `pool` says what all data is like.
+
+    Raises UserError where it cannot be shown originals as they are.
+    """
+    originals = shows_originals(settings, pool.facts)
+    ids = (part.ids if originals else part.stored_ids)[positions]
+    requests = tuple(Request(id.decode()) for id in ids)
+    if not originals:
+        return requests, show_stored(settings, requests, Bought(pool.inputs, part.stored, positions))
+    source, side = Originals(data, pool.facts["channels"]), side_of(settings)
+    places = _places(part.split, set(positions.tolist()))
+
+    def original(position: int) -> np.ndarray:
+        if part.ids[position] == part.stored_ids[position]:
+            found = np.array(part.stored[position])
+        else:
+            found = source.read(part.ids[position].decode(), places[position])
+        return found if side is None else pool.inputs.resized(found, side)
+
+    rows = positions.tolist()
+    return requests, Seen(
+        requests, lambda some: stacked([original(rows[row]) for row in some]), part.stored_ids[positions]
+    )
+
+
+def show_stored(settings: TeacherSettings, requests: Sequence[Request], bought: Bought) -> Seen:
+    """Shown what is stored, or views of it: made `teacher.resize` pixels a side where the teacher has no code for that."""
+    side, inputs = side_of(settings), bought.inputs
+    if side is None or resizes_itself(settings):
+        return Seen(requests, lambda rows: bought[rows])
+    return Seen(requests, lambda rows: stacked([inputs.resized(one, side) for one in bought[rows]]))
+
+
+def _places(split: str, wanted: set[int]) -> dict[int, Place]:
+    """Where the rows of a split came from."""
+    file = Workspace().split(split).files
+    found = {row: place for row, (_, place) in enumerate(read_origins(file)) if row in wanted}
+    if len(found) < len(wanted):
+        raise UserError(f"{file}: has no row for {len(wanted) - len(found)} samples; `dvc repro -f prepare` writes it")
+    return found
+
+
+def stacked(samples: list[np.ndarray]) -> np.ndarray:
+    """Samples of one shape -> (B, …). Raises UserError where their shapes differ."""
+    shapes = list(dict.fromkeys(one.shape for one in samples))
+    if len(shapes) > 1:
+        first, other = ("x".join(map(str, shape)) for shape in shapes[:2])
+        raise UserError(
+            f"teacher.batch_size: originals of shapes {first} and {other} in one request; set teacher.batch_size: 1, or teacher.resize to "
+            "the pixels a side that the teacher wants"
+        )
+    return np.stack(samples)
+
+
+def check_nothing_owned_of_stored(opened: OpenOrder, seen: Seen, facts: dict) -> None:
+    """Raises UserError where answers would be bought to originals of samples for which answers to what is stored are owned.
+
+    Those were bought when teachers were shown what is stored. Where originals have been bought before, all is well.
+    """
+    if seen.stored_ids is None or not opened.buys or opened.before.states(opened.order.requests):
+        return
+    before = [Request(id.decode()) for id in seen.stored_ids]
+    standing = owned.standing(opened.account.ledger, opened.account.id, before)
+    held = sum(standing.state(one) == "owned" for one in before)
+    if held:
+        side = facts["height"]
+        raise UserError(
+            f"teacher {opened.account.settings.name!r}: answers to {held} of these {len(before)} samples are owned, to what they look like "
+            f"at {side} pixels a side (data.resize), and none to the originals. Set teacher.resize: {side} to go on with those, or another "
+            "teacher.version to buy answers to the originals"
+        )
