@@ -1,6 +1,6 @@
 """The pool of `data/`, of which a budget buys."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from tuition.inputs.protocol import Inputs, Samples
 from tuition.params import Teach
 from tuition.purchase.account import Known
 from tuition.teachers.kinds import Facts
+from tuition.teachers.shown import of_stored
 from tuition.workspace import Split, Workspace
 
 UNKNOWN = -1  # of a label
@@ -34,11 +35,6 @@ class Pool:
         _, first, same = np.unique(self.stored_ids, return_index=True, return_inverse=True)
         return self.ids[first][same]
 
-    def of_stored(self) -> "Pool":
-        """The same where teachers are shown what is stored, or what is made of it, whatever the originals are."""
-        facts = {key: value for key, value in self.facts.items() if key != "originals"}
-        return replace(self, facts=facts)
-
     @property
     def asked_ids(self) -> np.ndarray:
         """(N,) S64: what views and mixtures are asked for by."""
@@ -61,12 +57,12 @@ class Pool:
 
 
 def read_pool(teach: Teach) -> Pool:
-    """The pool of `data/`. Views and mixed inputs are made of what is stored."""
+    """The pool of `data/`, as `teach` buys of it."""
     data, split = Workspace().data, Workspace().split("train")
     facts = read_json(data.meta) | read_json(split.meta)
     ids = read_array(split.ids)
-    pool = Pool(inputs_of(facts).read(split.path), read_array(split.labels), ids, facts, stored_ids(split, ids))
-    return pool.of_stored() if teach.views > 1 or teach.mixed else pool
+    samples, labels = inputs_of(facts).read(split.path), read_array(split.labels)
+    return Pool(samples, labels, ids, of_stored(teach, facts), stored_ids(split, ids))
 
 
 def stored_ids(split: Split, ids: np.ndarray) -> np.ndarray:

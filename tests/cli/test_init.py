@@ -6,7 +6,9 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 from pydantic import BaseModel
 from support import ROOT, bill
 from typer.testing import CliRunner
@@ -49,6 +51,18 @@ def test_a_short_file_that_check_and_dvc_accept(place):
     )
     assert (listed.returncode, "teach@40" in listed.stdout) == (0, True), listed.stderr
     assert bill(place) == []
+
+
+def test_originals_of_many_sizes_are_shown_one_at_a_time(place):
+    for number in range(30):
+        (place / "photos" / str(number % 2)).mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (20 + number, 24), dtype=np.uint8)
+        Image.fromarray(pixels).save(place / "photos" / str(number % 2) / f"{number}.png")
+    asked = {**dict(zip(GIVEN[::2], GIVEN[1::2], strict=True)), "--data": "folder:photos", "--budgets": "10"}
+    ran = tuition("init", *(one for pair in asked.items() for one in pair), "--resize", "16")
+    assert ran.exit_code == 0, ran.output
+    assert parameters.load().teacher.batch_size == 1
+    assert tuition("check").exit_code == 0
 
 
 @pytest.mark.parametrize(

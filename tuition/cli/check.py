@@ -61,7 +61,7 @@ def look(params: Params) -> Findings:
     found.attempt(_check_devices, params.train, "train")
     found.attempt(_check_devices, params.pretrain, "pretrain")
     found.attempt(_check_runner, params)
-    if (facts := found.attempt(_facts, params.data, found.notes)) is not None:
+    if (facts := found.attempt(read_facts, params, found.notes)) is not None:
         _look_with(params, facts, found)
     return found
 
@@ -154,8 +154,15 @@ def _check_runner(params: Params) -> None:
         raise UserError(f"flows.runner: {runner}: not installed; `uv sync --extra {runner}` installs it")
 
 
+def read_facts(params: Params, notes: list[str]) -> Facts:
+    """What is known of the data, as `teach` looks at it."""
+    from tuition.teachers.shown import of_stored
+
+    return of_stored(params.teach, _facts(params.data, notes))
+
+
 def _facts(data: Data, notes: list[str]) -> Facts:
-    """What is known of the data: as `prepare` wrote it, or else read from its source now."""
+    """As `prepare` wrote it, or else read from its source now."""
     here, split = Workspace().data, Workspace().split("train")
     written: Facts = read_json(here.meta) if here.meta.is_file() and split.meta.is_file() else {}
     made = written.get("data", {})
@@ -244,16 +251,15 @@ def _reach(teacher: Any) -> None:
     asyncio.run(reach())
 
 
-def permitted(params: Params, candidates: Sequence[str]) -> list[str]:
+def permitted(params: Params, facts: Facts, candidates: Sequence[str]) -> list[str]:
     """Which of `candidates` the data and the teacher of `params` permit, whatever its own methods are.
 
-    Raises UserError where the data cannot be read, where the teacher cannot be loaded, and where none is permitted.
+    Raises UserError where the teacher cannot be loaded, and where none is permitted.
     """
     from tuition.inputs.kinds import inputs_of
     from tuition.methods import METHODS
     from tuition.preflight import check_methods
 
-    facts = _facts(params.data, [])
     teacher = _load(params.teacher, facts)
     offered = teacher.families if teacher is not None else params.teacher.offered
     fits, why = [], ""

@@ -77,14 +77,19 @@ def write(sections: dict[str, Any], path: Path) -> str:
     Raises UserError, and leaves `path` as it was, where one of them cannot be used.
     """
     from tuition import params as parameters
-    from tuition.cli.check import look, permitted
+    from tuition.cli.check import look, permitted, read_facts
+    from tuition.teachers.shown import fitting
 
     new = path.with_name(f".{path.name}.new")
     chosen = sections["study"]["methods"]
     try:
         _write(new, sections, chosen or ["kd"])
         first = parameters.load(new)
-        names = chosen or permitted(first, CANDIDATES)
+        facts = read_facts(first, [])
+        sections["teacher"] |= fitting(first.teacher, facts)
+        _write(new, sections, chosen or ["kd"])
+        first = parameters.load(new)
+        names = chosen or permitted(first, facts, CANDIDATES)
         _write(new, sections, names)
         params = parameters.load(new)
     except UserError as error:

@@ -58,7 +58,7 @@ COMMENTS: dict[str, dict[str, str]] = {
         "signals": "what it gives beside logits: docs/your_teacher.md",
         "mean": "a channel, of pixels in 0…1; null: that of the data",
         "std": "a channel; null: that of the data",
-        "resize": "pixels a side that the teacher wants; null: as they are",
+        "resize": "pixels a side that the teacher is shown; null: the original (checkpoint: what students see)",
         "precision": "32-true | bf16-mixed",
         "experts": "networks {arch, weights}, small to large, of which one answers for each sample",
         "free": "a network that costs nothing and says how difficult a sample is",

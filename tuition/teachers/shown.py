@@ -8,6 +8,7 @@ a `teacher.resize` of its own; else what is stored. Views and mixed inputs are m
 from typing import Any
 
 from tuition.errors import UserError
+from tuition.params import Teach
 from tuition.params.teacher import (
     CheckpointSettings,
     CustomSettings,
@@ -18,6 +19,7 @@ from tuition.params.teacher import (
     TeacherSettings,
 )
 
+ONE_SIZE = (MlflowSettings, OipSettings)  # what these take is one array for all
 Facts = dict[str, Any]  # of the data: its classes, and what its kind of inputs says of the samples
 
 
@@ -34,6 +36,22 @@ def shows_originals(settings: TeacherSettings, facts: Facts) -> bool:
     if side is None:
         _check_sizes(settings, facts)
     return True
+
+
+def of_stored(teach: Teach, facts: Facts) -> Facts:
+    """The facts as teachers are to see them: views and mixed inputs are made of what is stored, whatever the originals are."""
+    if teach.views > 1 or teach.mixed:
+        return {key: value for key, value in facts.items() if key != "originals"}
+    return facts
+
+
+def fitting(settings: TeacherSettings, facts: Facts) -> dict[str, int]:
+    """Keys of `teacher` by which it can be shown originals of several sizes; none where it can be shown them as it is."""
+    try:
+        shows_originals(settings, facts)
+    except UserError:
+        return {"resize": facts["height"]} if isinstance(settings, ONE_SIZE) else {"batch_size": 1}
+    return {}
 
 
 def side_of(settings: TeacherSettings) -> int | None:
@@ -79,7 +97,7 @@ def _check_sizes(settings: TeacherSettings, facts: Facts) -> None:
         f"originals of {low}x{left} to {high}x{right} pixels, which the teacher {settings.name!r} is shown as they are"
     )
     stored = f"{facts['height']} shows what students see"
-    if isinstance(settings, MlflowSettings | OipSettings):
+    if isinstance(settings, ONE_SIZE):
         raise UserError(
             f"teacher.resize: found null and {found}; kind {settings.kind!r} takes one size: set the pixels a side that it wants ({stored})"
         )
