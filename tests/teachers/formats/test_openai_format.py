@@ -286,6 +286,24 @@ def test_answers_that_cannot_be_used(body, words):
     assert not reply.signals
 
 
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b'{"error": {"message": "busy", "code": 429}}', 429),
+        (b'{"error": {"code": "503"}, "choices": []}', 503),
+        (b'{"error": {"code": 429}, "usage": {"prompt_tokens": 90}}', None),  # it was worked on
+        (b'{"error": {"code": "busy"}}', None),
+        (b'{"error": {"code": 200}}', None),
+        (b'{"error": "busy"}', None),
+        (b"[]", None),
+        (b"{", None),
+        (answer(), None),
+    ],
+)
+def test_the_status_of_an_error_that_comes_with_status_200(body, status):
+    assert form().inner_status(body, {}) == status
+
+
 def test_what_a_malformed_answer_cost_is_known():
     reply = form().read(answer(choice={"logprobs": None}), {}, ["00aa"])
     assert (reply.input_tokens, reply.output_tokens) == (90, 1)

@@ -34,7 +34,7 @@ from tuition.imports import import_function
 from tuition.inputs.kinds import inputs_of
 from tuition.params.bounds import Section
 from tuition.params.teacher import Count, OpenAISettings
-from tuition.teachers.formats.bodies import Malformed, json_object, shown
+from tuition.teachers.formats.bodies import Malformed, json_object, shown, status_of_error
 from tuition.teachers.formats.labels import bare, check_labels, class_scores
 from tuition.teachers.formats.options import parse_options
 from tuition.teachers.formats.words import WordReader, Words
@@ -119,6 +119,13 @@ class OpenAIFormat:
         except Exception as error:  # a server may send anything
             why = f"not a chat completion: {type(error).__name__}: {error}"
         return Reply(malformed=why, spoilt=spoilt, raw=body, input_tokens=asked, output_tokens=said)
+
+    def inner_status(self, body: bytes, headers: Mapping[str, str]) -> int | None:
+        """The status of an error that came with status 200."""
+        try:
+            return status_of_error(json_object(body))
+        except Malformed:
+            return None
 
     def probes(self) -> list[str]:
         return ["/models"]
