@@ -35,8 +35,10 @@ from tuition.inputs.kinds import inputs_of
 from tuition.params.bounds import Section
 from tuition.params.teacher import Count, OpenAISettings
 from tuition.teachers.formats.bodies import Malformed, json_object, shown, status_of_error
-from tuition.teachers.formats.labels import bare, check_labels, class_scores
+from tuition.teachers.formats.chunks import completion
+from tuition.teachers.formats.labels import LEAST_SHARE, bare, check_labels, class_scores
 from tuition.teachers.formats.options import parse_options
+from tuition.teachers.formats.usage import token_counts
 from tuition.teachers.formats.words import WordReader, Words
 from tuition.teachers.http.format import HttpRequest
 from tuition.teachers.protocol import Reply, Stop
@@ -73,6 +75,7 @@ class OpenAIFormat:
         self.prompt = (self.chosen.prompt or _prompt(self.chosen.content)).replace(
             "{labels}", _listed(self.labels, names)
         )
+        self.least_share = 0.0 if "mass" in settings.unchecked else LEAST_SHARE
         self.as_text = import_function("teacher.options.text", self.chosen.text) if self.chosen.text else None
         longest, most = self.chosen.max_completion_tokens, self.words.tokens if self.words else 1
         self.limit = {"max_completion_tokens": longest} if longest else {"max_tokens": self.chosen.max_tokens or most}
@@ -107,12 +110,12 @@ class OpenAIFormat:
         """The log-probabilities (1, classes) of an answer as logits, or what its words say, and the tokens that it cost."""
         asked, said, spoilt = None, None, False
         try:
-            answer = json_object(body)
-            asked, said = _tokens(answer)
+            answer = completion(body)
+            asked, said, _ = token_counts(answer.get("usage"), "bill" not in self.settings.unchecked)
             choice = _choice(answer)
             if self.words:
                 return Reply(self.words.read(choice), input_tokens=asked, output_tokens=said)
-            scores = class_scores(_top(choice), self.labels)[None].astype(np.float32)
+            scores = class_scores(_top(choice), self.labels, self.least_share)[None].astype(np.float32)
             return Reply({"logits": scores}, input_tokens=asked, output_tokens=said)
         except Malformed as error:
             why, spoilt = str(error), error.spoilt
@@ -123,7 +126,7 @@ class OpenAIFormat:
     def inner_status(self, body: bytes, headers: Mapping[str, str]) -> int | None:
         """The status of an error that came with status 200."""
         try:
-            return status_of_error(json_object(body))
+            return status_of_error(completion(body))
         except Malformed:
             return None
 
@@ -255,17 +258,3 @@ def _token(one: dict[str, Any]) -> tuple[str, float]:
     if not logprob <= 1e-3:  # also of NaN
         raise Malformed(f"a log-probability of {logprob}")
     return token, min(float(logprob), 0.0) if not math.isinf(logprob) else -1e4
-
-
-def _tokens(answer: dict[str, Any]) -> tuple[int | None, int | None]:
-    """Tokens of the question and of the answer, as far as the server says."""
-    usage = answer.get("usage")
-    given = (
-        [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-        if isinstance(usage, dict)
-        else [None, None]
-    )
-    asked, said = (
-        count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None for count in given
-    )
-    return asked, said
