@@ -49,6 +49,7 @@ class InProcess:
     """
 
     in_process = True
+    place: str | None = None
 
     def __init__(
         self,

@@ -30,6 +30,7 @@ import numpy as np
 from pydantic import Field
 
 from tuition.errors import UserError, unknown
+from tuition.identity import identity
 from tuition.imports import import_function
 from tuition.inputs.kinds import inputs_of
 from tuition.params.bounds import Section
@@ -107,21 +108,23 @@ class OpenAIFormat:
         return HttpRequest("/chat/completions", json.dumps(question).encode(), {"Content-Type": "application/json"})
 
     def read(self, body: bytes, headers: Mapping[str, str], keys: Sequence[str]) -> Reply:
-        """The log-probabilities (1, classes) of an answer as logits, or what its words say, and the tokens that it cost."""
-        asked, said, spoilt = None, None, False
+        """The log-probabilities (1, classes) of an answer as logits, or what its words say, the tokens that it cost, and the
+        model that it names."""
+        about: dict[str, Any] = {}
+        spoilt = False
         try:
             answer = completion(body)
-            asked, said, _ = token_counts(answer.get("usage"), "bill" not in self.settings.unchecked)
+            about = _about(answer, "bill" not in self.settings.unchecked)
             choice = _choice(answer)
             if self.words:
-                return Reply(self.words.read(choice), input_tokens=asked, output_tokens=said)
+                return Reply(self.words.read(choice), **about)
             scores = class_scores(_top(choice), self.labels, self.least_share)[None].astype(np.float32)
-            return Reply({"logits": scores}, input_tokens=asked, output_tokens=said)
+            return Reply({"logits": scores}, **about)
         except Malformed as error:
             why, spoilt = str(error), error.spoilt
         except Exception as error:  # a server may send anything
             why = f"not a chat completion: {type(error).__name__}: {error}"
-        return Reply(malformed=why, spoilt=spoilt, raw=body, input_tokens=asked, output_tokens=said)
+        return Reply(malformed=why, spoilt=spoilt, raw=body, **about)
 
     def inner_status(self, body: bytes, headers: Mapping[str, str]) -> int | None:
         """The status of an error that came with status 200."""
@@ -213,6 +216,13 @@ def _prompt(content: str) -> str:
 def _listed(labels: Sequence[str], names: Sequence[str]) -> str:
     """The labels for the prompt, each with its class where the label is not the class's name."""
     return ", ".join(label if label == name else f"{label} ({name})" for label, name in zip(labels, names, strict=True))
+
+
+def _about(answer: dict[str, Any], whole: bool) -> dict[str, Any]:
+    """What an answer says beside its choices: fields of a Reply."""
+    asked, said, beyond = token_counts(answer.get("usage"), whole)
+    who = identity(answer.get("model"), backend=answer.get("system_fingerprint"))
+    return {"input_tokens": asked, "output_tokens": said, "unlisted_tokens": beyond, "identity": who}
 
 
 def _choice(answer: dict[str, Any]) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class HttpTeacher:
         )
         address = Address(settings, getattr(format, "authorization", BEARER))
         limit = RateLimit(settings.requests_per_minute, _tokens_per_minute(settings), window)
+        self.place: str | None = address.place
         self.client = Client(address, limit, settings, getattr(format, "inner_status", None))
 
     def __repr__(self) -> str:
