@@ -144,7 +144,7 @@ QUOTA = [
 @pytest.mark.parametrize("body", QUOTA)
 def test_an_account_without_money_is_not_waited_for(server, body):
     server.script.extend([status(429, body, {"Retry-After": "1"})] * 1000)
-    with pytest.raises(Stop, match=r"teacher.api_key_env: the account .* no waiting mends.*429"):
+    with pytest.raises(Stop, match=r"teacher.api_key_env: the account has no quota.* no waiting mends.*429"):
         ask(teacher(server, patience=600.0), 1)
     assert len(server.received) == 1
     assert server.processed == []

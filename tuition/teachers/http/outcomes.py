@@ -117,8 +117,8 @@ def _billing(body: bytes) -> str | None:
 
 
 def _about_the_bill(variable: str | None) -> str:
-    whose = f"of the key in {variable}" if variable else "that the server asks for"
-    return f"teacher.api_key_env: the account {whose} has no quota or money left, which no waiting mends; see to its plan or its limit"
+    whose = f" of the key in {variable}" if variable else ""
+    return f"teacher.api_key_env: the account{whose} has no quota or money left, which no waiting mends; see to its plan or its limit"
 
 
 def _about_the_key(variable: str | None) -> str:
