@@ -11,7 +11,7 @@ from support import ROOT
 
 # A room may import what stands on the lines above its own, and nothing else; rooms on one line know nothing of each other.
 FLOORS = """
-errors signals ranges forkserver
+errors signals ranges forkserver identity
 files workspace imports views addresses
 tables origins inputs targets models comparisons spend
 losses

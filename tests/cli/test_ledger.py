@@ -189,6 +189,25 @@ def test_resolve(options, spent, state):
     assert as_json("resolve", *options)["resolved"] == 0
 
 
+def test_malformed_calls_are_given_back_and_bought_again():
+    fill()
+    for wrong in (["charged", "--malformed"], ["refunded", "--malformed", "--cost", "0"]):
+        assert "--malformed: goes with `refunded`" in tuition("resolve", *wrong, code=2)
+    assert as_json("resolve", "refunded", "--malformed", "--call", 1, "--call", 5)["resolved"] == 0  # owned; unknown
+    assert as_json("resolve", "refunded", "--malformed") == {"resolved": 1, "outcome": "refunded"}
+    assert as_json("resolve", "refunded", "--malformed")["resolved"] == 0
+    ledger = open_ledger()
+    teacher = accounts.find(ledger, None)
+    assert (teacher.spent, teacher.spent_tokens, teacher.spent_cost) == (4, 22, 1_750_000)
+    assert as_json("status")["teachers"][0]["period"] == {"every": "week", "calls": 4, "tokens": 22, "money": 1.75}
+    assert as_json("calls", "--malformed")["calls"] == []
+    assert "infinity" in tuition("calls", "--answer", 4), "what came is kept"
+    run = calls.start_run(ledger, teacher.id, 100)
+    (made,) = calls.reserve(ledger, run, REQUESTS[:5])
+    assert made.request == REQUESTS[3], "and nothing else"
+    assert accounts.verify(ledger) == []
+
+
 def test_resolve_of_what_is_not_unknown_changes_nothing():
     fill()
     assert as_json("resolve", "refunded", "--call", 1, "--call", 4) == {"resolved": 0, "outcome": "refunded"}

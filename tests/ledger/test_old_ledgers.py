@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from support.answers import at_cost
 
+from tuition.identity import Identity
 from tuition.ledger import accounts, calls, migrations, owned, schema
 from tuition.ledger.database import open_ledger
 from tuition.ledger.keys import Request
@@ -172,9 +173,17 @@ def test_an_old_ledger_goes_on(old):
 
 def without_later_columns(db: sa.Connection) -> None:
     """As version 3 had it."""
+    without_who_answered(db)
     for name in ("usable", "resent"):
         db.exec_driver_sql(f"ALTER TABLE calls DROP COLUMN {name}")
     db.exec_driver_sql("ALTER TABLE teachers DROP COLUMN classes")
+
+
+def without_who_answered(db: sa.Connection) -> None:
+    """As version 5 had it."""
+    for table, name in (("calls", "identity_id"), ("calls", "unlisted_tokens"), ("teachers", "place")):
+        db.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {name}")
+    db.exec_driver_sql("DROP TABLE identities")
 
 
 def test_a_ledger_of_version_2_opens_smaller_and_still_pays_once(new_place):
@@ -248,6 +257,41 @@ def test_a_ledger_of_version_3_told_states_by_text_and_they_are_columns_now(new_
     calls.refund(ledger, run, again[2:], "503")  # of its first sending nothing is known still
     assert accounts.status(ledger)[0]["calls"]["unknown"] == 3
     assert [one["sample"] for one in accounts.listed(ledger, teacher, usable=False)] == IDS[2:0:-1]
+    assert accounts.verify(ledger) == []
+    ledger.close()
+
+
+def test_a_ledger_of_version_5_did_not_know_who_answered(new_place):
+    place = new_place()
+    ledger = open_ledger(place)
+    teacher = accounts.open_account(ledger, "ab" * 32, "t", {}, None)
+    run = calls.start_run(ledger, teacher, 100)
+    made = calls.reserve(ledger, run, REQUESTS[:2])
+    calls.finish(ledger, run, made, [calls.Answer({"logits": np.ones(3, np.float32)})] * 2)
+    with ledger.write() as db:
+        without_who_answered(db)
+        db.execute(schema.version.update().values(version=5))
+    ledger.close()
+
+    ledger = open_ledger(place)
+    run = calls.start_run(ledger, teacher, 100)
+    made = calls.reserve(ledger, run, REQUESTS[2:4])
+    answer = calls.Answer(
+        {"logits": np.ones(3, np.float32)}, tokens=11, unlisted_tokens=10, identity=Identity("m", "", "b")
+    )
+    calls.finish(ledger, run, made, [answer] * 2)
+    (found,) = accounts.status(ledger)
+    assert found["answered_by"] == [{"model": "m", "version": "", "backend": "b", "calls": 2}]
+    assert found["unlisted_tokens"] == 20
+    listed = accounts.listed(ledger, teacher)
+    assert [(one["model"], one["version"], one["backend"], one["unlisted_tokens"]) for one in listed] == [
+        ("m", None, "b", 10),
+        ("m", None, "b", 10),
+        (None, None, None, None),
+        (None, None, None, None),
+    ]
+    assert accounts.move(ledger, teacher, "http://a") is None
+    assert accounts.move(ledger, teacher, "http://b") == ("http://a", 4)
     assert accounts.verify(ledger) == []
     ledger.close()
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tuition.cli.console import AsJson, explained
+from tuition.cli.ledger_words import answered_by, bounds, call_line
 from tuition.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,26 +49,17 @@ def status(as_json: AsJson = False) -> None:
         if one["held"]["cost"] or one["held"]["tokens"]:
             bill += f" (at most {one['held']['cost']:g} and {one['held']['tokens']} tokens more for what is under way or unknown)"
         lines.append(
-            f"  {one['fingerprint'][:12]} {one['name']}: {made}; {one['samples']} samples owned; {bill}; {_caps(one['caps'])}"
+            f"  {one['fingerprint'][:12]} {one['name']}: {made}; {one['samples']} samples owned; {bill}; {bounds(one['caps'])}"
         )
         if any(one["caps"]["period"][unit] is not None for unit in ("calls", "tokens", "money")):
             seen = ", ".join(f"{one['period'][unit]:g} {unit}" for unit in ("calls", "tokens", "money"))
             lines.append(f"    this {one['period']['every']}: {seen}")
+        lines += answered_by(one)
         if one["calls"]["unknown"]:
             lines.append(
                 "    unknown calls count as spent: see `tuition ledger unknown` and `tuition ledger resolve --help`"
             )
     _print(as_json, {"teachers": found}, lines)
-
-
-def _caps(caps: dict[str, Any]) -> str:
-    def words(bound: dict[str, Any]) -> str:
-        return ", ".join(f"{bound[unit]:g} {unit}" for unit in ("calls", "tokens", "money") if bound[unit] is not None)
-
-    bounds = [f"cap {words(caps)}"] if words(caps) else []
-    if words(caps["period"]):
-        bounds.append(f"cap {words(caps['period'])} a {caps['period']['every']}")
-    return "; ".join(bounds) or "no cap"
 
 
 @ledger_app.command("calls")
@@ -109,22 +100,8 @@ def _listed(ledger: "Ledger", teacher: str | None, kind: str, *which: Any) -> tu
         places = named(one["sample"] for one in own)
         own = [{**one, "file": places.get(one["sample"])} for one in own]
         found += [{**one, "teacher": account.fingerprint} for one in own]
-        lines += [*(_line(one) for one in own), f"{len(own)} {kind}calls of {account.name}"]
+        lines += [*(call_line(one) for one in own), f"{len(own)} {kind}calls of {account.name}"]
     return found, lines or ["nothing bought yet"]
-
-
-def _line(call: dict[str, Any]) -> str:
-    at = next((call[key] for key in ("ended_at", "sent_at", "reserved_at") if call[key] is not None), None)
-    when = "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S ")
-    bill = f"cost {call['cost']:g}" + (f" {call['tokens']} tokens" if call["tokens"] else "")
-    what = f"{call['state']}  sample {call['sample'][:16]} {call['view']}  key {call['key']}"
-    file = f"  {_printable(call['file'])}" if call["file"] else ""
-    why = _printable(call["detail"] or "")  # it may quote a server
-    return f"{call['id']}  {when}{what}{file}  {bill}  {why}".rstrip()
-
-
-def _printable(text: str) -> str:
-    return "".join(one if one.isprintable() else "·" for one in text)
 
 
 @ledger_app.command()
@@ -155,14 +132,28 @@ def resolve(
         typer.Option(min=0, max=1e6, help="Of each call, where charged. Default: the most it may have come to."),
     ] = None,
     call: Annotated[list[int] | None, typer.Option(help="Only this call; may be repeated. Default: all.")] = None,
+    malformed: Annotated[
+        bool,
+        typer.Option("--malformed", help="Refunded: of calls whose answers could not be used, not of unknown ones."),
+    ] = False,
 ) -> None:
-    """Settle unknown calls: charged (spent, the answer is lost) or refunded (the sample may be bought again)."""
+    """Settle unknown calls: charged (spent, the answer is lost) or refunded (the sample may be bought again).
+
+    With `refunded --malformed`, give back calls whose answers could not be used and that the bill shows as not charged.
+    """
     from tuition.ledger import accounts, calls, database
 
+    if malformed and (outcome == "charged" or cost is not None):
+        raise UserError(
+            "--malformed: goes with `refunded` and without --cost; malformed answers count as charged already"
+        )
     ledger = database.open_existing()
     account = accounts.find(ledger, teacher)
     calls.settle(ledger, account.id)  # those of a process that was killed, too
-    hit = accounts.resolve(ledger, account.id, outcome == "charged", cost, call or None)
+    if malformed:
+        hit = accounts.give_back(ledger, account.id, call or None)
+    else:
+        hit = accounts.resolve(ledger, account.id, outcome == "charged", cost, call or None)
     again = "; `dvc repro -f -s teach@<budget>` buys them, then `dvc repro`" if hit and outcome == "refunded" else ""
     result = {"resolved": hit, "outcome": outcome}
     _print(as_json, result, [f"{hit} calls of {account.name} resolved as {outcome}{again}"])

@@ -10,11 +10,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from tuition.errors import UserError
-from tuition.ledger import blocks
+from tuition.ledger import blocks, identities
 from tuition.ledger.calls import REFUNDED
 from tuition.ledger.database import Ledger
 from tuition.ledger.keys import CHUNK, Request, is_clean, is_further, key_of
 from tuition.ledger.schema import LIVE, OPEN, calls, is_live, is_open, parts, rejected, runs, teachers
+from tuition.ledger.schema import identities as named
 from tuition.ledger.spending import (
     Amount,
     Bound,
@@ -42,6 +43,19 @@ def open_account(ledger: Ledger, fingerprint: str, name: str, description: dict[
         text = json.dumps(description, sort_keys=True)
         row = {"fingerprint": fingerprint, "description": text, **values}
         return db.scalar(teachers.insert().values(**row).returning(teachers.c.id))  # type: ignore[return-value]
+
+
+def move(ledger: Ledger, teacher_id: int, place: str | None) -> tuple[str, int] | None:
+    """Note that a teacher is asked at `place` from now on; where it was asked elsewhere before: that place, and how many of its answers
+    are owned. None: nothing to tell."""
+    with ledger.write() as db:
+        before = db.scalar(sa.select(teachers.c.place).where(teachers.c.id == teacher_id))
+        if place is None or place == before:
+            return None
+        db.execute(teachers.update().where(teachers.c.id == teacher_id).values(place=place))
+        done = (calls.c.teacher_id == teacher_id, calls.c.state == "done", calls.c.usable)
+        owned = db.scalar(sa.select(sa.func.count()).where(*done)) or 0
+    return (before, owned) if before and owned else None
 
 
 def find(ledger: Ledger, fingerprint: str | None) -> sa.Row:
@@ -110,6 +124,8 @@ def _status(db: sa.Connection, teacher: sa.Row, rows: Sequence[sa.Row]) -> dict[
         "held": _bill(held),
         "period": {"every": caps.every, **_amount(seen)},
         "samples": samples,
+        "answered_by": [{**vars(one), "calls": number} for one, number in identities.counted(db, teacher.id)],
+        "unlisted_tokens": identities.unlisted(db, teacher.id)[1],
     }
 
 
@@ -136,7 +152,8 @@ def _caps(caps: Caps) -> dict[str, Any]:
 def listed(
     ledger: Ledger, teacher_id: int, states: Sequence[str] = (), usable: bool | None = None, limit: int | None = None
 ) -> list[dict[str, Any]]:
-    """A teacher's calls, the latest first: id, sample, view, state, key, tokens, cost, times (seconds since 1970), detail, run.
+    """A teacher's calls, the latest first: id, sample, view, state, key, tokens, cost, times (seconds since 1970), detail, run, and the
+    model, version and backend that its answer names (None: it names none).
 
     `usable` says whether an answer can be used (None: not answered), `resent` whether it was sent once more; `view` is as it is stored
     (`keys`). Of these `states` alone, where any are given; `usable` False: those that are done without a usable answer.
@@ -146,8 +163,12 @@ def listed(
         where.append(is_open)
     if usable is False:
         where += [calls.c.state == "done", sa.not_(calls.c.usable)]
-    columns = [column for column in calls.c if column.name not in ("teacher_id", "block_id", "place", "run_id")]
-    chosen = sa.select(*columns, runs.c.host, runs.c.pid).outerjoin(runs, runs.c.id == calls.c.run_id)
+    columns = [
+        column for column in calls.c if column.name not in ("teacher_id", "block_id", "place", "run_id", "identity_id")
+    ]
+    of_identity = [sa.func.nullif(named.c[name], "").label(name) for name in identities.NAMES]
+    joined = calls.outerjoin(runs, runs.c.id == calls.c.run_id).outerjoin(named, named.c.id == calls.c.identity_id)
+    chosen = sa.select(*columns, runs.c.host, runs.c.pid, *of_identity).select_from(joined)
     with ledger.read() as db:
         mark = db.scalar(sa.select(teachers.c.fingerprint).where(teachers.c.id == teacher_id))
         rows = db.execute(chosen.where(*where).order_by(calls.c.id.desc()).limit(limit)).all()
@@ -187,7 +208,8 @@ def rejected_answer(ledger: Ledger, call_id: int) -> tuple[str, bytes]:
 def resolve(
     ledger: Ledger, teacher_id: int, charged: bool, cost: float | None = None, ids: Sequence[int] | None = None
 ) -> int:
-    """Settle unknown calls (all, or those with these ids) as the provider's bill says; returns how many.
+    """Settle unknown calls (all, or those with these ids) as the provider's bill says; returns how many. `give_back` does the same of
+    calls with malformed answers.
 
     `charged`: they were processed and the answers are lost; they stay spent, at `cost` each, where that is None at the most that they may
     have come to. Otherwise they are refunded, and the samples may be bought again.
@@ -212,6 +234,28 @@ def resolve(
             values["cost"] = to_micros(cost)
         db.execute(calls.update().where(*where).values(state="done", usable=False, **values))
         return len(rows)
+
+
+def give_back(ledger: Ledger, teacher_id: int, ids: Sequence[int] | None = None) -> int:
+    """Refund calls with malformed answers (all, or those with these ids), which the provider did not charge; returns how many.
+
+    The samples may be bought again. The answers stay for inspection. A call that an older Tuition made, which did not keep its day, goes on
+    counting in the period in which it was made.
+    """
+    where = [calls.c.teacher_id == teacher_id, calls.c.state == "done", sa.not_(calls.c.usable)]
+    where.append(calls.c.id.in_(sa.select(rejected.c.call_id)))
+    if ids is not None:
+        where.append(calls.c.id.in_(ids))
+    with ledger.write() as db:
+        hit = unbook(db, where)
+        why = {
+            "ended_at": int(time.time()),
+            "detail": "resolved: malformed, not charged",
+            "usable": None,
+            "unlisted_tokens": None,
+        }
+        db.execute(calls.update().where(*where).values(REFUNDED | why))
+        return hit
 
 
 def verify(ledger: Ledger) -> list[str]:

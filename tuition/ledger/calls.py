@@ -14,7 +14,8 @@ import numpy as np
 import sqlalchemy as sa
 
 from tuition.errors import UserError
-from tuition.ledger import blocks, processes
+from tuition.identity import NOBODY, Identity
+from tuition.ledger import blocks, identities, processes
 from tuition.ledger.database import Ledger
 from tuition.ledger.keys import Key, Request, find, key_of, keyed
 from tuition.ledger.schema import calls, is_live, is_open, rejected, runs, teachers
@@ -38,7 +39,8 @@ class Call:
 class Answer:
     """What came back for one call: an array per signal, or the reason why it is malformed and the answer as bytes.
 
-    `tokens` and `cost` (millionths) are what it came to, where that is not known beforehand.
+    `tokens` and `cost` (millionths) are what it came to, where that is not known beforehand; `unlisted_tokens` those that only the
+    server's total counts. `identity`: whom the answer names.
     """
 
     signals: dict[str, np.ndarray]
@@ -46,6 +48,8 @@ class Answer:
     raw: bytes = b""
     tokens: int | None = None
     cost: int | None = None
+    unlisted_tokens: int = 0
+    identity: Identity = NOBODY
 
     @property
     def usable(self) -> bool:
@@ -159,23 +163,25 @@ def finish(ledger: Ledger, run: int, made: Sequence[Call], answers: Sequence[Ans
         mine = db.execute(sa.select(*columns).where(*where)).all()
         done = {"state": "done", "usable": True, "ended_at": int(time.time())}
         done |= {"reserved_at": None, "sent_at": None, "detail": None}
-        charged: dict[tuple[int, int], list[int]] = {}
+        numbers = {one: identities.number(db, one) for one in {answer.identity for answer in answers}}
+        charged: dict[tuple[int, int, int | None, int | None], list[int]] = {}
         for row in mine:
             answer = given[row.id]
-            came_to = (answer.tokens or 0, answer.cost or 0)
+            came_to = (answer.tokens or 0, answer.cost or 0, numbers[answer.identity], answer.unlisted_tokens or None)
             charged.setdefault(came_to, []).append(row.id)
-        for (tokens, micros), ids in charged.items():
-            db.execute(calls.update().where(calls.c.id.in_(ids)).values(**done, tokens=tokens, cost=micros))
-        _reconcile(db, mine, {id: Amount(0, *came_to) for came_to, ids in charged.items() for id in ids})
+        for (tokens, micros, number, unlisted), ids in charged.items():
+            said = {"tokens": tokens, "cost": micros, "identity_id": number, "unlisted_tokens": unlisted}
+            db.execute(calls.update().where(calls.c.id.in_(ids)).values(**done, **said))
+        _reconcile(db, mine, {id: Amount(0, *came_to[:2]) for came_to, ids in charged.items() for id in ids})
         blocks.store(db, [(row.id, given[row.id].signals) for row in mine if given[row.id].usable])
         bad = [(row.id, given[row.id]) for row in mine if not given[row.id].usable]
-        if bad:
+        if bad:  # with their day: should they be given back, they come off the books of it
+            day = {row.id: row.reserved_at for row in mine}
             kept = [{"call_id": id, "reason": answer.malformed, "payload": answer.raw} for id, answer in bad]
             db.execute(rejected.insert(), kept)
         for id, answer in bad:
-            db.execute(
-                calls.update().where(calls.c.id == id).values(usable=False, detail=f"malformed: {answer.malformed}")
-            )
+            why = {"usable": False, "detail": f"malformed: {answer.malformed}", "reserved_at": day[id]}
+            db.execute(calls.update().where(calls.c.id == id).values(**why))
         db.execute(runs.update().where(runs.c.id == run).values(heartbeat=time.time()))
 
 

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tuition.views import CLEAN, FILE, to_text
 from tuition.workspace import Export
 
 UNDER_WAY = ("reserved", "sent")
+NOTHING_SAID: Mapping[str, int | None] = {"identity_id": None, "unlisted_tokens": None}  # of an answer, of itself
 BLOCK = 256  # calls whose outputs lie together
 DEAREST = 10**15  # millionths: the largest price of a call that params.yaml takes
 
@@ -92,12 +94,22 @@ class Books:
                 else:
                     self.damaged.setdefault(key, {})[part.signal] = (part, row.place)
 
-    def take(self, key: Key, values: dict[str, np.ndarray], cost: int, tokens: int = 0) -> bool:
-        """Own what of `values` {signal: array} is not owned of a sample's view; False where there is nothing to take."""
+    def take(
+        self,
+        key: Key,
+        values: dict[str, np.ndarray],
+        cost: int,
+        tokens: int = 0,
+        said: Mapping[str, int | None] = NOTHING_SAID,
+    ) -> bool:
+        """Own what of `values` {signal: array} is not owned of a sample's view; False where there is nothing to take.
+
+        `said`: what the answer said of itself, by column.
+        """
         base = self.held.get(key)
         nothing_here = key not in self.whole and key not in self.damaged
         if base is None or base.state == "unknown" or (base.state == "done" and (not base.usable or nothing_here)):
-            self._own(key, base, values, cost, tokens)
+            self._own(key, base, values, cost, tokens, said)
             return True
         if base.state in UNDER_WAY:
             return False
@@ -114,7 +126,15 @@ class Books:
             self._own(more, known, {signal: values[signal] for signal in rest}, 0, 0)  # its cost is the view's
         return bool(missing)
 
-    def _own(self, key: Key, known: sa.Row | None, values: dict[str, np.ndarray], cost: int, tokens: int) -> None:
+    def _own(
+        self,
+        key: Key,
+        known: sa.Row | None,
+        values: dict[str, np.ndarray],
+        cost: int,
+        tokens: int,
+        said: Mapping[str, int | None] = NOTHING_SAID,
+    ) -> None:
         if known is not None and known.state == "done":  # charged here for an answer of no use: that stays spent
             cost, tokens = max(cost, known.cost), max(tokens, known.tokens)
         charge = {
@@ -124,6 +144,7 @@ class Books:
             "detail": None,
             "usable": True,
             "ended_at": int(time.time()),
+            **said,
         }
         if known is None:
             self.new.append({"teacher_id": self.teacher_id, "sample": key[0], "view": key[1], **charge})

@@ -1,13 +1,13 @@
 """Joining another ledger to this one: what it owns becomes owned here, what it spent counts here, and what both have counts once."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import sqlalchemy as sa
 
-from tuition.ledger import blocks, classes
+from tuition.ledger import blocks, classes, identities
 from tuition.ledger.accounts import open_account
 from tuition.ledger.database import Ledger, LedgerError
 from tuition.ledger.imports import Books
@@ -45,8 +45,9 @@ def merge(ledger: Ledger, other: Ledger) -> dict[str, int]:
             id = open_account(ledger, teacher.fingerprint, name or teacher.name, json.loads(teacher.description), caps)
             places = _order_of_classes(ledger, id, teacher)
             with ledger.write() as ours:
-                ruined = _owned(theirs, ours, teacher.id, id, counts, places)
-                counts["spent"] += _spent(theirs, ours, teacher.id, id, ruined)
+                named = identities.taken(theirs, ours)
+                ruined = _owned(theirs, ours, teacher.id, id, counts, places, named)
+                counts["spent"] += _spent(theirs, ours, teacher.id, id, ruined, named)
                 ledger.analyse(ours)
     return counts
 
@@ -69,12 +70,14 @@ def _owned(
     here: int,
     counts: dict[str, int],
     places: np.ndarray | None,
+    named: Mapping[int, int | None],
 ) -> list[sa.Row]:
     """Returns the calls there of whose outputs nothing is whole."""
     books = Books(ours, here)
     ruined: list[sa.Row] = []
-    for key, values, tokens, cost in _answers(theirs, there, counts, ruined):
-        took = books.take(key, classes.reordered(values, places), cost, tokens)
+    for key, values, tokens, cost, row in _answers(theirs, there, counts, ruined):
+        said = {"identity_id": named.get(row.identity_id), "unlisted_tokens": row.unlisted_tokens}
+        took = books.take(key, classes.reordered(values, places), cost, tokens, said)
         counts["taken" if took else "held"] += 1
     books.close()
     return ruined
@@ -82,8 +85,9 @@ def _owned(
 
 def _answers(
     db: sa.Connection, teacher_id: int, counts: dict[str, int], ruined: list[sa.Row]
-) -> Iterator[tuple[Key, dict[str, np.ndarray], int, int]]:
-    """((sample, view), {signal: array}, tokens, cost) of every view of a sample with an output, and what was bought further of it."""
+) -> Iterator[tuple[Key, dict[str, np.ndarray], int, int, sa.Row]]:
+    """((sample, view), {signal: array}, tokens, cost, call) of every view of a sample with an output, and what was bought further of it;
+    the call is the first one."""
     mine = (calls.c.teacher_id == teacher_id, *USABLE)
     samples = list(db.scalars(sa.select(calls.c.sample).where(*mine).distinct()))
     for some in sample_parts(samples):
@@ -99,6 +103,7 @@ def _answers(
                 else:
                     counts["damaged"] += 1
         tokens, cost = (dict.fromkeys(values, 0) for _ in range(2))
+        first = {_key(row): row for row in sorted(rows, key=lambda one: one.id, reverse=True)}
         for row in rows:
             if _key(row) in values:
                 tokens[_key(row)] += row.tokens
@@ -106,7 +111,7 @@ def _answers(
             else:
                 ruined.append(row)
         for key, signals in values.items():
-            yield key, signals, tokens[key], cost[key]
+            yield key, signals, tokens[key], cost[key], first[key]
 
 
 def _key(row: sa.Row) -> Key:
@@ -114,7 +119,14 @@ def _key(row: sa.Row) -> Key:
     return base_of((row.sample, row.view))
 
 
-def _spent(theirs: sa.Connection, ours: sa.Connection, there: int, here: int, ruined: list[sa.Row]) -> int:
+def _spent(
+    theirs: sa.Connection,
+    ours: sa.Connection,
+    there: int,
+    here: int,
+    ruined: list[sa.Row],
+    named: Mapping[int, int | None],
+) -> int:
     """Copy calls that were charged, or may have been, without a usable output, where there is no live call for them here."""
     bare = sa.or_(calls.c.state == "unknown", sa.and_(calls.c.state == "done", calls.c.block_id.is_(None)))
     chosen = sa.select(calls, rejected.c.reason, rejected.c.payload).outerjoin(
@@ -130,7 +142,8 @@ def _spent(theirs: sa.Connection, ours: sa.Connection, there: int, here: int, ru
         if (row["sample"], row["view"]) in held:
             continue
         kept = ("sample", "view", "state", "sent_at", "ended_at", "tokens", "cost", "detail", "usable", "resent")
-        values = {name: row[name] for name in kept}
+        values = {name: row[name] for name in (*kept, "unlisted_tokens")}
+        values["identity_id"] = named.get(row["identity_id"])
         id = ours.scalar(calls.insert().values(teacher_id=here, **values).returning(calls.c.id))
         if row["reason"] is not None:
             ours.execute(rejected.insert().values(call_id=id, reason=row["reason"], payload=row["payload"]))

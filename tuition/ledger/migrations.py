@@ -103,6 +103,17 @@ def _classes_of_answers(db: sa.Connection) -> None:
     db.exec_driver_sql("ALTER TABLE teachers ADD COLUMN classes TEXT")
 
 
+def _who_answered(db: sa.Connection) -> None:
+    """Version 5 did not keep whom answers name, what only a total counts, and where a teacher is asked."""
+    schema.tables.create_all(db, tables=[schema.identities])
+    for statement in (
+        "ALTER TABLE calls ADD COLUMN identity_id INTEGER",
+        "ALTER TABLE calls ADD COLUMN unlisted_tokens BIGINT",
+        "ALTER TABLE teachers ADD COLUMN place TEXT",
+    ):
+        db.exec_driver_sql(statement)
+
+
 # From version 1 to 2, from 2 to 3, and so on.
-MIGRATIONS = [_amounts_and_blocks, _smaller_calls, _states_are_columns, _classes_of_answers]
+MIGRATIONS = [_amounts_and_blocks, _smaller_calls, _states_are_columns, _classes_of_answers, _who_answered]
 NEWEST = 1 + len(MIGRATIONS)

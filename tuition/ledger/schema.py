@@ -54,6 +54,7 @@ teachers = sa.Table(
     sa.Column("spent", sa.BigInteger, nullable=False, default=0),  # live calls
     sa.Column("spent_tokens", sa.BigInteger, nullable=False, default=0),
     sa.Column("spent_cost", sa.BigInteger, nullable=False, default=0),
+    sa.Column("place", sa.Text),  # the address at which it was asked last, without secrets; null: it has none
     sa.Column("classes", sa.Text),  # JSON: names, in the order in which answers lie here; null: nobody has said
 )
 
@@ -102,6 +103,13 @@ parts = sa.Table(
     sqlite_with_rowid=False,
 )
 
+identities = sa.Table(
+    "identities",
+    tables,
+    sa.Column("id", sa.Integer, primary_key=True),
+    *(sa.Column(name, sa.Text, nullable=False, default="") for name in ("model", "version", "backend")),
+)
+
 calls = sa.Table(
     "calls",
     tables,
@@ -111,7 +119,9 @@ calls = sa.Table(
     sa.Column("view", View, nullable=False),
     sa.Column("state", sa.String(8), nullable=False),
     sa.Column("run_id", sa.ForeignKey("runs.id")),  # null: imported
-    sa.Column("reserved_at", sa.BigInteger),  # seconds since 1970; null when it is done
+    sa.Column(
+        "reserved_at", sa.BigInteger
+    ),  # seconds since 1970; null when it is done, but where its answer was malformed
     sa.Column("sent_at", sa.BigInteger),  # likewise
     sa.Column("ended_at", sa.BigInteger),
     sa.Column("tokens", sa.BigInteger, nullable=False, default=0),
@@ -122,6 +132,8 @@ calls = sa.Table(
     sa.Column("usable", sa.Boolean),  # whether its answer can be used; null until it is done
     # Whether it was sent once more, its first sending unknown: whatever becomes of the second, the first counts as spent.
     sa.Column("resent", sa.Boolean, nullable=False, default=False, server_default=sa.false()),
+    sa.Column("identity_id", sa.Integer),  # of `identities`: whom its answer names; null: nobody
+    sa.Column("unlisted_tokens", sa.BigInteger),  # of its tokens, those that only the server's total counts; null: none
 )
 # Written out, not bound, and in the queries just as in the indices: only then SQLite sees that a partial index holds all that is
 # asked for, where it would else read every call there is.

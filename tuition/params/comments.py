@@ -47,7 +47,7 @@ COMMENTS: dict[str, dict[str, str]] = {
         "idempotent": "whether the server charges a request with the same key once",
         "batch_size": "samples a request",
         "canary": "calls checked before the bulk is sent",
-        "unchecked": "checks of answers that are left out: classes | labels | variety | scale",
+        "unchecked": "checks of answers that are left out: classes | labels | variety | scale | identity | mass | bill",
         "max_malformed": "a larger share of answers that cannot be used stops the run",
         "max_unknown": "a larger share of calls whose fate is unknown stops the run",
         "max_tokens_per_call": "question and answer together; needed for bounds on tokens",

@@ -18,7 +18,9 @@ from pydantic import (
 from tuition.params.bounds import LATER, OPERATIONAL, Cap, Price, Recheck, Section, Share
 from tuition.ranges import Count, Positive
 
-Check = Literal["classes", "labels", "variety", "scale"]  # of `tuition/purchase/plausible/`
+Check = Literal[  # of `tuition/purchase/plausible/`; `mass` and `bill` of `tuition/teachers/formats/`
+    "classes", "labels", "variety", "scale", "identity", "mass", "bill"
+]
 Side = Annotated[int, Field(ge=8)]  # pixels
 Scores = Literal["logits", "probabilities"]
 Form = Literal["logits", "probabilities", "labels", "top-k"]  # what an answer is

@@ -15,6 +15,7 @@ from tuition.ledger.database import Ledger
 from tuition.ledger.spending import Amount, Bound, Caps, to_micros
 from tuition.params.bounds import Amounts, Price
 from tuition.params.teacher import TeacherSettings
+from tuition.purchase.text import say
 from tuition.teachers import Teacher, fingerprint
 
 MOST_TOKENS = 10**12  # that a server may say of a request; what is above is no count of tokens
@@ -75,6 +76,11 @@ def open_account(
     mark = fingerprint(teacher.description)
     id = accounts.open_account(ledger, mark, settings.name, teacher.description, caps_of(settings))
     order = _order_of_classes(ledger, id, teacher.signals, settings, known.classes)
+    if moved := accounts.move(ledger, id, teacher.place):
+        say(
+            f"teacher {settings.name!r}: {moved[1]} answers are owned that came from {moved[0]}; it is asked at {teacher.place} now. Where "
+            "that is another model, set another teacher.version"
+        )
     run = calls.start_run(ledger, id, most_calls, bound_of(settings.cap.run))
     return Account(ledger, id, run, mark, teacher, settings, classes, known, order)
 

@@ -164,8 +164,10 @@ class Exchange:
                 one.raw,
                 tokens=amount.tokens,
                 cost=amount.cost,
+                unlisted_tokens=0 if place else reply.unlisted_tokens,  # of the request, with its first call
+                identity=reply.identity,
             )
-            for one, amount in zip(answers, amounts, strict=True)
+            for place, (one, amount) in enumerate(zip(answers, amounts, strict=True))
         ]
 
     def _count(self, made: list[Call], bad: int, fault: str | None, first_bad: int = 0) -> None:

@@ -50,7 +50,7 @@ def load_teacher(settings: TeacherSettings, facts: Facts) -> Teacher:
             from tuition.teachers.function import load_function
 
             function = load_function(settings, facts)
-            return InProcess(function, settings.max_in_flight, settings.patience, settings.retry)
+            return InProcess(function, settings.max_in_flight, settings.patience, settings.retry, settings.name)
         case CustomSettings():
             from tuition.teachers.custom import load_custom
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from tuition.teachers import passing
 from tuition.teachers.protocol import Reply
+from tuition.teachers.waiting import Waiting
 
 Signals = dict[str, np.ndarray]
 
@@ -44,16 +45,22 @@ class InProcess:
     as in any process.
 
     A model whose `answer` is async goes on in the event loop. Where there is `patience` (seconds), errors that pass, and `further` ones by
-    name, mean what they mean from a server (`passing.py`).
+    name, mean what they mean from a server (`passing.py`); waits are said to be those of the teacher `name`.
     """
 
     in_process = True
+    place: str | None = None
 
     def __init__(
-        self, model: LocalTeacher, max_in_flight: int = 1, patience: float | None = None, further: Sequence[str] = ()
+        self,
+        model: LocalTeacher,
+        max_in_flight: int = 1,
+        patience: float | None = None,
+        further: Sequence[str] = (),
+        name: str = "teacher",
     ):
         self.model, self.max_in_flight = model, max_in_flight
-        self.patience, self.further = patience, further
+        self.patience, self.further, self.waiting = patience, further, Waiting(name, patience or 0.0)
         self.description, self.signals, self.families = model.description, model.signals, model.families
         self.classes, self.idempotent = model.classes, model.idempotent
         self._workers: _Workers | None = None
@@ -71,7 +78,9 @@ class InProcess:
         """The model's answer. What it raises passes through unchanged, but for errors that pass, where there is patience."""
         if self.patience is None:
             return await self._once(inputs, keys)
-        return await passing.ask(lambda: self._once(inputs, keys), self.further, self.patience, self.idempotent)
+        return await passing.ask(
+            lambda: self._once(inputs, keys), self.further, self.patience, self.idempotent, self.waiting
+        )
 
     async def _once(self, inputs: np.ndarray, keys: Sequence[str]) -> Reply:
         if self._workers is None:

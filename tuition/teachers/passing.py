@@ -6,13 +6,13 @@ where `teacher.idempotent` says that this is never charged twice; else the calls
 Classes are known by package and name, so that no client is imported to know its errors.
 """
 
-import asyncio
 import itertools
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from tuition.teachers.backoff import full_jitter
 from tuition.teachers.protocol import Refused, Reply, Uncertain
+from tuition.teachers.waiting import Waiting
 
 REFUSED = frozenset(
     {
@@ -62,8 +62,10 @@ def meaning(error: BaseException, further: Sequence[str] = ()) -> type[Refused] 
     return None
 
 
-async def ask(once: Callable[[], Awaitable[Reply]], further: Sequence[str], patience: float, idempotent: bool) -> Reply:
-    """The reply of `once`, asked again while its errors pass and `patience` (seconds) lasts.
+async def ask(
+    once: Callable[[], Awaitable[Reply]], further: Sequence[str], patience: float, idempotent: bool, waiting: Waiting
+) -> Reply:
+    """The reply of `once`, asked again while its errors pass and `patience` (seconds) lasts; `waiting` says that it waits.
 
     Raises Refused or Uncertain where it is over, and unchanged what does not pass.
     """
@@ -83,5 +85,5 @@ async def ask(once: Callable[[], Awaitable[Reply]], further: Sequence[str], pati
             if time.monotonic() + wait > end:
                 text = f"{text}; {number} attempts in {patience:g} s (teacher.patience)"
                 raise (Uncertain if doubt else Refused)(text) from error
-        await asyncio.sleep(wait)
+        await waiting.wait(wait, end - time.monotonic(), text)
     raise AssertionError("a count has no end")

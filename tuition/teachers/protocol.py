@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from tuition.errors import UserError
+from tuition.identity import NOBODY, Identity
 
 
 class Refused(Exception):
@@ -36,7 +37,8 @@ class Reply:
     `signals`: {name: (B, …)} in the order of the request's keys. `malformed`: why the answer cannot be used, if it cannot;
     `raw` is then the body as it came. `spoilt`: it came cut off or garbled, so that asking again under the same key may bring it
     whole. `faults`: rows that cannot be used where the others can, each with why and what was said. Tokens are those that the
-    server says it charged, for the whole request; None where it says nothing.
+    server says it charged, for the whole request; None where it says nothing; `unlisted_tokens` are those among them that only its
+    total counts. `identity`: the model that the answer names.
     """
 
     signals: dict[str, np.ndarray] = field(default_factory=dict)
@@ -46,6 +48,8 @@ class Reply:
     faults: Mapping[int, tuple[str, bytes]] = field(default_factory=dict)
     input_tokens: int | None = None
     output_tokens: int | None = None
+    unlisted_tokens: int = 0
+    identity: Identity = NOBODY
 
 
 class Teacher(Protocol):
@@ -54,7 +58,7 @@ class Teacher(Protocol):
     `description`: what the fingerprint is computed from. `signals`: the arrays that an answer holds, and the `families` that they make
     up (`tuition/signals.py`). `classes`: how many it knows; None where it cannot say. `idempotent`: asking again under the same key
     is never charged twice. `max_in_flight`: how many requests it takes at a time. `in_process`: it answers in this process,
-    so that a request to it has its turn as soon as it is made.
+    so that a request to it has its turn as soon as it is made. `place`: the address where it is asked, without secrets; None: it has none.
     """
 
     description: dict[str, Any]
@@ -64,6 +68,7 @@ class Teacher(Protocol):
     idempotent: bool
     max_in_flight: int
     in_process: bool
+    place: str | None
 
     async def __aenter__(self) -> Self:
         """Open connections and ask, free of charge, whether it is there. Raises Stop where no call could succeed."""

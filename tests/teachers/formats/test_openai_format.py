@@ -227,14 +227,14 @@ def test_scores_against_another_computation(drawn):
             log[table[token]] = np.logaddexp(log[table[token]], logprob)
     if np.isinf(log).all():
         with pytest.raises(Malformed, match="no label among the tokens"):
-            class_scores(top, NAMES)
+            class_scores(top, NAMES, 0.0)
         return
     left = max(-np.expm1(min(np.logaddexp.reduce([logprob for _, logprob in top]), 0)), 1e-6)
     floor = min(np.log(left / max(np.isinf(log).sum(), 1)), min(logprob for _, logprob in top))
     log = np.maximum(np.where(np.isinf(log), floor, log), np.log(1e-12))
     expected = log - np.logaddexp.reduce(log)
-    np.testing.assert_allclose(class_scores(top, NAMES), expected, rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(class_scores(top[::-1], NAMES), expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(class_scores(top, NAMES, 0.0), expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(class_scores(top[::-1], NAMES, 0.0), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_where_the_answer_begins():
@@ -286,6 +286,24 @@ def test_answers_that_cannot_be_used(body, words):
     assert not reply.signals
 
 
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b'{"error": {"message": "busy", "code": 429}}', 429),
+        (b'{"error": {"code": "503"}, "choices": []}', 503),
+        (b'{"error": {"code": 429}, "usage": {"prompt_tokens": 90}}', None),  # it was worked on
+        (b'{"error": {"code": "busy"}}', None),
+        (b'{"error": {"code": 200}}', None),
+        (b'{"error": "busy"}', None),
+        (b"[]", None),
+        (b"{", None),
+        (answer(), None),
+    ],
+)
+def test_the_status_of_an_error_that_comes_with_status_200(body, status):
+    assert form().inner_status(body, {}) == status
+
+
 def test_what_a_malformed_answer_cost_is_known():
     reply = form().read(answer(choice={"logprobs": None}), {}, ["00aa"])
     assert (reply.input_tokens, reply.output_tokens) == (90, 1)
@@ -330,6 +348,72 @@ def test_no_body_makes_reading_raise(body):
     assert (reply.malformed is None) == bool(reply.signals)
     if reply.signals:
         assert np.isfinite(reply.signals["logits"]).all()
+
+
+def chunks(whole: dict, *, end: bool = True, mark: bytes = b"data: ") -> bytes:
+    """The same answer as a stream: the words, each token's log-probabilities and the usage come in chunks of their own."""
+    (choice,) = whole["choices"]
+    parts = [
+        {"delta": {"role": "assistant", "content": ""}},
+        *({"delta": {"content": one}} for one in choice["message"]["content"]),
+        *({"delta": {}, "logprobs": {"content": [one]}} for one in choice["logprobs"]["content"]),
+        *([{"delta": {}, "finish_reason": choice["finish_reason"]}] if end else []),
+    ]
+    events = [{"id": "c", "model": "seer", "choices": [{"index": 0, **part}]} for part in parts]
+    events += [{"choices": [], "usage": whole["usage"]}] if end else []
+    lines = [b": keep alive", *(mark + json.dumps(one).encode() for one in events), *([b"data: [DONE]"] if end else [])]
+    return b"\r\n\r\n".join(lines) + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize("mark", [b"data: ", b"data:", b"event: message\r\ndata: "])
+@pytest.mark.parametrize("answers", ["logprobs", "label"])
+def test_a_stream_that_nobody_asked_for_is_read(answers, mark):
+    body, chosen = answer(place([(" ", 0.9)]), place(TOP), choice={"finish_reason": "stop"}), form({"answers": answers})
+    whole, streamed = (chosen.read(one, {}, ["00aa"]) for one in (body, chunks(json.loads(body), mark=mark)))
+    assert (streamed.malformed, streamed.input_tokens, streamed.output_tokens) == (None, 90, 1)
+    for name, values in whole.signals.items():
+        np.testing.assert_array_equal(streamed.signals[name], values)
+
+
+def test_a_stream_that_was_cut_off_is_spoilt_and_one_of_an_error_has_its_status():
+    whole = json.loads(answer())
+    for body in (chunks(whole, end=False), chunks(whole)[:-60].rstrip(b"}"), b"data: {"):
+        reply = form().read(body, {}, ["00aa"])
+        assert reply.spoilt
+        assert "event" in reply.malformed
+    assert form().inner_status(b'data: {"error": {"code": 429}}\n\ndata: [DONE]\n\n', {}) == 429
+
+
+@pytest.mark.parametrize(
+    ("usage", "counts"),
+    [
+        ({"prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 1101}, (100, 1001)),
+        ({"prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 101}, (100, 1)),
+        ({"prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 7}, (100, 1)),
+        ({"prompt_tokens": 100, "total_tokens": 103}, (100, 3)),
+        ({"completion_tokens": 3, "total_tokens": 103}, (100, 3)),
+        ({"total_tokens": 103}, (None, None)),  # of which nobody knows the price
+    ],
+)
+def test_the_larger_of_the_total_and_the_sum_of_its_parts_counts(usage, counts):
+    reply = form().read(answer(usage=usage), {}, ["00aa"])
+    assert (reply.input_tokens, reply.output_tokens) == counts
+
+
+def test_the_parts_count_where_the_bill_is_not_checked():
+    usage = {"prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 1101}
+    reply = form({"unchecked": ["bill"]}).read(answer(usage=usage), {}, ["00aa"])
+    assert (reply.input_tokens, reply.output_tokens) == (100, 1)
+
+
+def test_labels_with_next_to_no_probability_are_noise():
+    thinks = [("<think>", 0.99999), ("cat", 2e-6), ("dog", 2e-6)]
+    reply = form().read(answer(place(thinks)), {}, ["00aa"])
+    assert "the labels hold 0.0004 % of the probability" in reply.malformed
+    assert "'<think>' has 100 %" in reply.malformed
+    taken = form({"unchecked": ["mass"]}).read(answer(place(thinks)), {}, ["00aa"])
+    assert taken.signals["logits"].shape == (1, 4)
+    assert form().read(answer(place([("The", 0.9), ("cat", 0.02)])), {}, ["00aa"]).malformed is None
 
 
 MODELS = json.dumps(

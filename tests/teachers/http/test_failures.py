@@ -1,15 +1,17 @@
 """What each fault of a server comes to: asked again, refunded, unknown or stopped; counted by the server."""
 
 import asyncio
+import re
 from email.utils import formatdate
 
 import numpy as np
 import pytest
 from support import loopback as lo
 from support.loopback import Server, status
-from support.plain import ask, expected, question, teacher
+from support.plain import Plain, ask, expected, question, teacher
 
-from tuition.teachers import Refused, Stop, Uncertain, backoff
+from tuition.teachers import Refused, Stop, Uncertain, backoff, waiting
+from tuition.teachers.formats.bodies import json_object, status_of_error
 from tuition.teachers.http import transport
 from tuition.teachers.http.outcomes import retry_after
 
@@ -24,6 +26,13 @@ def server():
 def _short_waits(monkeypatch):
     monkeypatch.setattr(backoff, "FIRST_WAIT", 0.02)
     monkeypatch.setattr(backoff, "LONGEST_WAIT", 0.1)
+
+
+class TellsErrors(Plain):
+    """A gateway's format: errors come with status 200."""
+
+    def inner_status(self, body, headers):
+        return status_of_error(json_object(body))
 
 
 @pytest.mark.parametrize("idempotent", [False, True])
@@ -100,6 +109,57 @@ def test_a_retry_after_beyond_patience_is_not_waited_for_and_said(server):
     with pytest.raises(Refused, match=r"503.*; it asks to be left alone for 86400 s; 1 attempts in 30 s"):
         ask(teacher(server, patience=30.0), 1)
     assert len(server.received) == 1
+
+
+INNER = [
+    (b'{"error": {"message": "busy", "code": 429}}', "answered 200 with an error 429"),
+    (b'{"error": {"message": "busy", "code": "503"}}', "answered 200 with an error 503"),
+]
+
+
+@pytest.mark.parametrize(("body", "words"), INNER)
+def test_an_error_with_status_200_counts_as_its_own_status(server, body, words):
+    server.script.extend([status(200, body)] * 1000)
+    with pytest.raises(Refused, match=words):
+        ask(teacher(server, TellsErrors(), patience=0.3), 1)
+    server.script.clear()
+    server.script.extend([status(200, body)] * 2)
+    (reply,) = ask(teacher(server, TellsErrors()), 1)
+    np.testing.assert_array_equal(reply.signals["logits"], expected(*question(1)))
+    server.script.append(status(200, b'{"error": {"code": 401}}'))
+    with pytest.raises(Stop, match=r"teacher\.api_key_env"):
+        ask(teacher(server, TellsErrors()), 1)
+    server.script.append(status(200, b'{"error": {"code": 500}}'))
+    with pytest.raises(Uncertain):
+        ask(teacher(server, TellsErrors()), 1)
+
+
+QUOTA = [
+    b'{"error": {"message": "see your plan", "type": "insufficient_quota", "code": "insufficient_quota"}}',
+    b'{"error": {"message": "see your plan", "type": "billing_not_active"}}',
+    b'{"error": "insufficient_credits"}',
+]
+
+
+@pytest.mark.parametrize("body", QUOTA)
+def test_an_account_without_money_is_not_waited_for(server, body):
+    server.script.extend([status(429, body, {"Retry-After": "1"})] * 1000)
+    with pytest.raises(Stop, match=r"teacher.api_key_env: the account has no quota.* no waiting mends.*429"):
+        ask(teacher(server, patience=600.0), 1)
+    assert len(server.received) == 1
+    assert server.processed == []
+
+
+def test_a_wait_says_why_and_for_how_long(server, monkeypatch, capsys):
+    monkeypatch.setattr(waiting, "QUIET_SECONDS", 0.0)
+    server.script.extend([status(429, b"slow down")] * 3)
+    ask(teacher(server, name="gpt"), 1)
+    (line,) = capsys.readouterr().err.splitlines()  # the next one would be said half a minute later
+    assert re.fullmatch(
+        r"teacher 'gpt': waiting, asked again in \d+ s, given up in \d+ s \(teacher.patience\): http://127.0.0.1:\d+ answered 429: "
+        "slow down",
+        line,
+    )
 
 
 STOPS = {

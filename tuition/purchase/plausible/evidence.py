@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-State = Literal["passed", "failed", "skipped", "unchecked"]
+State = Literal["passed", "failed", "noted", "skipped", "unchecked"]  # noted: to be known, and no reason to stop
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 
 from tuition.files import write_json
+from tuition.ledger import identities
 from tuition.ledger.keys import Request
 from tuition.purchase.account import Account
+from tuition.purchase.plausible import bill, identity
 from tuition.purchase.plausible.checks import error, run
 from tuition.purchase.plausible.evidence import Finding
 from tuition.purchase.plausible.watch import evidence_in
@@ -17,7 +19,10 @@ def look(account: Account, requests: list[Request], signals: dict[str, np.ndarra
     """What the checks find in the answers {signal: (n, …)} to these requests, in the data's order of classes."""
     settings = account.settings
     evidence = evidence_in(account, [one.sample for one in requests], signals)
-    found = [_classes(account), *run(evidence, settings.unchecked)]
+    answered_by = dict(identities.of_owned(account.ledger, account.id))
+    with account.ledger.read() as db:
+        unlisted = identities.unlisted(db, account.id)
+    found = [_classes(account), *run(evidence, settings.unchecked), identity.check(answered_by), bill.check(*unlisted)]
     return [
         Finding(one.name, "unchecked", "named in teacher.unchecked") if one.name in settings.unchecked else one
         for one in found

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from tuition.errors import UserError
-from tuition.ledger import owned
+from tuition.ledger import identities, owned
 from tuition.ledger.calls import Answer
 from tuition.ledger.keys import Request
 from tuition.purchase.account import Account
+from tuition.purchase.plausible import identity
 from tuition.purchase.plausible.checks import error, run
 from tuition.purchase.plausible.evidence import Evidence, evidence_of
 
@@ -27,16 +28,19 @@ class Watch:
         self.undecided = False
         self.sent = 0  # calls of this purchase
         self.next = max(1, account.settings.canary)
+        self.named = dict(identities.of_owned(account.ledger, account.id))  # how many answers name which model
         if before:
             self._own(before[:MOST])
 
     def stops(self) -> UserError | None:
         """Why nothing is to be sent at all, of what was owned before."""
-        return self._look() if self.samples else None
+        return self._identify() or (self._look() if self.samples else None)
 
     def see(self, requests: Sequence[Request], answers: Sequence[Answer]) -> UserError | None:
         """Take answers to requests (in the account's order of classes); why nothing more is to be sent, where that is so."""
         self.sent += len(answers)
+        if stop := self._count(answers):
+            return stop
         if len(self.samples) >= MOST:
             return None
         for request, answer in zip(requests, answers, strict=True):
@@ -64,15 +68,32 @@ class Watch:
         for name, values in signals.items():
             self.arrays.setdefault(name, []).append(values)
 
+    def _count(self, answers: Sequence[Answer]) -> UserError | None:
+        """Count whom answers name; why nothing more is to be sent, where one names somebody new."""
+        before = len(self.named)
+        for one in answers:
+            if one.usable and one.identity:
+                self.named[one.identity] = self.named.get(one.identity, 0) + 1
+        return self._identify() if len(self.named) > before else None
+
+    def _identify(self) -> UserError | None:
+        settings = self.account.settings
+        if identity.NAME in settings.unchecked:
+            return None
+        return error(settings.name, [identity.check(self.named)], self._then())
+
+    def _then(self) -> str:
+        """What becomes of the calls."""
+        sent = f"{self.sent} calls were sent and charged" if self.sent else "No call was sent"
+        return f"{sent}; what came is in the ledger. No more calls are sent."
+
     def _look(self) -> UserError | None:
         while self.next <= len(self.samples):
             self.next *= 2
         settings = self.account.settings
         findings = run(self._evidence(), settings.unchecked)
         self.undecided = any(one.undecided for one in findings if one.name == "labels")
-        sent = f"{self.sent} calls were sent and charged" if self.sent else "No call was sent"
-        then = f"{sent}; what came is in the ledger. No more calls are sent."
-        return error(settings.name, findings, then)
+        return error(settings.name, findings, self._then())
 
     def _evidence(self) -> Evidence:
         signals = self.account.as_data({name: np.stack(values) for name, values in self.arrays.items()})

@@ -26,6 +26,20 @@ def json_object(body: bytes) -> dict[str, Any]:
     return value
 
 
+def status_of_error(answer: dict[str, Any]) -> int | None:
+    """The status that an answer's `error` names as its `code`, as gateways pass on what a provider said; None where it names none.
+
+    An answer that has anything beside the error, choices or tokens that were used, was worked on: its error has no status.
+    """
+    error = answer.get("error")
+    code = error.get("code") if isinstance(error, dict) else None
+    if answer.get("choices") or answer.get("usage") or isinstance(code, bool):
+        return None
+    if isinstance(code, str) and code.isascii() and code.isdecimal():
+        code = int(code)
+    return code if isinstance(code, int) and 400 <= code < 600 else None
+
+
 def shown(value: object, length: int = 200) -> str:
     """The beginning of `value`, for a message: one line, at most about `length` characters."""
     text = value[: 4 * length].decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -2,7 +2,8 @@
 
 The class is made with (settings, data) and has `request(images, keys) -> HttpRequest` and `read(body, headers, keys) -> Reply`. It may have
 `signals` (default: logits, or label where `teacher.answers` is labels), `options()` (default: `teacher.options`), `probes()`,
-`check(path, status, body)` and `authorization` (`client.py`). What it reads it may give under the name that `teacher.answers` has:
+`check(path, status, body)`, `authorization` and `inner_status(body, headers)` (`http/format.py`).
+What it reads it may give under the name that `teacher.answers` has:
 {"labels": […]}, {"top-k": […]}. docs/your_teacher.md has one to start from.
 """
 
@@ -34,6 +35,7 @@ class OwnFormat:
         self.signals = named_signals(where, signals_of(where, settings.form, getattr(own, "signals", None)))
         self.authorization = _authorization(named, own)
         self.keyed = getattr(own, "keyed", False) is True
+        self.inner_status = getattr(own, "inner_status", None)
 
     def options(self) -> dict[str, Any]:
         """What the class says of itself, and which class it is: by its name, so that an edited comment costs nothing."""

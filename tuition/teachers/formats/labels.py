@@ -10,6 +10,8 @@ begins several labels is not used; labels of which one begins another are refuse
 is left over, shared out evenly over the classes that are missing, but no more than the least probable token named, nor less than
 10⁻¹²: it is an upper bound of what they have on average, since other tokens share in what is left over too.
 
+**Mass.** Where the labels hold less than a hundredth of the probability, the model begins with something else, and the answer is not used.
+
 **Result.** log P(class | one of the labels is answered): the logarithms of these probabilities, normalised over the classes.
 """
 
@@ -25,6 +27,7 @@ from tuition.teachers.formats.bodies import Malformed, shown
 
 SPACES = "▁ĠĊ"  # SentencePiece's space; byte-level BPE's space and line break
 LEAST = 1e-12  # of a probability: its logarithm is finite
+LEAST_SHARE = 0.01  # of the probability of the answer's token that the labels hold; with less, what they hold is noise
 ROUNDING = 1e-6  # of the probabilities' sum: servers give logarithms in float32
 
 
@@ -47,10 +50,13 @@ def check_labels(labels: Sequence[str], names: Sequence[str], by_beginning: bool
             )
 
 
-def class_scores(top: Sequence[tuple[str, float]], labels: Sequence[str]) -> np.ndarray:
+def class_scores(
+    top: Sequence[tuple[str, float]], labels: Sequence[str], least_share: float = LEAST_SHARE
+) -> np.ndarray:
     """(classes,) float64 log-probabilities from the most probable tokens and their log-probabilities, given in any order.
 
-    Raises Malformed where no token stands for a class, or where those that begin several labels outweigh those that stand for one.
+    Raises Malformed where no token stands for a class, where those that begin several labels outweigh those that stand for one, and
+    where the labels hold less than `least_share` of the probability.
     """
     plain, of_class, vague = [_plain(label) for label in labels], np.zeros(len(labels)), 0.0
     unclear: list[str] = []
@@ -70,6 +76,14 @@ def class_scores(top: Sequence[tuple[str, float]], labels: Sequence[str]) -> np.
         found = ", ".join(repr(token) for token, _ in top[:5])
         raise Malformed(
             f"no label among the tokens of the answer ({found}, …): see teacher.options.prompt and teacher.options.labels"
+        )
+    if (share := of_class.sum()) < least_share:
+        token, logprob = max(top, key=lambda one: one[1])
+        raise Malformed(
+            f"the labels hold {100 * share:.2g} % of the probability of the answer's token, less than {100 * least_share:g} % "
+            f"({shown(token)} has {100 * math.exp(logprob):.3g} %), so that their scores are noise: see teacher.options.prompt; of a model "
+            "that thinks first, switch that off (teacher.options.extra), or set teacher.answers: label or json. "
+            "teacher.unchecked: [mass] takes such answers"
         )
     missing = of_class == 0
     if missing.any():

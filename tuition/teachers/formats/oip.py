@@ -20,6 +20,7 @@ from urllib.parse import quote, urlsplit
 import numpy as np
 
 from tuition.errors import UserError
+from tuition.identity import NOBODY, identity
 from tuition.inputs.kinds import inputs_of
 from tuition.params.bounds import Section
 from tuition.params.teacher import ServerSettings
@@ -90,13 +91,17 @@ class OipFormat:
         return HttpRequest(f"{self.path}/infer", head + tail, headers)
 
     def read(self, body: bytes, headers: Mapping[str, str], keys: Sequence[str]) -> Reply:
-        """The logits (B, classes) of an answer, in the order of `keys`."""
+        """The logits (B, classes) of an answer, in the order of `keys`, and the model that it names."""
+        who = NOBODY
         try:
-            return Reply({"logits": as_logits(self._scores(body, headers, keys), self.settings.scores)})
+            answer, rest = split_body(body, headers)
+            who = identity(answer.get("model_name"), answer.get("model_version"))
+            scores = self._scores(answer, rest, keys)
+            return Reply({"logits": as_logits(scores, self.settings.scores)}, identity=who)
         except Malformed as error:
-            return Reply(malformed=str(error), spoilt=error.spoilt, raw=body)
+            return Reply(malformed=str(error), spoilt=error.spoilt, raw=body, identity=who)
         except Exception as error:  # a server may send anything
-            return Reply(malformed=f"not a V2 answer: {type(error).__name__}: {error}", raw=body)
+            return Reply(malformed=f"not a V2 answer: {type(error).__name__}: {error}", raw=body, identity=who)
 
     def probes(self) -> list[str]:
         return [self.path, "/v2"] if self.chosen.binary else [self.path]
@@ -183,8 +188,7 @@ class OipFormat:
             values = np.moveaxis(values, 1, -1)
         return values.reshape(len(values), -1) if self.chosen.flatten else values
 
-    def _scores(self, body: bytes, headers: Mapping[str, str], keys: Sequence[str]) -> np.ndarray:
-        answer, rest = split_body(body, headers)
+    def _scores(self, answer: dict[str, Any], rest: bytes, keys: Sequence[str]) -> np.ndarray:
         if answer.get("error") is not None:
             raise Malformed(f"the server says: {shown(answer['error'])}")
         if answer.get("id") not in (None, "", request_key(keys)):

@@ -30,13 +30,16 @@ import numpy as np
 from pydantic import Field
 
 from tuition.errors import UserError, unknown
+from tuition.identity import identity
 from tuition.imports import import_function
 from tuition.inputs.kinds import inputs_of
 from tuition.params.bounds import Section
 from tuition.params.teacher import Count, OpenAISettings
-from tuition.teachers.formats.bodies import Malformed, json_object, shown
-from tuition.teachers.formats.labels import bare, check_labels, class_scores
+from tuition.teachers.formats.bodies import Malformed, json_object, shown, status_of_error
+from tuition.teachers.formats.chunks import completion
+from tuition.teachers.formats.labels import LEAST_SHARE, bare, check_labels, class_scores
 from tuition.teachers.formats.options import parse_options
+from tuition.teachers.formats.usage import token_counts
 from tuition.teachers.formats.words import WordReader, Words
 from tuition.teachers.http.format import HttpRequest
 from tuition.teachers.protocol import Reply, Stop
@@ -73,6 +76,7 @@ class OpenAIFormat:
         self.prompt = (self.chosen.prompt or _prompt(self.chosen.content)).replace(
             "{labels}", _listed(self.labels, names)
         )
+        self.least_share = 0.0 if "mass" in settings.unchecked else LEAST_SHARE
         self.as_text = import_function("teacher.options.text", self.chosen.text) if self.chosen.text else None
         longest, most = self.chosen.max_completion_tokens, self.words.tokens if self.words else 1
         self.limit = {"max_completion_tokens": longest} if longest else {"max_tokens": self.chosen.max_tokens or most}
@@ -104,21 +108,30 @@ class OpenAIFormat:
         return HttpRequest("/chat/completions", json.dumps(question).encode(), {"Content-Type": "application/json"})
 
     def read(self, body: bytes, headers: Mapping[str, str], keys: Sequence[str]) -> Reply:
-        """The log-probabilities (1, classes) of an answer as logits, or what its words say, and the tokens that it cost."""
-        asked, said, spoilt = None, None, False
+        """The log-probabilities (1, classes) of an answer as logits, or what its words say, the tokens that it cost, and the
+        model that it names."""
+        about: dict[str, Any] = {}
+        spoilt = False
         try:
-            answer = json_object(body)
-            asked, said = _tokens(answer)
+            answer = completion(body)
+            about = _about(answer, "bill" not in self.settings.unchecked)
             choice = _choice(answer)
             if self.words:
-                return Reply(self.words.read(choice), input_tokens=asked, output_tokens=said)
-            scores = class_scores(_top(choice), self.labels)[None].astype(np.float32)
-            return Reply({"logits": scores}, input_tokens=asked, output_tokens=said)
+                return Reply(self.words.read(choice), **about)
+            scores = class_scores(_top(choice), self.labels, self.least_share)[None].astype(np.float32)
+            return Reply({"logits": scores}, **about)
         except Malformed as error:
             why, spoilt = str(error), error.spoilt
         except Exception as error:  # a server may send anything
             why = f"not a chat completion: {type(error).__name__}: {error}"
-        return Reply(malformed=why, spoilt=spoilt, raw=body, input_tokens=asked, output_tokens=said)
+        return Reply(malformed=why, spoilt=spoilt, raw=body, **about)
+
+    def inner_status(self, body: bytes, headers: Mapping[str, str]) -> int | None:
+        """The status of an error that came with status 200."""
+        try:
+            return status_of_error(completion(body))
+        except Malformed:
+            return None
 
     def probes(self) -> list[str]:
         return ["/models"]
@@ -205,6 +218,13 @@ def _listed(labels: Sequence[str], names: Sequence[str]) -> str:
     return ", ".join(label if label == name else f"{label} ({name})" for label, name in zip(labels, names, strict=True))
 
 
+def _about(answer: dict[str, Any], whole: bool) -> dict[str, Any]:
+    """What an answer says beside its choices: fields of a Reply."""
+    asked, said, beyond = token_counts(answer.get("usage"), whole)
+    who = identity(answer.get("model"), backend=answer.get("system_fingerprint"))
+    return {"input_tokens": asked, "output_tokens": said, "unlisted_tokens": beyond, "identity": who}
+
+
 def _choice(answer: dict[str, Any]) -> dict[str, Any]:
     """The answer's first choice. Raises Malformed where there is none, or it was refused or cut off by a filter."""
     if answer.get("error") is not None:
@@ -248,17 +268,3 @@ def _token(one: dict[str, Any]) -> tuple[str, float]:
     if not logprob <= 1e-3:  # also of NaN
         raise Malformed(f"a log-probability of {logprob}")
     return token, min(float(logprob), 0.0) if not math.isinf(logprob) else -1e4
-
-
-def _tokens(answer: dict[str, Any]) -> tuple[int | None, int | None]:
-    """Tokens of the question and of the answer, as far as the server says."""
-    usage = answer.get("usage")
-    given = (
-        [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-        if isinstance(usage, dict)
-        else [None, None]
-    )
-    asked, said = (
-        count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None for count in given
-    )
-    return asked, said

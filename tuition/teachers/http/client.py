@@ -3,8 +3,8 @@
 import asyncio
 import itertools
 import random
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from numbers import Integral
 
 from tuition.params.teacher import ServerSettings
@@ -13,12 +13,14 @@ from tuition.teachers.http.address import Address
 from tuition.teachers.http.format import HttpRequest
 from tuition.teachers.http.outcomes import Outcome, outcome_of
 from tuition.teachers.http.rate_limits import RateLimit, Sent
-from tuition.teachers.http.transport import Failure, Response, Transport
+from tuition.teachers.http.transport import MOST_BYTES_OF_AN_ERROR, Failure, Response, Transport
 from tuition.teachers.protocol import Refused, Reply, Stop, Uncertain
+from tuition.teachers.waiting import Waiting
 
 SPOILT_ANSWERS = 3  # how often an answer that came cut off or garbled is asked for again, under its key
 
 Read = Callable[[Response], Awaitable[Reply]]
+InnerStatus = Callable[[bytes, Mapping[str, str]], int | None]
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,15 @@ class Client:
     """Open it in an event loop, then ask from as many tasks of it as you like.
 
     `seen` counts attempts of calls: "requests" in all, those "refused" and "uncertain", and those "retried", which were not a call's
-    first. `reached`: the server has answered something.
+    first. `reached`: the server has answered something. `inner_status`: the format's, where it has one.
     """
 
-    def __init__(self, address: Address, limit: RateLimit, settings: ServerSettings):
-        self.address, self.limit, self.settings = address, limit, settings
+    def __init__(
+        self, address: Address, limit: RateLimit, settings: ServerSettings, inner_status: InnerStatus | None = None
+    ):
+        self.address, self.limit, self.settings, self.inner_status = address, limit, settings, inner_status
         self.transport = Transport(address, settings.max_in_flight, settings.timeout)
+        self.waiting = Waiting(settings.name, settings.patience)
         self.seen = dict.fromkeys(("requests", "refused", "uncertain", "retried"), 0)
         self.reached = False
 
@@ -74,7 +79,7 @@ class Client:
                 if one.outcome.wait is not None and one.outcome.wait > patience:
                     past.last += f"; it asks to be left alone for {one.outcome.wait:g} s"
                 return past.over(number, patience)
-            await asyncio.sleep(wait)
+            await self.waiting.wait(wait, past.end - self.limit.clock(), past.last)
         raise AssertionError("a count has no end")
 
     async def attempt(
@@ -91,13 +96,25 @@ class Client:
         async with asyncio.timeout(seconds) as patience, self._slots:
             sent = await self.limit.take(tokens)
             patience.reschedule(None)  # it has begun
-            result = await self.transport.send(method, path, content, headers or {})
+            result = self._judged(await self.transport.send(method, path, content, headers or {}))
         outcome = outcome_of(result, self.address, self.settings.api_key_env, self.reached)
         if isinstance(result, Response):
             self.reached = True
         elif not result.left:
             self.limit.settle(sent, 0)
         return Attempt(result, outcome, sent)
+
+    def _judged(self, result: Response | Failure) -> Response | Failure:
+        """With the status of an error that an answer of status 200 tells of. Errors are short: a long body is not looked at."""
+        if self.inner_status is None or isinstance(result, Failure) or result.status != 200:
+            return result
+        if len(result.body) > MOST_BYTES_OF_AN_ERROR:
+            return result
+        try:
+            inner = self.inner_status(result.body, result.headers)
+        except Exception:  # a format of the user's: what it cannot read is no error that it knows
+            return result
+        return replace(result, inner=inner) if isinstance(inner, int) and 400 <= inner < 600 else result
 
     async def _ended(self, one: Attempt, past: "_Past", read: Read) -> Reply | None:
         """The call's reply where this attempt has ended it; None where another attempt may follow. Raises as `call` does."""

@@ -24,8 +24,9 @@ class HttpRequest:
 class Format(Protocol):
     """`signals`: what an answer holds. `formats/mlflow.py` is one.
 
-    Two more attributes are optional: `authorization`, the name of the header that takes the key and its value with {} for the key,
-    where that is not `Authorization: Bearer`; `keyed`, True where requests hold the key of each input.
+    Three more attributes are optional: `authorization`, the name of the header that takes the key and its value with {} for the key,
+    where that is not `Authorization: Bearer`; `keyed`, True where requests hold the key of each input; `inner_status(body, headers)`,
+    the status of an error that an answer with status 200 tells of, None where it tells of none.
     """
 
     @property

@@ -4,6 +4,7 @@ Only what surely was not processed is `refused` or `stop`: those calls are given
 is done next is not decided here.
 """
 
+import json
 import math
 import re
 import time
@@ -27,6 +28,18 @@ MEND = {
     505: "teacher.url: the server does not speak HTTP/1.1",
 }
 REFUSED = (425, 429, 503)
+BILLING = frozenset(  # the codes and types of errors that come with a 429 and say that the account is empty
+    {
+        "insufficient_quota",
+        "insufficient_credits",
+        "insufficient_balance",
+        "insufficient_funds",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "credit_balance_too_low",
+        "payment_required",
+    }
+)
 UNSURE = (408, 409)  # processed by halves, or under way under the same key; 5xx are unsure too
 
 
@@ -46,10 +59,13 @@ def outcome_of(result: Response | Failure, address: Address, key_variable: str |
     """What an attempt with this `result` comes to. `reached`: the server has answered before: its address and certificates are right."""
     if isinstance(result, Failure):
         return _of_failure(result, address, reached)
-    status = result.status
+    status = result.inner or result.status
     if 200 <= status < 300:
         return Outcome("answered")
-    text = f"{address.place} answered {status}{_beginning(result.body, address)}"
+    said = f"{result.status} with an error {status}" if result.inner else f"{status}"
+    text = f"{address.place} answered {said}{_beginning(result.body, address)}"
+    if status in REFUSED and (code := _billing(result.body)):
+        return Outcome("stop", f"{_about_the_bill(key_variable)} ({code}): {text}")
     if status in REFUSED:
         return Outcome("refused", text, retry_after(result.headers))
     if 300 <= status < 400:
@@ -88,6 +104,21 @@ def _of_failure(failure: Failure, address: Address, reached: bool) -> Outcome:
             f"teacher.url: {address.place} cannot be reached ({said}). Check host and port, and that the server runs",
         )
     return Outcome("refused", f"{address.place} cannot be reached ({said})")
+
+
+def _billing(body: bytes) -> str | None:
+    """The code of an error that says that nothing more is paid for; None where the body has none."""
+    try:
+        error = json.loads(body)["error"]
+        said = [error.get(name) for name in ("code", "type")] if isinstance(error, dict) else [error]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return None
+    return next((one for one in said if isinstance(one, str) and one in BILLING), None)
+
+
+def _about_the_bill(variable: str | None) -> str:
+    whose = f" of the key in {variable}" if variable else ""
+    return f"teacher.api_key_env: the account{whose} has no quota or money left, which no waiting mends; see to its plan or its limit"
 
 
 def _about_the_key(variable: str | None) -> str:

@@ -1,6 +1,5 @@
 """What is asked free of charge before the first call: is the server there, is it ready, and is it one that the format knows?"""
 
-import asyncio
 import itertools
 
 from tuition.teachers.http.client import Client, wait_before_next
@@ -33,5 +32,5 @@ async def _probe(client: Client, format: Format, path: str, patience: float) -> 
             raise Stop(text)
         if clock() + wait > end:
             raise Stop(f"{text}; it was not ready for {patience:g} s (teacher.patience)")
-        await asyncio.sleep(wait)
+        await client.waiting.wait(wait, end - clock(), text)
     raise AssertionError("a count has no end")

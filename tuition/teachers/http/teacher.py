@@ -55,7 +55,8 @@ class HttpTeacher:
         )
         address = Address(settings, getattr(format, "authorization", BEARER))
         limit = RateLimit(settings.requests_per_minute, _tokens_per_minute(settings), window)
-        self.client = Client(address, limit, settings)
+        self.place: str | None = address.place
+        self.client = Client(address, limit, settings, getattr(format, "inner_status", None))
 
     def __repr__(self) -> str:
         return f"HttpTeacher({self.settings.kind!r}, {self.client.address.place!r})"

@@ -26,12 +26,16 @@ SECONDS_IDLE = (
 
 @dataclass(frozen=True)
 class Response:
-    """What a server answered. `cut`: the body is longer than we read, and `body` its beginning."""
+    """What a server answered. `cut`: the body is longer than we read, and `body` its beginning.
+
+    `inner`: the status of an error that the body tells of, though the answer's own status is 200.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     cut: bool = False
+    inner: int | None = None
 
 
 @dataclass(frozen=True)
