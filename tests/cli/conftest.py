@@ -1,3 +1,4 @@
 from support.finished import make
+from support.registered import registered, workspace
 
-__all__ = ["make"]
+__all__ = ["make", "registered", "workspace"]

@@ -11,7 +11,7 @@ from support.registry import NAME
 from support.small_study import NAMES, TEST, digits, logits_of, student
 
 from tuition.errors import UserError
-from tuition.inputs.images.files import decode
+from tuition.inputs.images.tuition_images import decode
 from tuition.registry.score import main
 
 MODEL = f"models:/{NAME}@champion"
@@ -105,7 +105,7 @@ def test_it_may_be_run_again_into_the_folder_itself(workspace: Path, inbox: Path
 
 def test_many_images_are_held_a_part_at_a_time(workspace: Path, inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     main([str(inbox), "--model", MODEL, "--out", "whole.csv"])
-    monkeypatch.setattr("tuition.registry.score.BATCH", 5)
+    monkeypatch.setattr("tuition.registry.predict.BATCH", 5)
     main([str(inbox), "--model", MODEL, "--out", "parts.csv"])
     whole, parts = table(Path("whole.csv")), table(Path("parts.csv"))
     assert [(row["file"], row["class"]) for row in parts] == [(row["file"], row["class"]) for row in whole]

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tuition.errors import UserError
 from tuition.files import read_array
-from tuition.inputs.images.files import decode
+from tuition.inputs.images.tuition_images import decode
 from tuition.params import Data
 from tuition.sources.folder import load_folder
 from tuition.sources.splits import write_splits as prepare

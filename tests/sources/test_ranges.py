@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tuition.files import read_json
-from tuition.inputs.images.files import Depths, decode
+from tuition.inputs.images.tuition_images import Depths, decode
 from tuition.params import Data
 from tuition.sources.splits import summary
 from tuition.sources.splits import write_splits as prepare

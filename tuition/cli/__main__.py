@@ -1,4 +1,4 @@
-"""The console script `tuition`: the ledger and the registry (`commands.py` of each), the last study, a check of the parameters."""
+"""The console script `tuition`: the ledger, the registry, predictions, the last study, a check of the parameters."""
 
 import json
 import platform
@@ -11,6 +11,7 @@ import typer
 from tuition.cli.console import AsJson, explained
 from tuition.cli.init import init
 from tuition.cli.ledger import ledger_app
+from tuition.cli.predict import predict
 from tuition.cli.registry import COMMANDS
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.add_typer(ledger_app, name="ledger")
 app.command()(init)
+app.command()(predict)
 for command in COMMANDS:
     app.command()(command)
 

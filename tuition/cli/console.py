@@ -1,7 +1,7 @@
-"""What the commands of `tuition` share: how errors are told, and the option for JSON."""
+"""What the commands of `tuition` share: how errors are told, the option for JSON, a plain table."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -33,3 +33,12 @@ def _expanded(value: object) -> object:
     if isinstance(value, list):
         return [_expanded(one) for one in value]
     return given(value) if isinstance(value, Path) else value
+
+
+def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their widest entry; the last one may be of any length."""
+    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads) - 1)]
+    for row in [heads, *rows]:
+        typer.echo(
+            "  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
+        )

@@ -4,13 +4,13 @@ This module imports little: what a command needs, it imports when it runs.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tuition.cli.console import AsJson, explained
+from tuition.cli.console import AsJson, explained, print_table
 from tuition.errors import UserError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def promote(
         typer.echo(json.dumps({"name": name, "outcome": outcome, "dry_run": dry_run, "verdict": verdict}, indent=2))
     else:
         marks = {True: "kept", False: "BROKEN"}
-        _table(["check", "", "finding"], [[c["check"], marks[c["passed"]], c["says"]] for c in verdict["checks"]])
+        print_table(["check", "", "finding"], [[c["check"], marks[c["passed"]], c["says"]] for c in verdict["checks"]])
         former = f" over version {champion.version}" if goes and champion is not None else ""
         typer.echo(f"{name} version {version.version} ({version.tags.get('cell')}): {outcome}{former}")
     if not (goes or is_champion):
@@ -96,7 +96,7 @@ def history(name: Name = None, as_json: AsJson = False) -> None:
         typer.echo(json.dumps({"name": name, "champion": now, "events": listed}, indent=2))
         return
     rows = [_event_row(event, purchase) for event, purchase in zip(events, purchases, strict=True)]
-    _table(["when (UTC)", "what", "version", "cell", "", "by", "calls", "cost", "why"], rows)
+    print_table(["when (UTC)", "what", "version", "cell", "", "by", "calls", "cost", "why"], rows)
     typer.echo(f"champion of {name} now: {'none' if now is None else f'version {now}'}")
 
 
@@ -212,12 +212,3 @@ def _open(name: str) -> "Store":
 
 def _print(as_json: bool, value: Mapping[str, object], text: str) -> None:
     typer.echo(json.dumps(value, indent=2) if as_json else text)
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as their widest entry; the last one may be of any length."""
-    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads) - 1)]
-    for row in [heads, *rows]:
-        typer.echo(
-            "  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
-        )

@@ -140,6 +140,13 @@ class Inputs(Protocol):
         """Stored samples (B, …) → what a network takes, by `DESCRIBED` and, where it is there, `resize`; can be traced (torch.export)."""
         ...
 
+    def receiver(self) -> Path:
+        """The file of a module that a registered student takes along, so it imports nothing of this project.
+
+        Its `stored(given, shape)` makes stored samples (n, …) of what a client sends; ValueError where that is none.
+        """
+        ...
+
     def arranged(self, inputs: Tensor) -> Tensor:
         """What `preprocessing` gave, in the memory order that networks are quickest on."""
         ...

@@ -8,6 +8,7 @@ import numpy as np
 from tuition.errors import UserError
 from tuition.inputs.protocol import Inputs, Samples
 from tuition.registry import registry
+from tuition.registry.takes import what_it_takes
 from tuition.tracking import address, store
 
 BATCH = 500
@@ -52,16 +53,17 @@ def _batches(samples: Samples) -> Iterator[Samples]:
 
 
 def _check_fit(where: str, metadata: Any, kind: Inputs, shape: tuple[int, ...], classes: list[str]) -> None:
-    inputs = metadata.signature.inputs.inputs if metadata.signature else []
-    takes = tuple(inputs[0].shape[1:]) if inputs else shape
-    if takes != tuple(shape):
+    takes = what_it_takes(metadata)
+    if takes is None:  # somebody else's: it says nothing that the data could be held against
+        return
+    if takes.shape != tuple(shape):
         raise UserError(
-            f"{where}: takes {kind.NAME} {takes} ({kind.AXES}), but the data has {tuple(shape)}; name a registry of its own for "
+            f"{where}: takes {kind.NAME} {takes.shape} ({kind.AXES}), but the data has {tuple(shape)}; name a registry of its own for "
             "this data (register.name), or refresh.strategy: random"
         )
-    tells = [str(one) for one in (metadata.metadata or {}).get("classes", classes)]
-    if tells != list(classes):
+    if takes.classes != list(classes):
         raise UserError(
-            f"{where}: tells {len(tells)} classes ({', '.join(tells[:6])}), but the data has {len(classes)} ({', '.join(classes[:6])}); "
-            "name a registry of its own for this data (register.name), or refresh.strategy: random"
+            f"{where}: tells {len(takes.classes)} classes ({', '.join(takes.classes[:6])}), but the data has "
+            f"{len(classes)} ({', '.join(classes[:6])}); name a registry of its own for this data (register.name), "
+            "or refresh.strategy: random"
         )

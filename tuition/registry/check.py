@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 from tuition.errors import UserError
 from tuition.files import read_json
-from tuition.inputs.kinds import IMPLIED, inputs_of
+from tuition.inputs.kinds import inputs_of
 from tuition.inputs.protocol import Facts
 from tuition.registry.registry import champion_of, model_of, versions_of
+from tuition.registry.takes import Takes, what_it_takes
 from tuition.tracking.address import check_store, store_missing
 from tuition.tracking.store import Store, connect_store
 from tuition.workspace import Workspace
@@ -53,24 +54,24 @@ def check_name(store: Store, name: str, facts: Facts, classes: Sequence[object],
         )
     champion = champion_of(store, name)
     if champion is not None:
-        found_shape, found_kind, found_classes = _takes(store, champion)
+        takes = _takes(store, champion)
         inputs = inputs_of(facts)
         shape = inputs.shape(facts)
         them = f"register.name: version {champion.version} of {name!r}, the champion in {store.shown},"
-        if found_shape is None:
+        if takes is None:
             if champion.tags.keys() >= OF_VERSIONS:  # its files were deleted: it is ours, and cannot be compared
                 return champion
             raise UserError(
                 f"{them} does not say which {inputs_of(facts).NAME} and classes it takes: Tuition did not make it; {OTHER}"
             )
-        if found_kind != inputs.NAME:
-            raise UserError(f"{them} takes {found_kind}, but {where} has {inputs.NAME}; {OTHER}")
-        if found_shape != shape:
+        if takes.kind != inputs.NAME:
+            raise UserError(f"{them} takes {takes.kind}, but {where} has {inputs.NAME}; {OTHER}")
+        if takes.shape != shape:
             raise UserError(
-                f"{them} takes {found_kind} {_x(found_shape)}, but those of {where} are {_x(shape)}; {OTHER}"
+                f"{them} takes {takes.kind} {_x(takes.shape)}, but those of {where} are {_x(shape)}; {OTHER}"
             )
-        if found_classes != [str(one) for one in classes]:
-            raise UserError(f"{them} knows {_few(found_classes)}, but {where} has {_few(classes)}; {OTHER}")
+        if takes.classes != [str(one) for one in classes]:
+            raise UserError(f"{them} knows {_few(takes.classes)}, but {where} has {_few(classes)}; {OTHER}")
     return champion
 
 
@@ -91,20 +92,16 @@ def claim_name(store: Store, name: str) -> None:
         store.client.set_registered_model_tag(name, OURS, "1")
 
 
-def _takes(store: Store, version: "ModelVersion") -> tuple[tuple[int, ...] | None, str, list[str]]:
-    """The shape of a sample that a registered student takes, its kind and its classes; (None, "", []) where it does not say."""
+def _takes(store: Store, version: "ModelVersion") -> Takes | None:
+    """What a registered student takes; None where it does not say, or its files are not there."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
     mlflow.set_tracking_uri(store.uri)
     try:
-        info = mlflow.models.get_model_info(f"models:/{version.name}/{version.version}")
-        ((_, *shape),) = (one.shape for one in info.signature.inputs.inputs)
-        metadata = info.metadata or {}
-        kind, classes = metadata.get("inputs", IMPLIED), metadata["classes"]
-    except (MlflowException, OSError, AttributeError, TypeError, ValueError, KeyError):
-        return None, "", []
-    return tuple(int(side) for side in shape), str(kind), [str(one) for one in classes]
+        return what_it_takes(mlflow.models.get_model_info(f"models:/{version.name}/{version.version}"))
+    except (MlflowException, OSError):
+        return None
 
 
 def _x(shape: tuple[int, ...]) -> str:

@@ -1,6 +1,8 @@
 """A student as an MLflow model that loads without this project: preprocessing inside, any batch size, no pickle."""
 
+import json
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -42,33 +44,36 @@ def export_graph(folder: Path, path: Path) -> ModelDescription:
     except Exception as error:  # what a library's model may not do in a trace fails in many ways
         first = str(error).strip().partition("\n")[0]
         raise UserError(f"{folder}: {description['arch']} cannot be traced for any batch size ({first})") from error
-    torch.export.save(program, path)
+    facts = {
+        "shape": list(inputs.shape(description)),
+        "classes": [str(name) for name in description["class_names"]],
+        "receiver": inputs.receiver().stem,
+    }
+    torch.export.save(program, path, extra_files={tuition_student.FACTS: json.dumps(facts)})
     return description
 
 
 def log_student(folder: Path, examples: np.ndarray) -> str:
     """Log the student to MLflow's active run; returns the logged model's URI.
 
-    `examples` are some samples (n, …) of the study's data as they are stored, kept as the input example.
+    `examples` are some samples (n, …) of the study's data as they are stored, kept as the input example. The signature says nothing of
+    inputs: MLflow would refuse all types and shapes but one, and cast a client's floats 0..1 to whole numbers.
     """
     import mlflow
     from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
+    from mlflow.types import ColSpec, Schema
 
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "student.pt2")
         description = export_graph(folder, path)
         inputs = inputs_of(description)
         names = [str(name) for name in description["class_names"]]
-        signature = ModelSignature(
-            inputs=Schema([TensorSpec(examples.dtype, (-1, *examples.shape[1:]))]),
-            outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, len(names)))]),
-        )
+        signature = ModelSignature(outputs=Schema([ColSpec("float", name) for name in names]))
         logged = mlflow.pyfunc.log_model(
             name="student",
             loader_module=tuition_student.__name__.rpartition(".")[2],
             data_path=str(path),
-            code_paths=[tuition_student.__file__],
+            code_paths=[tuition_student.__file__, str(inputs.receiver())],
             signature=signature,
             input_example=np.array(examples[:EXAMPLES]),
             pip_requirements=requirements(),  # given, since guessing them costs 20 s
@@ -76,7 +81,8 @@ def log_student(folder: Path, examples: np.ndarray) -> str:
             metadata={
                 "classes": names,
                 "input": inputs.SERVED,
-                "output": "class probabilities (N, classes)",
+                "output": "class probabilities (N, classes), a column a class",
+                "shape": list(inputs.shape(description)),
                 "arch": description["arch"],
                 **named(inputs),
             },
@@ -90,6 +96,6 @@ def requirements() -> list[str]:
 
     return [
         f"mlflow=={mlflow.__version__}",
-        f"numpy=={np.__version__}",
+        *(f"{name}=={version(name)}" for name in ("numpy", "pandas", "pillow")),
         f"torch=={torch.__version__.partition('+')[0]}",
     ]

@@ -1,54 +1,58 @@
 """Runs a registered student. MLflow copies this file into the model, and imports it from there by this name.
 
-It needs torch and numpy and nothing of this project. The student is a traced graph (`torch.export`): no class of this
+It needs torch, numpy and pandas, and nothing of this project. The student is a traced graph (`torch.export`): no class of this
 project is unpickled. It computes on the CPU unless told otherwise:
 `mlflow.pyfunc.load_model(uri, model_config={"device": "cuda"})`.
 """
 
-import warnings
+import importlib
+import json
 from typing import Any
 
-import numpy as np
+import pandas as pd
 import torch
 
 BATCH = 1000  # samples at a time, so that a large request fits in memory
+FACTS = "student.json"  # beside the graph in its file: shape of a sample, classes, and the module that reads what clients send
 
 
 class Student:
     """What `mlflow.pyfunc` calls."""
 
     def __init__(self, path: str, device: str) -> None:
-        program = torch.export.load(path)
+        beside = {FACTS: ""}
+        program = torch.export.load(path, extra_files=beside)
         if device != "cpu":
             from torch.export.passes import move_to_device_pass
 
             program = move_to_device_pass(program, device)
-        (example,), _ = program.example_inputs
-        self._type = torch.empty(0, dtype=example.dtype).numpy().dtype
+        facts = json.loads(beside[FACTS])
+        self._shape, self._classes = tuple(facts["shape"]), facts["classes"]
+        self._receiver = importlib.import_module(facts["receiver"])
         self._model = program.module()
         self._device = device
 
-    def predict(self, samples: Any) -> np.ndarray:
-        """What the signature says (images: uint8 pixels 0..255 (N, C, H, W)) -> class probabilities float32 (N, classes).
+    def predict(self, samples: Any) -> pd.DataFrame:
+        """Samples as the model's metadata `input` says -> class probabilities float32, a row a sample and a column a class.
 
-        Raises ValueError for numbers that are no such samples, and warns of pixels of which none is bright.
+        A table is taken by its column `image`, or by its only one. Raises ValueError for what is no such sample.
         """
-        stored = torch.from_numpy(_stored(samples, self._type))
+        received = self._receiver.stored(_column(samples), self._shape)
         with torch.inference_mode():
-            parts = [self._model(part.to(self._device)).cpu() for part in stored.split(BATCH)]
-        return torch.cat(parts).numpy()
+            parts = [self._model(part.to(self._device)).cpu() for part in torch.from_numpy(received).split(BATCH)]
+        return pd.DataFrame(torch.cat(parts).numpy(), columns=self._classes)
 
 
-def _stored(samples: Any, kind: np.dtype) -> np.ndarray:
-    """The samples as the student takes them, where that changes no number: as uint8, 12 bits would wrap around, and 0..1 become black."""
-    given = np.asarray(samples)
-    stored = given.astype(kind)  # a copy: torch takes none that may not be written to
-    if kind.kind in "ui" and not np.array_equal(stored, given):
-        expected = "uint8 pixels, where 255 is white" if kind == np.uint8 else str(kind)
-        raise ValueError(f"found {given.dtype} from {given.min()} to {given.max()}; expected {expected}")
-    if kind == np.uint8 and stored.size and stored.max() <= 1:  # a server makes such of numbers in 0..1
-        warnings.warn("no pixel is brighter than 1, where 255 is white; were they scaled to 0..1?", stacklevel=3)
-    return stored
+def _column(samples: Any) -> Any:
+    """The samples of a table, as a list; what is none stays as it is."""
+    if not isinstance(samples, pd.DataFrame):
+        return samples.tolist() if isinstance(samples, pd.Series) else samples
+    if "image" in samples.columns:
+        return samples["image"].tolist()
+    if len(samples.columns) != 1:
+        names = ", ".join(str(name) for name in samples.columns[:6])
+        raise ValueError(f"found a table with the columns {names}; expected one, image")
+    return samples.iloc[:, 0].tolist()
 
 
 def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> Student:

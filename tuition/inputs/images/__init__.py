@@ -10,6 +10,7 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.files import read_array, write_array
+from tuition.inputs.images import tuition_images
 from tuition.inputs.images.files import content_id, png, resized
 from tuition.inputs.images.files import statistics as mean_and_std
 from tuition.inputs.images.pool import features, mix
@@ -45,6 +46,7 @@ __all__ = [
     "place",
     "preprocessing",
     "read",
+    "receiver",
     "replay",
     "resized",
     "sent",
@@ -59,7 +61,7 @@ __all__ = [
 NAME = "images"
 AXES = "channels, height, width"
 DESCRIBED: tuple[str, ...] = ("channels", "height", "width", "mean", "std")
-SERVED = "uint8 pixels 0..255 (N, C, H, W)"
+SERVED = "images of any size: 0..255 or floats 0..1, (N, C, H, W) or (N, H, W, C); or image files, as bytes or base64"
 SUFFIX = ".png"
 DIM = 32  # of 255
 
@@ -129,6 +131,10 @@ def place(samples: Samples, device: torch.device, facts: Facts, augmentation: Au
     crop, flip = (augmentation.crop, augmentation.flip) if augmentation else (0, False)
     held = torch.from_numpy(np.array(samples)).to(device)
     return PlacedImages(held, mean=facts["mean"], std=facts["std"], crop=crop, flip=flip)
+
+
+def receiver() -> Path:
+    return Path(tuition_images.__file__)
 
 
 def preprocessing(facts: Facts) -> nn.Module:

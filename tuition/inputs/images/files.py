@@ -1,4 +1,4 @@
-"""Images of any mode and size -> uint8 arrays (C, H, W) of one shape."""
+"""Files and arrays of images -> uint8 arrays (N, C, H, W) of one shape; their ids, statistics and PNG files."""
 
 import hashlib
 import io
@@ -8,96 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from tuition.errors import UserError
+from tuition.inputs.images.tuition_images import Depths, decode, fitted
 from tuition.origins import Originals
 
 T = TypeVar("T")
 Original = tuple[str, tuple[int, int]]  # content id, (height, width)
-DARK = 1 << 15  # of 65535; an image of 16 bits whose values all lie below becomes dark
 CHUNK = 4096  # images converted at a time, so that the wide intermediate stays small
 LUMA = (19595, 38470, 7471)  # ITU-R 601-2 in 1/65536, as Pillow computes it
-
-
-class Depths:
-    """The values that images of 16 bits hold: an image of 12 bits in a file of 16 becomes almost black, and `warnings` says so."""
-
-    def __init__(self) -> None:
-        self._found: list[tuple[int, int]] = []  # the lowest and the highest value of each
-
-    def add(self, low: int, high: int) -> None:
-        self._found.append((low, high))
-
-    def warnings(self) -> list[str]:
-        """One that names the range found, where more than half of them use less than half of theirs; else none."""
-        dark = [one for one in self._found if one[1] < DARK]
-        if 2 * len(dark) <= len(self._found):
-            return []
-        low, high = min(one[0] for one in dark), max(one[1] for one in dark)
-        return [
-            f"{len(dark)} of {len(self._found)} images of 16 bits hold values from {low} to {high} ({high.bit_length()} bits), where "
-            f"65535 is white: they become dark, {high // 257} of 255 at most. Where {high} is meant to be white, scale them to 0..65535"
-        ]
-
-
-def decode(
-    image: Image.Image, channels: int | None, resize: int | tuple[int, int] | None, depths: Depths | None = None
-) -> np.ndarray:
-    """One Pillow image -> uint8 (1 or 3, H, W), upright as its EXIF data says.
-
-    Transparent pixels are laid on white, as viewers show them; 16-bit values are scaled to 8 bits; a palette is colour.
-    `resize` is pixels a side, or (width, height). `depths` is told the values of an image of 16 bits. Raises ValueError for pixels that
-    have no defined range (float, 32-bit).
-    """
-    return _array(_resized(_upright(image, channels, depths or Depths()), resize))
-
-
-def resized(image: np.ndarray, side: int) -> np.ndarray:
-    """A decoded image (1 or 3, H, W) -> (1 or 3, side, side), as `decode` makes it smaller."""
-    flat = Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0)))
-    return _array(_resized(flat, side))
-
-
-def _upright(image: Image.Image, channels: int | None, depths: Depths) -> Image.Image:
-    """In mode L or RGB, at its own size."""
-    deep = any(";16" in str(tile) for tile in getattr(image, "tile", ()))  # told before the pixels are read
-    image = ImageOps.exif_transpose(image)
-    if deep and image.mode in ("RGB", "RGBA", "LA"):  # Pillow keeps the upper 8 bits of each channel
-        bands = np.asarray(image)[..., : 1 if image.mode == "LA" else 3]
-        depths.add(256 * int(bands.min(initial=255)), 256 * int(bands.max(initial=0)) + 255)
-    image = _flat(image, depths)
-    if channels is not None:
-        image = image.convert("L" if channels == 1 else "RGB")
-    return image
-
-
-def _resized(image: Image.Image, resize: int | tuple[int, int] | None) -> Image.Image:
-    size = (resize, resize) if isinstance(resize, int) else resize
-    return image if size is None or image.size == size else image.resize(size, Image.Resampling.BICUBIC)
-
-
-def _array(image: Image.Image) -> np.ndarray:
-    array = np.asarray(image)
-    return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
-
-
-def _flat(image: Image.Image, depths: Depths) -> Image.Image:
-    """The image in mode L or RGB."""
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no defined range; save as 8 or 16 bit")
-    if image.mode.startswith("I"):
-        wide = np.asarray(image).astype(np.int64)
-        if wide.size and (wide.min() < 0 or wide.max() > 65535):
-            raise ValueError("pixels outside the range of 16 bits")
-        if wide.size:
-            depths.add(int(wide.min()), int(wide.max()))
-        return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
-    grey = image.mode in ("1", "L", "LA", "La")
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
-    return image.convert("L" if grey else "RGB")
 
 
 def read(
@@ -115,16 +35,15 @@ def read(
     images of 16 bits. Of originals (n,) is known what they were where `resize` is set; their ids are those of `decode` without it.
     Raises UserError where sizes differ and `resize` does not make them equal.
     """
-    depths = depths or Depths()
 
     def attempt(index: int) -> tuple[np.ndarray, Original | None] | str:
         try:
             with open_one(index) as image:
-                flat = _upright(image, channels, depths)
-                if resize is None:
-                    return _array(flat), None
-                whole = _array(flat)
-                return _array(_resized(flat, resize)), (content_id(whole), (flat.height, flat.width))
+                whole = decode(image, channels, None, depths)
+            if resize is None:
+                return whole, None
+            size = (resize, resize) if isinstance(resize, int) else resize
+            return fitted(whole[None], size)[0], (content_id(whole), whole.shape[1:])
         except Exception as error:  # damaged files make decoders fail in every way; the reason is kept
             return reason(error)
 
@@ -185,13 +104,8 @@ def convert(images: np.ndarray, channels: int | None, resize: int | None, where:
 
     Raises UserError where there is no way from C channels to those that are asked.
     """
-    if resize is not None and images.shape[2:] != (resize, resize):
-        small = np.empty((*images.shape[:2], resize, resize), np.uint8)
-        for row, image in enumerate(images):
-            for channel, plane in enumerate(image):
-                resized = Image.fromarray(plane).resize((resize, resize), Image.Resampling.BICUBIC)
-                small[row, channel] = np.asarray(resized)
-        images = small
+    if resize is not None:
+        images = fitted(images, (resize, resize))
     if channels in (None, images.shape[1]):
         return images
     if channels == 3 and images.shape[1] == 1:
@@ -201,6 +115,11 @@ def convert(images: np.ndarray, channels: int | None, resize: int | None, where:
     raise UserError(
         f"{where}: data.channels is {channels}, but the images have {images.shape[1]} channels; set it to null"
     )
+
+
+def resized(image: np.ndarray, side: int) -> np.ndarray:
+    """A decoded image (C, H, W) -> (C, side, side), as `prepare` makes it smaller."""
+    return fitted(image[None], (side, side))[0]
 
 
 def originals_of(images: np.ndarray, channels: int | None, resize: int | None, where: str) -> Originals | None:
