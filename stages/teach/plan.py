@@ -1,6 +1,6 @@
 """What a budget buys, as a value: decided before any teacher is asked, and before the ledger is read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypedDict
@@ -19,6 +19,9 @@ from tuition.purchase.mixed import Mixtures, plan_mixtures
 from tuition.purchase.order import Order, make_order
 from tuition.purchase.recheck import samples_for
 from tuition.selection.order import purchase_order
+from tuition.signals import MAIN
+from tuition.teachers import Teacher
+from tuition.teachers.table.teacher import TableTeacher, table_of
 
 
 class Drawing(TypedDict):
@@ -60,12 +63,16 @@ class Plan:
         return self.mixtures.inputs[[self.mixtures.rows[Request(one.sample, one.view)] for one in requests]]
 
 
-def make_plan(params: Params, pool: Pool, budget: int) -> Plan:
-    """What `budget` calls buy of the pool, and of val and test. Raises UserError where there are not so many samples or views."""
+def make_plan(params: Params, pool: Pool, budget: int, teachers: Mapping[str, Teacher]) -> Plan:
+    """What `budget` calls buy of the pool, and of val and test, of these teachers by name (`MAIN`: the section `teacher`).
+
+    A table is asked for what it has an answer to, in the order of purchase. Raises UserError where there are not so many samples or views.
+    """
     teach, main = params.teach, params.teacher.recheck
-    evaluation = plan_evaluation(teach, pool, budget)
+    tables = {name: table for name, one in teachers.items() if (table := table_of(one)) is not None}
+    evaluation = plan_evaluation(teach, pool, budget, tables.get(MAIN))
     budget, whole = budget - len(evaluation.rows), budget
-    chosen = _choose(params, pool, budget)
+    chosen = _choose(params, pool, budget, tables.get(MAIN))
     size = pool.inputs.view_size(pool.facts) if teach.views > 1 else None
     requests, positions, drawn = views.plan_views(chosen, pool.ids, samples_for(budget, main), teach, size)
     room = budget if teach.mixed and budget > 1 else 0
@@ -74,7 +81,9 @@ def make_plan(params: Params, pool: Pool, budget: int) -> Plan:
     return Plan(
         budget=whole,
         order=make_order(requests, budget, main, mixtures.requests, tuple(evaluation.rows)),
-        further={one.name: make_order(requests, budget, one.recheck) for one in params.teachers},
+        further={
+            one.name: make_order(_answered(requests, one.name, tables), budget, one.recheck) for one in params.teachers
+        },
         bought=Bought(pool.inputs, pool.samples, positions, drawn),
         drawing=drawing if teach.views > 1 else None,
         mixtures=mixtures,
@@ -82,12 +91,34 @@ def make_plan(params: Params, pool: Pool, budget: int) -> Plan:
     )
 
 
-def _choose(params: Params, pool: Pool, budget: int) -> np.ndarray:
+def _answered(requests: tuple[Request, ...], name: str, tables: Mapping[str, TableTeacher]) -> tuple[Request, ...]:
+    """Those of the requests that a further teacher can be asked: of a table what it has. Raises UserError where that is nothing."""
+    if name not in tables:
+        return requests
+    table = tables[name]
+    has = table.has(np.array([one.sample for one in requests], dtype="S64"))
+    if not has.any():
+        raise UserError(
+            f"teachers: {name!r}: {table.where}: has an answer to none of the {len(requests)} samples that are bought"
+        )
+    return tuple(one for one, there in zip(requests, has, strict=True) if there)
+
+
+def _choose(params: Params, pool: Pool, budget: int, table: TableTeacher | None) -> np.ndarray:
     """Positions in the pool in the order of purchase, of which the first are bought."""
     teach = params.teach
     if teach.views > 1:
         views.check(teach.views, pool.inputs.view_size(pool.facts), teach.crop, teach.flip)
-    order = purchase_order(
+    among = None if table is None else table.has(pool.ids)
+    able = len(np.unique(pool.ids if among is None else pool.ids[among]))
+    most = able * teach.views
+    if not 1 <= budget <= most:
+        each = f", each bought in {teach.views} views (teach.views)" if teach.views > 1 else ""
+        each = each if table is None else f" with an answer in {table.path} (teacher.path)"
+        raise UserError(
+            f"study.budgets: {budget} calls, but the pool has {able} distinct samples{each}; valid: 1 to {most}"
+        )
+    return purchase_order(
         teach.strategy,
         pool.ids,
         pool.labels,
@@ -97,11 +128,5 @@ def _choose(params: Params, pool: Pool, budget: int) -> np.ndarray:
         classes=pool.facts["classes"],
         limit=-(-budget // teach.views),
         guide=teach.guide,
+        among=among,
     )
-    most = len(order) * teach.views
-    if not 1 <= budget <= most:
-        each = f", each bought in {teach.views} views (teach.views)" if teach.views > 1 else ""
-        raise UserError(
-            f"study.budgets: {budget} calls, but the pool has {len(order)} distinct samples{each}; valid: 1 to {most}"
-        )
-    return order
