@@ -153,6 +153,12 @@ def test_samples_without_an_answer_and_rows_without_a_sample_are_told(files, tmp
     assert "1 of its rows hold no answer" in told
 
 
+def test_a_number_that_is_missing_is_no_answer(files, tmp_path):
+    rows = [{"file": files[0], "label": 1.0}, {"file": files[1], "label": float("nan")}]
+    recorded = load(write(tmp_path / "answers.parquet", rows), answers="labels").model.recorded
+    assert (recorded.values.tolist(), recorded.empty) == ([1], 1)
+
+
 def test_what_it_is_follows_from_name_and_version_and_not_from_the_file(files, tmp_path):
     rows = [{"file": file, "label": "cat"} for file in files]
     small = load(write(tmp_path / "small.csv", rows[:5]), answers="labels")

@@ -5,6 +5,7 @@ import pytest
 from support import PAID, stage, write_params
 
 from tuition import params as parameters
+from tuition.cli.check import look
 from tuition.errors import UserError
 from tuition.files import read_array, read_json, write_json
 from tuition.ledger import accounts
@@ -79,6 +80,14 @@ def test_more_than_the_table_answers_is_refused(workspace, table):
         "40 calls, but the pool has 30 distinct samples with an answer in answers.csv (teacher.path); valid: 1 to 30"
         in ran.stderr
     )
+
+
+def test_check_finds_that_too_and_says_what_has_a_row(workspace, table, prepared):
+    table(range(30))
+    write_params(workspace, TABLE | {"data.source": f"npz:{prepared}/digits.npz"})
+    found = look(parameters.load())
+    assert any("answers.csv: 31 rows, with an answer to 30 of the pool's" in one for one in found.notes)
+    assert "answers.csv (teacher.path) answers 30 samples of the pool; valid: 1 to 30" in "\n".join(found.errors)
 
 
 def test_an_owned_answer_that_changed_is_found_out(workspace, table):

@@ -118,4 +118,5 @@ def _batches(table: Table, chosen: Chosen, find: Find, found: Recorded) -> Itera
 
 
 def _is_empty(cell: Any) -> bool:
-    return cell is None or (isinstance(cell, str) and not cell.strip())
+    """Whether a cell holds nothing; NaN is how libraries write a number that is missing."""
+    return cell is None or (isinstance(cell, str) and not cell.strip()) or (isinstance(cell, float) and cell != cell)
