@@ -5,6 +5,8 @@ outputs/<budget>/mixed/; with `teachers` what each of them answers to the same, 
 `teach.evaluation` so many of its calls go to samples of val and test, to outputs/<budget>/evaluation/.
 """
 
+from pathlib import Path
+
 from stages.teach.bill import Bought, print_bill, write_bill
 from stages.teach.export import export
 from stages.teach.plan import Plan, make_plan
@@ -17,16 +19,22 @@ from tuition.params import Params
 from tuition.preflight import Labelled, check_methods, check_shapes, check_student
 from tuition.purchase import further
 from tuition.purchase.own import open_order, own, own_in_rounds
+from tuition.signals import MAIN
 from tuition.teachers import InProcess, Teacher
+from tuition.teachers.table.teacher import table_of
 from tuition.tracking import check_store
+from tuition.workspace import given
 
 
 def main(argv: list[str]) -> None:
     (budget,) = read_arguments("stages.teach", argv, budget=int)
     params = parameters.load()
     pool = read_pool(params.teach)
-    plan = make_plan(params, pool, budget)
-    teacher, further_teachers = _load_teachers(params, pool, plan)
+    teacher = further.load_for(params.teacher, pool.facts)
+    further_teachers = further.load_further(params.teachers, pool.facts, teacher)
+    plan = make_plan(params, pool, budget, {MAIN: teacher, **further_teachers})
+    _check(params, pool, plan, teacher, further_teachers)
+    _tell_tables(params, {params.teacher.name: teacher, **further_teachers})
 
     ledger, known = open_ledger(), pool.known
     order = open_order(ledger, teacher, params.teacher, known, plan.order)
@@ -58,10 +66,8 @@ def main(argv: list[str]) -> None:
     print_bill(budget, bought, also)
 
 
-def _load_teachers(params: Params, pool: Pool, plan: Plan) -> tuple[Teacher, dict[str, Teacher]]:
-    """`teacher`, and those of `teachers` by name; none is asked. Raises UserError where one does not fit the data or the methods."""
-    teacher = further.load_for(params.teacher, pool.facts)
-    others = further.load_further(params.teachers, pool.facts, teacher)
+def _check(params: Params, pool: Pool, plan: Plan, teacher: Teacher, others: dict[str, Teacher]) -> None:
+    """Raises UserError where a teacher does not fit the methods; `others`: those of `teachers` by name. None is asked."""
     families = {name: one.families for name, one in others.items()}
     labelled = Labelled.of(pool.labels, plan.bought.positions)
     check_methods(params, teacher.families, families, pool.inputs.NAME, labelled)
@@ -72,7 +78,20 @@ def _load_teachers(params: Params, pool: Pool, plan: Plan) -> tuple[Teacher, dic
     check_student(params, pool.facts)
     if params.teacher.kind == "checkpoint" and isinstance(teacher, InProcess):
         check_shapes(params, pool.facts, teacher)
-    return teacher, others
+
+
+def _tell_tables(params: Params, teachers: dict[str, Teacher]) -> None:
+    """Say which samples tables have no answer to, and which table may change unnoticed."""
+    for settings in (params.teacher, *params.teachers):
+        if (table := table_of(teachers[settings.name])) is None:
+            continue
+        for line in table.told():
+            print(f"teacher {settings.name!r}: {line}")
+        watched, file = Path(params.teach.watch).resolve(), given(table.path).resolve()
+        if file != watched and watched not in file.parents:
+            print(
+                f"teach.watch: {params.teach.watch!r} is not {table.path!r}, so a changed table will not re-run this stage"
+            )
 
 
 if __name__ == "__main__":

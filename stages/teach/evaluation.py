@@ -17,6 +17,7 @@ from tuition.ledger.keys import Request
 from tuition.params import Params, Teach
 from tuition.selection.order import purchase_order
 from tuition.teachers.kinds import Facts
+from tuition.teachers.table.teacher import TableTeacher
 from tuition.workspace import Workspace
 
 SPLITS = ("val", "test")
@@ -46,12 +47,15 @@ class HeldOut:
         return stacked([self.seen[split]([one])[0] for split, one in zip(splits, requests, strict=True)])
 
 
-def plan_evaluation(params: Params, pool: Pool, budget: int) -> HeldOut:
-    """What is bought of val and test. Raises UserError as `check_evaluation`, and where there are not so many samples."""
+def plan_evaluation(params: Params, pool: Pool, budget: int, table: TableTeacher | None = None) -> HeldOut:
+    """What is bought of val and test, of a table what it has.
+
+    Raises UserError as `check_evaluation`, and where there are not so many samples.
+    """
     if budget == 1:  # a single call, such as `tuition check --probe` makes, is one of the pool
         return HeldOut({}, {}, {})
     check_evaluation(params.teach, pool.facts, budget)
-    return _draw(params, pool) if params.teach.evaluation else HeldOut({}, {}, {})
+    return _draw(params, pool, table) if params.teach.evaluation else HeldOut({}, {}, {})
 
 
 def check_evaluation(teach: Teach, facts: Facts, budget: int) -> None:
@@ -74,17 +78,23 @@ def check_evaluation(teach: Teach, facts: Facts, budget: int) -> None:
         )
 
 
-def _draw(params: Params, pool: Pool) -> HeldOut:
+def _draw(params: Params, pool: Pool, table: TableTeacher | None) -> HeldOut:
     here, teach = Workspace(), params.teach
     ids = {split: read_array(here.split(split).ids) for split in SPLITS}
-    orders = {split: purchase_order("random", ids[split], np.full(len(ids[split]), -1), teach.seed) for split in SPLITS}
+    orders = {
+        split: purchase_order(
+            "random", some, np.full(len(some), -1), teach.seed, among=None if table is None else table.has(some)
+        )
+        for split, some in ids.items()
+    }
     # What is in the pool too may be bought there.
     able = {split: [int(row) for row in orders[split] if not np.isin(ids[split][row], pool.ids)] for split in SPLITS}
     val, test = (len(able[split]) for split in SPLITS)
+    answered = "" if table is None else f" with an answer in {table.path}"
     if teach.evaluation > val + test or not (val and test):
         raise UserError(
-            f"teach.evaluation: {teach.evaluation} calls, but val has {val} samples and test {test}; valid: 2 to {val + test}, with "
-            "some in each (data.val, data.test)"
+            f"teach.evaluation: {teach.evaluation} calls, but val has {val} samples{answered} and test {test}; valid: 2 to "
+            f"{val + test}, with some in each (data.val, data.test)"
         )
     first = min(val, max(1, teach.evaluation // SHARE, teach.evaluation - test))
     counts = {"val": first, "test": teach.evaluation - first}
@@ -94,6 +104,6 @@ def _draw(params: Params, pool: Pool) -> HeldOut:
         places = np.array(able[split][: counts[split]], dtype=np.int64)
         stored = stored_ids(here.split(split), ids[split])
         part = Part(split, ids[split], stored, pool.inputs.read(here.split(split).path))
-        requests, seen[split] = show(params.data, params.teacher, pool, part, places)
-        rows |= {request: (split, row) for request, row in zip(requests, places.tolist(), strict=True)}
+        seen[split] = show(params.data, params.teacher, pool, part, places)
+        rows |= {request: (split, row) for request, row in zip(seen[split].requests, places.tolist(), strict=True)}
     return HeldOut(rows, ids, seen)

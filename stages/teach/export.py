@@ -38,7 +38,7 @@ def export(plan: Plan, teach: Teach, main: OpenOrder, further: dict[str, OpenOrd
     folder = Workspace().outputs(plan.budget)
     shutil.rmtree(folder.path, ignore_errors=True)
     how = {"budget": plan.budget, "strategy": teach.strategy, "seed": teach.seed}
-    places = _write(main.account, folder, main.order.requests, plan.ids, plan.drawing, how)
+    places = _write(main.account, folder, main.order.requests, plan.seen.ids, plan.drawing, how)
     write_array(folder.positions, plan.bought.positions[places])
     if main.order.mixed:
         _write_mixtures(plan, main, folder.mixed, how)
@@ -47,7 +47,14 @@ def export(plan: Plan, teach: Teach, main: OpenOrder, further: dict[str, OpenOrd
     usable = each(
         further,
         lambda name, one: len(
-            _write(one.account, folder.teacher(name), one.order.requests, plan.ids, plan.drawing, how)
+            _write(
+                one.account,
+                folder.teacher(name),
+                one.order.requests,
+                plan.further_seen[name].ids_of(one.order.requests),
+                plan.drawing,
+                how,
+            )
         ),
     )
     return Usable(len(places), usable)
@@ -70,7 +77,7 @@ def _write_evaluation(plan: Plan, main: OpenOrder, split: str, how: dict[str, An
     """The answers for a split, and the teacher's top class of every sample in it, −1 where there is none."""
     folder, requests = Workspace().outputs(plan.budget).evaluation(split), plan.evaluation.of(split)
     ids = plan.evaluation.ids[split]
-    bought = np.array([ids[plan.evaluation.rows[one][1]] for one in requests])
+    bought = plan.evaluation.seen[split].ids_of(requests)
     top_of = dict(
         zip(bought[_write(main.account, folder, requests, bought, None, how)], top_classes(folder), strict=True)
     )

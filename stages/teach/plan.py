@@ -1,8 +1,8 @@
 """What a budget buys, as a value: decided before any teacher is asked, and before the ledger is read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from tuition.purchase.mixed import Mixtures, plan_mixtures
 from tuition.purchase.order import Order, make_order
 from tuition.purchase.recheck import samples_for
 from tuition.selection.order import purchase_order
+from tuition.signals import MAIN
+from tuition.teachers import Teacher
+from tuition.teachers.table.teacher import TableTeacher, table_of
 
 
 class Drawing(TypedDict):
@@ -35,7 +38,7 @@ class Plan:
     """What `budget` calls buy.
 
     `order`: what `teacher` is asked for, `further`: what each of `teachers` is; `seen`, `further_seen`: what they are shown of it.
-    `bought`: the samples of `order` as students see them, row for row, made when they are asked for; `ids`: their content ids;
+    `bought`: the samples of `order` as students see them, row for row, made when they are asked for;
     `drawing`: how their views were drawn; None: there are none but the samples as they are. `mixtures`: mixed inputs that are bought
     beside them. `evaluation`: what is bought of val and test.
     """
@@ -47,7 +50,6 @@ class Plan:
     drawing: Drawing | None
     mixtures: Mixtures
     evaluation: HeldOut
-    ids: np.ndarray
     seen: Seen
     further_seen: dict[str, Seen]
 
@@ -56,51 +58,81 @@ class Plan:
         return self.mixtures.inputs[[self.mixtures.rows[Request(one.sample, one.view)] for one in requests]]
 
 
-def make_plan(params: Params, pool: Pool, budget: int) -> Plan:
-    """What `budget` calls buy of the pool, and of val and test. Raises UserError where there are not so many samples or views."""
+def make_plan(params: Params, pool: Pool, budget: int, teachers: Mapping[str, Teacher]) -> Plan:
+    """What `budget` calls buy of the pool, and of val and test, of these teachers by name (`MAIN`: the section `teacher`).
+
+    A table is asked for what it has an answer to, in the order of purchase. Raises UserError where there are not so many samples or views.
+    """
     teach, main = params.teach, params.teacher.recheck
-    evaluation = plan_evaluation(params, pool, budget)
+    tables = {name: table for name, one in teachers.items() if (table := table_of(one)) is not None}
+    evaluation = plan_evaluation(params, pool, budget, tables.get(MAIN))
     budget, whole = budget - len(evaluation.rows), budget
-    chosen = _choose(params, pool, budget)
+    chosen = _choose(params, pool, budget, tables.get(MAIN))
     size = pool.inputs.view_size(pool.facts) if teach.views > 1 else None
     requests, positions, drawn = views.plan_views(chosen, pool.asked_ids, samples_for(budget, main), teach, size)
     bought = Bought(pool.inputs, pool.samples, positions, drawn)
     room = budget if teach.mixed and budget > 1 else 0
     mixtures = plan_mixtures(pool.inputs, chosen, pool.samples, pool.asked_ids, room, teach.seed, set(requests))
 
-    def asked(settings: TeacherSettings, **more: Any) -> tuple[Order, Seen]:
-        if drawn is not None:
-            mine, seen = requests, show_stored(settings, requests, bought)
-        else:
-            part = Part("train", pool.ids, pool.stored_ids, pool.samples)
-            mine, seen = show(params.data, settings, pool, part, positions)
-        return make_order(mine, budget, settings.recheck, **more), seen
+    part = Part("train", pool.ids, pool.stored_ids, pool.samples)
 
-    order, seen = asked(params.teacher, mixed=mixtures.requests, evaluation=tuple(evaluation.rows))
-    further = {one.name: asked(one) for one in params.teachers}
+    def seen_by(settings: TeacherSettings) -> Seen:
+        if drawn is None:
+            return show(params.data, settings, pool, part, positions)
+        return show_stored(settings, requests, pool.ids[positions], bought)
+
+    seen = seen_by(params.teacher)
+    further_seen = {one.name: seen_by(one) for one in params.teachers}
+    further = {
+        one.name: make_order(
+            _answered(further_seen[one.name].requests, one.name, tables.get(one.name)), budget, one.recheck
+        )
+        for one in params.teachers
+    }
     drawing: Drawing = {"number": teach.views, "crop": teach.crop, "flip": teach.flip}
     return Plan(
         budget=whole,
-        order=order,
-        further={name: one for name, (one, _) in further.items()},
+        order=make_order(seen.requests, budget, main, mixtures.requests, tuple(evaluation.rows)),
+        further=further,
         bought=bought,
         drawing=drawing if teach.views > 1 else None,
         mixtures=mixtures,
         evaluation=evaluation,
-        ids=pool.ids[positions],
         seen=seen,
-        further_seen={name: one for name, (_, one) in further.items()},
+        further_seen=further_seen,
     )
 
 
-def _choose(params: Params, pool: Pool, budget: int) -> np.ndarray:
+def _answered(requests: tuple[Request, ...], name: str, table: TableTeacher | None) -> tuple[Request, ...]:
+    """Those of the requests that a further teacher can be asked: of a table what it has. Raises UserError where that is nothing."""
+    if table is None:
+        return requests
+    has = table.has(np.array([one.sample for one in requests], dtype="S64"))
+    if not has.any():
+        raise UserError(
+            f"teachers: {name!r}: {table.where}: has an answer to none of the {len(requests)} samples that are bought"
+        )
+    return tuple(one for one, there in zip(requests, has, strict=True) if there)
+
+
+def _choose(params: Params, pool: Pool, budget: int, table: TableTeacher | None) -> np.ndarray:
     """Positions in the pool in the order of purchase, of which the first are bought."""
     teach = params.teach
     if teach.views > 1:
         views.check(teach.views, pool.inputs.view_size(pool.facts), teach.crop, teach.flip)
-    order = purchase_order(
+    among = None if table is None else table.has(pool.ids)
+    distinct = pool.distinct_ids
+    able = len(np.unique(distinct if among is None else distinct[among]))
+    most = able * teach.views
+    if not 1 <= budget <= most:
+        each = f", each bought in {teach.views} views (teach.views)" if teach.views > 1 else ""
+        each = each if table is None else f" with an answer in {table.path} (teacher.path)"
+        raise UserError(
+            f"study.budgets: {budget} calls, but the pool has {able} distinct samples{each}; valid: 1 to {most}"
+        )
+    return purchase_order(
         teach.strategy,
-        pool.distinct_ids,
+        distinct,
         pool.labels,
         teach.seed,
         inputs=pool.inputs,
@@ -108,11 +140,5 @@ def _choose(params: Params, pool: Pool, budget: int) -> np.ndarray:
         classes=pool.facts["classes"],
         limit=-(-budget // teach.views),
         guide=teach.guide,
+        among=among,
     )
-    most = len(order) * teach.views
-    if not 1 <= budget <= most:
-        each = f", each bought in {teach.views} views (teach.views)" if teach.views > 1 else ""
-        raise UserError(
-            f"study.budgets: {budget} calls, but the pool has {len(order)} distinct samples{each}; valid: 1 to {most}"
-        )
-    return order

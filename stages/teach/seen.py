@@ -13,7 +13,7 @@ from tuition.ledger import owned
 from tuition.ledger.keys import Request
 from tuition.origins import Place, read_origins
 from tuition.params import Data
-from tuition.params.teacher import TeacherSettings
+from tuition.params.teacher import TableSettings, TeacherSettings
 from tuition.purchase.own import OpenOrder
 from tuition.sources.originals import Originals
 from tuition.teachers.shown import resizes_itself, shows_originals, side_of
@@ -23,22 +23,30 @@ Rows = Callable[[list[int]], np.ndarray]  # rows of an order -> (B, …)
 
 
 class Seen:
-    """`(requests)` gives what a teacher is shown (B, …), the first time or again.
+    """What a teacher is asked for, `requests` (n,), and shown: `(some)` gives (B, …), the first time or again.
 
-    `stored_ids` (n,) S64: of the order's rows, the content ids of what is stored, where the teacher is shown originals.
+    `ids` (n,) S64: of the rows' samples, as the data has them; `stored_ids` (n,) S64: of what is stored, where it is shown originals.
     """
 
-    def __init__(self, requests: Sequence[Request], rows: Rows, stored_ids: np.ndarray | None = None):
+    def __init__(self, requests: Sequence[Request], ids: np.ndarray, rows: Rows, stored_ids: np.ndarray | None = None):
+        self.requests, self.ids, self.stored_ids = tuple(requests), ids, stored_ids
         self._row_of = {(one.sample, one.view): row for row, one in enumerate(requests)}
-        self._rows, self.stored_ids = rows, stored_ids
+        self._rows = rows
 
     @property
     def reads_files(self) -> bool:
         """Whether showing them takes long."""
         return self.stored_ids is not None
 
+    def ids_of(self, requests: Sequence[Request]) -> np.ndarray:
+        """(B,) S64: the samples' content ids, as the data has them."""
+        return self.ids[self._of(requests)]
+
     def __call__(self, requests: Sequence[Request]) -> np.ndarray:
-        return self._rows([self._row_of[one.sample, one.view] for one in requests])
+        return self._rows(self._of(requests))
+
+    def _of(self, requests: Sequence[Request]) -> list[int]:
+        return [self._row_of[one.sample, one.view] for one in requests]
 
 
 @dataclass(frozen=True)
@@ -51,40 +59,37 @@ class Part:
     stored: Samples
 
 
-def show(
-    data: Data, settings: TeacherSettings, pool: Pool, part: Part, positions: np.ndarray
-) -> tuple[tuple[Request, ...], Seen]:
+def show(data: Data, settings: TeacherSettings, pool: Pool, part: Part, positions: np.ndarray) -> Seen:
     """What one teacher is asked for, and shown, of the samples of `part` at these positions (n,); `pool` says what all data is like.
 
     Raises UserError where it cannot be shown originals as they are.
     """
-    originals = shows_originals(settings, pool.facts)
-    ids = (part.ids if originals else part.stored_ids)[positions]
-    requests = tuple(Request(id.decode()) for id in ids)
-    if not originals:
-        return requests, show_stored(settings, requests, Bought(pool.inputs, part.stored, positions))
+    ids, stored_ids = part.ids[positions], part.stored_ids[positions]
+    if isinstance(settings, TableSettings):  # it looks up what is asked for, and is shown that
+        return Seen(_requests(ids), ids, lambda rows: ids[rows])
+    if not shows_originals(settings, pool.facts):
+        return show_stored(settings, _requests(stored_ids), ids, Bought(pool.inputs, part.stored, positions))
     source, side = Originals(data, pool.facts["channels"]), side_of(settings)
     places = _places(part.split, set(positions.tolist()))
 
-    def original(position: int) -> np.ndarray:
-        if part.ids[position] == part.stored_ids[position]:
-            found = np.array(part.stored[position])
-        else:
-            found = source.read(part.ids[position].decode(), places[position])
+    def original(row: int) -> np.ndarray:
+        position, here = int(positions[row]), ids[row] == stored_ids[row]
+        found = np.array(part.stored[position]) if here else source.read(ids[row].decode(), places[position])
         return found if side is None else pool.inputs.resized(found, side)
 
-    rows = positions.tolist()
-    return requests, Seen(
-        requests, lambda some: stacked([original(rows[row]) for row in some]), part.stored_ids[positions]
-    )
+    return Seen(_requests(ids), ids, lambda rows: stacked([original(row) for row in rows]), stored_ids)
 
 
-def show_stored(settings: TeacherSettings, requests: Sequence[Request], bought: Bought) -> Seen:
+def show_stored(settings: TeacherSettings, requests: Sequence[Request], ids: np.ndarray, bought: Bought) -> Seen:
     """Shown what is stored, or views of it: made `teacher.resize` pixels a side where the teacher has no code for that."""
     side, inputs = side_of(settings), bought.inputs
     if side is None or resizes_itself(settings):
-        return Seen(requests, lambda rows: bought[rows])
-    return Seen(requests, lambda rows: stacked([inputs.resized(one, side) for one in bought[rows]]))
+        return Seen(requests, ids, lambda rows: bought[rows])
+    return Seen(requests, ids, lambda rows: stacked([inputs.resized(one, side) for one in bought[rows]]))
+
+
+def _requests(ids: np.ndarray) -> tuple[Request, ...]:
+    return tuple(Request(id.decode()) for id in ids)
 
 
 def _places(split: str, wanted: set[int]) -> dict[int, Place]:

@@ -65,6 +65,17 @@ def test_originals_of_many_sizes_are_shown_one_at_a_time(place):
     assert tuition("check").exit_code == 0
 
 
+def test_a_table_of_answers_is_a_teacher_and_is_watched(place):
+    (place / "answers.csv").write_text("row,label\n" + "".join(f"{row},{row % 10}\n" for row in range(100)))
+    ran = tuition("init", *GIVEN[:2], "--teacher", "table:answers.csv", "--answers", "labels", *GIVEN[4:])
+    assert ran.exit_code == 0, ran.output
+    params = parameters.load()
+    assert (params.teacher.kind, params.teacher.name, params.teacher.path) == ("table", "answers", "answers.csv")
+    assert (params.study.methods, params.teach.watch) == (["ce", "pseudo-label"], "answers.csv")
+    checked = tuition("check")
+    assert checked.exit_code == 0, checked.output
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from tuition.cli.__main__ import app
 
 SERVER = {"teacher.kind": "openai", "teacher.url": "http://127.0.0.1:9", "teacher.model": "m", "teacher.batch_size": 1}
+TABLE = {"teacher.kind": "table", "teacher.name": "elsewhere", "teacher.path": "answers.csv"}
 MISTAKES = {  # what was meant to be set, and part of what is said
     "a misspelt key": ({"train.step": 5}, "train.step: no such parameter. Did you mean 'steps'"),
     "a misspelt section": ({"trian": {}}, "trian: no such parameter. Did you mean 'train'"),
@@ -52,6 +53,12 @@ MISTAKES = {  # what was meant to be set, and part of what is said
     "weights that are not there": ({"teacher.weights": "teacher.safetensors"}, "teacher.safetensors"),
     "weights that are a web page": ({"teacher.weights": "page.pt"}, "page.pt"),
     "weights of another architecture": ({"teacher.weights": "other.safetensors"}, "other.safetensors"),
+    "a table that is not there": ({**TABLE, "teacher.path": "nowhere.csv"}, "nowhere.csv"),
+    "a table without answers": (TABLE, "teacher.path: answers.csv: which column holds the answers, logits"),
+    "an answer that is no class": (
+        {**TABLE, "teacher.answers": "labels", "teacher.columns": {"answer": "said"}},
+        "row 1 (0): 'zero' is no class",
+    ),
     "an address without a scheme": ({**SERVER, "teacher.url": "localhost:8000"}, "teacher.url: found 'localhost:8000'"),
     "a server that is not there": (SERVER, "teacher.url"),
     "a model that is not named": ({**SERVER, "teacher.model": None}, "teacher.model"),
@@ -106,6 +113,7 @@ def place(paid, prepared):
         images, labels = full["train_images"], full["train_labels"]
     np.savez(paid / "unlabelled.npz", train_images=images[100:])
     np.savez(paid / "few.npz", train_images=images[:100], train_labels=labels[:100])
+    (paid / "answers.csv").write_text("row,said\n0,zero\n")
     (paid / "empty").mkdir()
     for number, name in enumerate(("cat", "dog")):
         (paid / "mixed" / name).mkdir(parents=True)

@@ -14,6 +14,7 @@ from tuition.tracking.record import study_params
 
 NEEDED = {
     "python": {"function": "mine:scores"},
+    "table": {"name": "elsewhere", "path": "answers.csv"},
     "experts": {
         "experts": [{"arch": "resnet8", "weights": "a.pt"}, {"arch": "resnet8", "weights": "b.pt"}],
         "free": {"arch": "resnet8", "weights": "c.pt"},
@@ -42,6 +43,8 @@ VALUES = {
     "tokens_per_minute": 10,
     "timeout": 1.0,
     "retry": ["mine.Busy"],
+    "path": "answers.csv",
+    "columns": {"answer": "label"},
 }  # the keys that some kinds take and others do not
 
 

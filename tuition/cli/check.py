@@ -19,6 +19,7 @@ from tuition.workspace import Workspace
 
 if TYPE_CHECKING:
     from tuition.preflight import Labelled
+    from tuition.teachers.table.teacher import TableTeacher
 
 T = TypeVar("T")
 PATIENCE = 5.0  # seconds for a server to answer
@@ -72,6 +73,7 @@ def _look_with(params: Params, facts: Facts, found: Findings) -> None:
     from tuition.inputs.kinds import inputs_of
     from tuition.preflight import check_methods, check_shapes, check_student
     from tuition.teachers import InProcess
+    from tuition.teachers.table.teacher import table_of
 
     found.attempt(check_student, params, facts)
     found.attempt(_check_budgets, params, facts)
@@ -82,11 +84,15 @@ def _look_with(params: Params, facts: Facts, found: Findings) -> None:
         one.name: one.offered if (there := loaded[one.name]) is None else there.families for one in params.teachers
     }
     offered = params.teacher.offered if main is None else main.families
+    if main is not None and (table := table_of(main)) is not None:
+        found.attempt(_check_answered, params, table)
     found.attempt(check_methods, params, offered, families, inputs_of(facts).NAME, labelled)
     found.attempt(_check_pretrained, params.teacher, labelled)
     if isinstance(params.teacher, CheckpointSettings) and isinstance(main, InProcess) and not found.errors:
         found.attempt(check_shapes, params, facts, main)
     for name, one in loaded.items():
+        if one is not None and (table := table_of(one)) is not None:
+            found.notes += [f"teacher {name!r}: {line}" for line in table.told()]
         if one is not None and not isinstance(one, InProcess):
             found.attempt(_reach, one)
             found.notes.append(f"teacher {name!r}: its server was asked whether it is there")
@@ -225,6 +231,16 @@ def _check_budgets(params: Params, facts: Facts) -> None:
                     f"{key}: {name}.money: {cap.money:g}, but {calls} calls at teacher.price {settings.price.call:g} come to {money:g}; "
                     "raise it, or lower study.budgets"
                 )
+
+
+def _check_answered(params: Params, table: "TableTeacher") -> None:
+    """Raises UserError where a budget asks for more than a table answers, as far as that is known."""
+    answered, budget = table.answered(), max(params.study.budgets)
+    if answered is not None and budget - params.teach.evaluation > answered:
+        raise UserError(
+            f"study.budgets: found {budget}, but {table.path} (teacher.path) answers {answered:,} samples of the pool; valid: 1 to "
+            f"{answered + params.teach.evaluation}"
+        )
 
 
 def _load(settings: TeacherSettings, facts: Facts) -> Any:

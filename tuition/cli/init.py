@@ -28,7 +28,7 @@ def init(
     data: Annotated[str | None, Option(help="As data.source: folder:photos, csv:table.csv, npz:arrays.npz, …")] = None,
     teacher: Annotated[
         str | None,
-        Option(help="python:module:function, openai:https://…, checkpoint:weights.pt, module:Class, …"),
+        Option(help="python:module:function, table:answers.csv, openai:https://…, checkpoint:weights.pt, …"),
     ] = None,
     name: Annotated[str | None, Option(help="Of the student in the model registry.")] = None,
     budgets: Annotated[str | None, Option(help="Teacher calls, such as 100,400.")] = None,
@@ -52,9 +52,7 @@ def init(
     """
     _check_replaceable(FILE, force)
     data = _asked("data", data, "Where are your samples (folder:<path>, csv:<file>, npz:<file>, …)?")
-    teacher = _asked(
-        "teacher", teacher, "Who answers (python:<module>:<function>, openai:<url>, checkpoint:<file>, …)?"
-    )
+    teacher = _asked("teacher", teacher, "Who answers (python:<module>:<function>, table:<file>, openai:<url>, …)?")
     name = _asked("name", name, "What shall the student be called in the registry?", Path(data.partition(":")[2]).stem)
     budgets = _asked("budgets", budgets, "How many calls may it cost (one number, or several)?", "100,400")
     sections: dict[str, Any] = {
@@ -169,6 +167,8 @@ def _teacher(spec: str, answers: str | None) -> dict[str, Any]:
         section = {"kind": kind, "name": rest.partition(":")[0], "function": rest}
     elif kind in ADDRESSED:
         section = {"kind": kind, "name": re.sub(r"\W+", "-", rest.partition("://")[2]).strip("-"), "url": rest}
+    elif kind == "table":
+        section = {"kind": kind, "name": Path(rest).stem, "path": rest}
     elif kind == "checkpoint":
         section = {"kind": kind, "name": Path(rest).stem, "weights": rest}
     elif re.fullmatch(r"[\w.]+:\w+", spec) and not difflib.get_close_matches(kind, KINDS, cutoff=0.8):
@@ -179,7 +179,9 @@ def _teacher(spec: str, answers: str | None) -> dict[str, Any]:
 
 
 def _teach(spec: str) -> dict[str, Any]:
-    """What the pipeline looks at for changes: the file of a function or class of the user's."""
+    """What the pipeline looks at for changes: the file of a function or class of the user's, or of a table."""
+    if spec.startswith("table:"):
+        return {"watch": str(given(spec.removeprefix("table:")))}
     module = spec.removeprefix("python:").partition(":")[0]
     file = Path(*module.split(".")).with_suffix(".py")
     return {"watch": os.path.relpath(file)} if file.is_file() else {}

@@ -7,6 +7,7 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.params import Params
+from tuition.signals import MAIN
 from tuition.workspace import Workspace
 
 
@@ -24,8 +25,8 @@ def probe(params: Params) -> str:
     _prepare()
     pool = read_pool(params.teach)
     names = pool.facts["classes"]
-    plan = make_plan(params, pool, 1)
     teacher = load_for(params.teacher, pool.facts)
+    plan = make_plan(params.model_copy(update={"teachers": []}), pool, 1, {MAIN: teacher})
     order = open_order(open_ledger(), teacher, params.teacher, pool.known, plan.order)
     new = own_in_rounds(order, plan.seen, "probe")
     places, signals, _ = owned.read(

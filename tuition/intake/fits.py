@@ -30,6 +30,11 @@ def check(params: Params) -> None:
             "teacher.kind: experts ranks samples within the pool, so that with every new sample it is another teacher, whose outputs are "
             "all bought anew; a refresh needs another kind. Nothing was taken"
         )
+    if teacher.kind == "table":
+        raise UserError(
+            "teacher.kind: table holds answers that there are already, and none to new samples; a refresh needs a teacher that can be "
+            "asked. Nothing was taken"
+        )
     if teacher.kind == "checkpoint" and Path(os.path.relpath(teacher.weights)).parts[:1] == (MAIN,):
         raise UserError(
             f"teacher.weights: {teacher.weights!r} is trained on data/train by the pretrain stage, so that with every new sample it is "

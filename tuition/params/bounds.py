@@ -1,7 +1,7 @@
-"""What sections of `params.yaml` are made of, and those of a teacher's price, bounds and drift check."""
+"""What sections of `params.yaml` are made of, and those of a teacher's price, bounds, drift check and columns."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -37,6 +37,11 @@ class Price(Section):
     input: Money = 0.0
     output: Money = 0.0
 
+    @model_validator(mode="before")
+    @classmethod
+    def _money_a_call(cls, given: Any) -> Any:
+        return {"call": float(given)} if isinstance(given, int | float) and not isinstance(given, bool) else given
+
     @property
     def of_tokens(self) -> bool:
         return self.input > 0 or self.output > 0
@@ -59,6 +64,31 @@ class Cap(Amounts):
 
     run: Amounts = Amounts()
     period: Period = Period()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _calls_of_a_life(cls, given: Any) -> Any:
+        if given is None:
+            return {}
+        return {"calls": given} if isinstance(given, int) and not isinstance(given, bool) else given
+
+
+class AnswerColumns(Section):
+    """Which columns of a table say whose answer a row is (one of the first three) and what it is; null: the usual names."""
+
+    file: str | None = None  # as data/<split>/files.csv names it
+    id: str | None = None  # content id
+    row: str | None = None  # of the pool, from 0 on
+    answer: str | None = None  # null: also a column for each class
+
+    @model_validator(mode="after")
+    def _one_key(self) -> "AnswerColumns":
+        named = [name for name in ("file", "id", "row") if getattr(self, name) is not None]
+        if len(named) > 1:
+            raise ValueError(
+                f"teacher.columns: found {' and '.join(named)}; one of file, id and row says whose answer a row is"
+            )
+        return self
 
 
 class Recheck(Section):

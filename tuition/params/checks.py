@@ -11,6 +11,8 @@ from tuition.params.teacher import CheckpointSettings, ExpertsSettings, Network,
 from tuition.signals import MAIN
 from tuition.workspace import PURCHASED, given
 
+OF_THE_POOL = {"experts": "whose difficulty is known", "table": "which it has rows for"}  # kinds, and why
+
 
 def check(params: Params, path: Path) -> None:
     """Raises UserError naming the key of `params`, read from `path`, with what was found and what is valid."""
@@ -29,11 +31,13 @@ def check(params: Params, path: Path) -> None:
                 f"share of every batch; valid: 1 to {section.batch_size}"
             )
     for key, other in (("mixed", params.teach.mixed), ("views", params.teach.views > 1)):
-        if other and any(one.kind == "experts" for one in (params.teacher, *params.teachers)):
-            raise UserError(
-                f"{path}: teach.{key}: {str(getattr(params.teach, key)).lower()}, but teacher.kind 'experts' answers samples of the pool "
-                "alone, whose difficulty is known"
-            )
+        kinds = {one.kind for one in (params.teacher, *params.teachers)}
+        for kind, why in OF_THE_POOL.items():
+            if other and kind in kinds:
+                raise UserError(
+                    f"{path}: teach.{key}: {str(getattr(params.teach, key)).lower()}, but teacher.kind {kind!r} answers samples of the "
+                    f"pool alone, {why}"
+                )
 
 
 def _check_methods(params: Params, path: Path) -> None:

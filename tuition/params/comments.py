@@ -37,7 +37,7 @@ COMMENTS: dict[str, dict[str, str]] = {
     },
     "teacher": {
         "": "who answers; keys of each kind: docs/parameters.md, docs/your_teacher.md",
-        "kind": "checkpoint | python | experts | mlflow | oip | openai | http | module:Class, a class of your own",
+        "kind": "checkpoint | python | table | experts | mlflow | oip | openai | http | module:Class, a class of your own",
         "name": "shown in the ledger",
         "version": "of a function or a server, part of its fingerprint: change it when the teacher changes",
         "weights": "a .safetensors or .pt file; `teacher` is the one that the pretrain stage makes",
@@ -64,6 +64,8 @@ COMMENTS: dict[str, dict[str, str]] = {
         "free": "a network that costs nothing and says how difficult a sample is",
         "choose": "which expert answers: difficulty | anti | random | mean",
         "function": "module:function",
+        "path": "table: a CSV, Parquet or JSON Lines file with answers",
+        "columns": "table: {file|id|row: …, answer: …}; null: the usual names, or a column for each class",
         "answers": "logits | probabilities | labels | top-k; openai: logprobs | label | json. null: as scores says, or logprobs",
         "retry": "further exceptions that pass, such as [mine.Busy], beside time-outs and connection errors of the usual clients",
         "scores": "logits | probabilities; answers says the same",

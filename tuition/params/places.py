@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tuition.errors import UserError, is_text
 from tuition.params.schema import GUIDES, Data, Params
-from tuition.params.teacher import CheckpointSettings, ExpertsSettings
+from tuition.params.teacher import CheckpointSettings, ExpertsSettings, TableSettings
 from tuition.signals import MAIN
 from tuition.workspace import Splits, Workspace, given, lacking
 
@@ -89,6 +89,8 @@ def _read(params: Params) -> Iterator[tuple[str, str]]:
         where = f"teachers.{number - 1}" if number else MAIN
         if isinstance(one, CheckpointSettings) and number:
             yield f"{where}.weights", one.weights
+        if isinstance(one, TableSettings):
+            yield f"{where}.path", one.path or ""
         if isinstance(one, ExpertsSettings):
             networks = [*one.experts, *([one.free] if one.free else [])]
             yield from ((f"{where}.experts", each.weights) for each in networks if not _of_pretrain(each.weights))

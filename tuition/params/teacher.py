@@ -11,11 +11,10 @@ from pydantic import (
     Field,
     Tag,
     TypeAdapter,
-    field_validator,
     model_validator,
 )
 
-from tuition.params.bounds import LATER, OPERATIONAL, Cap, Price, Recheck, Section, Share
+from tuition.params.bounds import LATER, OPERATIONAL, AnswerColumns, Cap, Price, Recheck, Section, Share
 from tuition.ranges import Count, Positive
 
 Check = Literal[  # of `tuition/purchase/plausible/`; `mass` and `bill` of `tuition/teachers/formats/`
@@ -70,18 +69,6 @@ class TeacherSettings(Section):
     def partial(self) -> bool:
         """Whether an answer may leave some classes' scores unknown."""
         return False
-
-    @field_validator("price", mode="before")
-    @classmethod
-    def _money_a_call(cls, given: Any) -> Any:
-        return {"call": float(given)} if isinstance(given, int | float) and not isinstance(given, bool) else given
-
-    @field_validator("cap", mode="before")
-    @classmethod
-    def _calls_of_a_life(cls, given: Any) -> Any:
-        if given is None:
-            return {}
-        return {"calls": given} if isinstance(given, int) and not isinstance(given, bool) else given
 
 
 class CheckpointSettings(TeacherSettings):
@@ -175,6 +162,32 @@ class FunctionSettings(Formed):
         return self
 
 
+class TableSettings(Formed):
+    """Answers that were paid for elsewhere, in a table."""
+
+    kind: Literal["table"] = "table"
+    path: Annotated[str | None, OPERATIONAL] = None
+    columns: Annotated[AnswerColumns, LATER] = AnswerColumns()
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        return ("label",) if self.form == "labels" else ("logits",)
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> "TableSettings":
+        for key, of in (
+            ("path", "the file with the answers"),
+            ("name", "a name: with teacher.version it is the teacher"),
+        ):
+            if key not in self.model_fields_set or not getattr(self, key):
+                raise ValueError(f"teacher.{key}: missing; kind 'table' needs {of}")
+        if self.recheck.every is not None:
+            raise ValueError(
+                f"teacher.recheck.every: found {self.recheck.every}; a table does not change its mind: null"
+            )
+        return self
+
+
 class CustomSettings(TeacherSettings):
     """A class of the user's, named by `kind`."""
 
@@ -248,6 +261,7 @@ CUSTOM = "module:Class"  # stands for the kinds that users name
 KINDS: dict[str, type[TeacherSettings]] = {
     "checkpoint": CheckpointSettings,
     "python": FunctionSettings,
+    "table": TableSettings,
     "experts": ExpertsSettings,
     "mlflow": MlflowSettings,
     "oip": OipSettings,
@@ -266,6 +280,7 @@ def kind_of(section: Any) -> str:
 AnyTeacher = Annotated[
     Annotated[CheckpointSettings, Tag("checkpoint")]
     | Annotated[FunctionSettings, Tag("python")]
+    | Annotated[TableSettings, Tag("table")]
     | Annotated[ExpertsSettings, Tag("experts")]
     | Annotated[MlflowSettings, Tag("mlflow")]
     | Annotated[OipSettings, Tag("oip")]

@@ -10,7 +10,7 @@ from tuition.ledger.database import Ledger
 from tuition.ledger.keys import Request
 from tuition.ledger.owned import Standing
 from tuition.params.teacher import TeacherSettings
-from tuition.purchase import recheck
+from tuition.purchase import recheck, unchanged
 from tuition.purchase.account import Account, Known, open_account
 from tuition.purchase.ended import interrupted_in_words
 from tuition.purchase.loop import Outcome, buy
@@ -46,6 +46,7 @@ def open_order(ledger: Ledger, teacher: Teacher, settings: TeacherSettings, know
     account = open_account(ledger, teacher, settings, len(known.classes), most, known)
     before = read_standing(account, order)
     check(account, order, before)
+    unchanged.check(account, [one for one in order.all if before.state(one) == "owned"])
     return OpenOrder(account, order, before)
 
 

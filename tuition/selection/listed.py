@@ -17,7 +17,10 @@ HEADINGS = ("id", "ids", "content_id")
 
 
 def order(pool: Pool, limit: int, guide: str | None) -> np.ndarray:
-    """The listed places. Raises UserError for a file that can't be read, an id that is none, unknown or listed twice, and too few."""
+    """The listed places, but of what cannot be bought.
+
+    Raises UserError for a file that can't be read, an id that is none, unknown or listed twice, and too few.
+    """
     assert guide is not None
     where = f"teach.order: {guide}"
     place = {one.decode(): number for number, one in enumerate(pool.ids)}
@@ -29,14 +32,16 @@ def order(pool: Pool, limit: int, guide: str | None) -> np.ndarray:
             )
         if not re.fullmatch("[0-9a-f]{64}", found):
             raise UserError(f"{where}: line {line}: found {found[:80]!r}, expected a content id: 64 hexadecimal digits")
-        if found not in place:
+        if found not in place and found.encode() not in pool.barred:
             raise UserError(f"{where}: line {line}: {found} is not in the pool; valid: the ids in data/train/ids.npy")
         line_of[found] = line
-    if len(line_of) < limit:
+    listed = [place[one] for one in line_of if one in place]
+    if len(listed) < limit:
+        barred = f" that the teacher answers (of {len(line_of)})" if len(line_of) > len(listed) else ""
         raise UserError(
-            f"{where}: {len(line_of)} ids, but a budget of {limit} is to be bought; list more, or lower study.budgets"
+            f"{where}: {len(listed)} ids{barred}, but a budget of {limit} is to be bought; list more, or lower study.budgets"
         )
-    return np.array([place[one] for one in line_of], dtype=np.int64)
+    return np.array(listed, dtype=np.int64)
 
 
 def _first_columns(guide: str, where: str) -> list[tuple[int, str]]:

@@ -13,7 +13,7 @@ class Pool:
     """`ids` (n,) S64 and `labels` (n,) int64 of the samples, `classes` their names.
 
     `samples` (N, …), as they are stored, is all of the pool, which may be larger than memory, and `inputs` what they are; None where no
-    strategy looks at them. `rows` (n,) are the samples' places there.
+    strategy looks at them. `rows` (n,) are the samples' places there. `barred`: content ids that cannot be bought, and are not in it.
     """
 
     ids: np.ndarray
@@ -22,6 +22,7 @@ class Pool:
     samples: Samples | None
     rows: np.ndarray
     inputs: Inputs | None = None
+    barred: frozenset[bytes] = frozenset()
 
     def __len__(self) -> int:
         return len(self.ids)

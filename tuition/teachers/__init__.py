@@ -1,6 +1,6 @@
 """Teachers: one small protocol (`protocol.py`), whatever is behind it. Knows no ledger and no purchase.
 
-`checkpoint`, `experts` and `function` are asked in this process (`local.py`), everything else over HTTP (`http/`, in a server's
+`checkpoint`, `experts`, `function` and `table` are asked in this process (`local.py`), everything else over HTTP (`http/`, in a server's
 format: `formats/`). `kinds.py` loads one. A teacher of the user's own needs the names below; docs/your_teacher.md has one to copy.
 """
 

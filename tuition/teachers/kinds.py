@@ -19,6 +19,7 @@ from tuition.params.teacher import (
     OipSettings,
     OpenAISettings,
     ServerSettings,
+    TableSettings,
     TeacherSettings,
 )
 from tuition.teachers.protocol import Teacher
@@ -51,6 +52,10 @@ def load_teacher(settings: TeacherSettings, facts: Facts) -> Teacher:
 
             function = load_function(settings, facts)
             return InProcess(function, settings.max_in_flight, settings.patience, settings.retry, settings.name)
+        case TableSettings():
+            from tuition.teachers.table.teacher import load_table
+
+            return InProcess(load_table(settings, facts))
         case CustomSettings():
             from tuition.teachers.custom import load_custom
 
