@@ -2,7 +2,6 @@
 
 import pkgutil
 import re
-import shlex
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 import typer
 from PIL import Image
 from ruamel.yaml import YAML
-from support import ROOT
+from support import ROOT, readme
 from typer.testing import CliRunner
 
 from tuition import params as parameters
@@ -24,7 +23,7 @@ from tuition.teachers import load_teacher
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/README.md")])
 ROOMS = ("tuition", "stages", "flows", "tests", "benchmarks", "docs", "studies", "deploy")
 MADE = ("deploy/.env",)  # written by whoever follows a page
-README = (ROOT / "README.md").read_text()
+README = readme.TEXT
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -111,7 +110,7 @@ def test_readme_is_short():
 def test_readmes_teacher_answers(tmp_path, monkeypatch):
     """The function and `tuition init` of README.md, as they stand there, on a folder of images and a table."""
     function = next(block for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL))
-    command = re.findall(r"^tuition (init .*?[^\\])$", README, flags=re.DOTALL | re.MULTILINE)[0]
+    (_, *command), *_ = readme.commands("tuition init")
     asked = "def ask_my_api(image, idempotency_key):\n    return [image.mean(), len(idempotency_key)]\n"
     (tmp_path / "mine.py").write_text(function + asked)
     (tmp_path / "photos").mkdir()
@@ -124,7 +123,7 @@ def test_readmes_teacher_answers(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("TUITION_LEDGER", str(tmp_path / "ledger.db"))
-    ran = CliRunner().invoke(app, shlex.split(command.replace("\\\n", " ")))
+    ran = CliRunner().invoke(app, command)
     assert ran.exit_code == 0, ran.output
     settings = parameters.load(tmp_path / "params.yaml")
     assert settings.teacher.cap.calls == 5000

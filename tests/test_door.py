@@ -1,0 +1,110 @@
+"""README's three commands, from a folder of photos without labels to a registered student and its page.
+
+Nothing is edited by hand. The teacher is a function that keeps its own bill, and some of its calls time out after they were charged.
+"""
+
+import csv
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support import ROOT, bill, copy_code, digits, fork_server, readme, templates
+
+from tuition import forkserver
+from tuition.files import read_json
+
+LABELLED, BUDGET = 300, 200
+TEACHER = """
+# A provider: each call is charged, and three per cent of them bring no answer in time.
+import numpy as np
+
+weights = np.load("weights.npy")
+
+def scores(images, keys):
+    with open("bill.txt", "a+") as bill:
+        bill.writelines(f"{key}\\n" for key in keys)
+        bill.seek(0)
+        number = len(bill.readlines())
+    if number % 33 == 0:
+        raise TimeoutError("the provider did not answer in time")
+    shares = np.exp(images.reshape(len(images), -1) / 255 @ weights)
+    return shares / shares.sum(1, keepdims=True)
+"""
+MINE = [
+    *("--answers", "probabilities", "--budgets", str(BUDGET), "--resize", "28", "--name", "my-photos"),
+    *("--seeds", "1", "--set", "train.steps=20", "--set", "train.batch_size=16", "--set", "study.methods=[kd]"),
+]
+
+
+def write_files(folder: Path, pool: int) -> None:
+    """A user's files: `pool` photos of many sizes, as JPEG and PNG, a table of LABELLED others with their labels, and a teacher."""
+    draw = random.Random(0)
+    images, labels = digits(pool + LABELLED)
+    (folder / "mine.py").write_text(TEACHER)
+    flat = images.reshape(len(images), -1) / 255
+    np.save(folder / "weights.npy", 8 * np.linalg.lstsq(flat, np.eye(10)[labels], rcond=0.01)[0])
+    for name in ("photos", "labelled"):
+        (folder / name).mkdir()
+    rows = [("image", "label")]
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        place = f"{'photos' if number < pool else 'labelled'}/{number}.{draw.choice(['jpg', 'png'])}"
+        size = draw.randint(28, 96), draw.randint(28, 96)
+        Image.fromarray(image).resize(size).save(folder / place)
+        rows += [(place, str(label))] if number >= pool else []
+    with (folder / "labelled.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """A clone of the repository, nothing run yet; MLflow's empty database spares it the making of one."""
+    copy_code(tmp_path, "tuition", "stages")
+    (tmp_path / ".dvc").mkdir()
+    for name in ("dvc.yaml", ".dvc/config", ".gitignore", ".dvcignore", "params.yaml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "clone"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    templates.mlflow_database(tmp_path / "mlflow.db")
+    return tmp_path
+
+
+def run(folder: Path, command: list[str]) -> str:
+    """Run a command as a user types it; what it prints."""
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")},
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "DVC_NO_ANALYTICS": "1",
+        forkserver.VARIABLE: fork_server(),
+    }
+    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=500)
+    assert ran.returncode == 0, f"{' '.join(command)}\n{ran.stdout[-3000:]}{ran.stderr[-3000:]}"
+    return ran.stdout + ran.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pool", [500, pytest.param(2000, marks=pytest.mark.long)])
+def test_three_commands_from_photos_to_a_registered_student(clone, pool):
+    write_files(clone, pool)
+    init, check, repro = readme.commands("tuition init")
+    run(clone, [*init, *MINE])
+    run(clone, check)
+    assert bill(clone) == []
+    said = run(clone, repro)
+
+    received = bill(clone)
+    assert 0.95 * BUDGET <= len(received) <= BUDGET
+    assert len(set(received)) == len(received)
+    lost = len(received) // 33
+    assert f"{lost} × TimeoutError: the provider did not answer in time" in said
+    assert f"{lost} calls are unknown and count as spent" in said
+    spend = read_json(clone / f"outputs/{BUDGET}/spend.json")
+    assert (spend["calls"], spend["calls"] - spend["usable"]) == (len(received), lost), spend
+    assert read_json(clone / "report/registered.json")["name"] == "my-photos"
+    assert "<html" in (clone / "report/report.html").read_text(encoding="utf-8")
