@@ -46,11 +46,12 @@ def open_account(ledger: Ledger, fingerprint: str, name: str, description: dict[
 
 
 def move(ledger: Ledger, teacher_id: int, place: str | None) -> tuple[str, int] | None:
-    """Note that a teacher is asked at `place` from now on; where it was asked elsewhere before: that place, and how many of its answers
-    are owned. None: nothing to tell."""
+    """Note that a teacher is asked at `place` from now on (None: it has none). Returns where it was asked before and how many of its
+    answers are owned; None where that is no news."""
+    if place is None:
+        return None
     with ledger.write() as db:
-        before = db.scalar(sa.select(teachers.c.place).where(teachers.c.id == teacher_id))
-        if place is None or place == before:
+        if place == (before := db.scalar(sa.select(teachers.c.place).where(teachers.c.id == teacher_id))):
             return None
         db.execute(teachers.update().where(teachers.c.id == teacher_id).values(place=place))
         done = (calls.c.teacher_id == teacher_id, calls.c.state == "done", calls.c.usable)
