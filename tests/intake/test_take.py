@@ -209,7 +209,7 @@ def test_what_would_be_paid_again_or_beyond_the_allowance_is_refused(inbox, chan
         ("source", "mnist5k", "'npz:"),
         ("evaluation", "csv:few.csv", "None"),
         ("classes", ["cat", "dog"], "None"),
-        ("columns", {"label": "kind"}, "Columns\\(input=None"),
+        ("columns", {"label": "kind"}, "{'input': None"),
         ("noise", 0.1, "0.0"),
     ],
 )

@@ -43,7 +43,7 @@ def check_data(params: Params, meta: dict[str, Any]) -> None:
     """Raises UserError where `data/` (whose meta.json is `meta`) was made with other parameters than those of params.yaml."""
     others = [key for key in changed(params.data, meta) if key != "additions"]
     if others:
-        key, then = others[0], Data.model_validate(meta["data"])
+        key, then = others[0], Data().model_dump() | meta.get("data", {})
         raise UserError(
-            f"data.{key}: {getattr(params.data, key)!r}, but data/ was made with {getattr(then, key)!r}; run `dvc repro prepare` first"
+            f"data.{key}: {params.data.model_dump()[key]!r}, but data/ was made with {then[key]!r}; run `dvc repro prepare` first"
         )
