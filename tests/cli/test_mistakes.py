@@ -156,3 +156,12 @@ def test_where_nothing_is_wrong_it_says_what_was_looked_at(place):
     assert (ran.exit_code, bill(place)) == (0, []), ran.output
     assert "data: npz:digits.npz, " in ran.output
     assert "3 cells, teacher 'digits-resnet14' (python)" in ran.output
+
+
+def test_data_that_was_made_before_a_key_was_set_is_read_anew(place, prepared):
+    made = {**PAID, "data.source": f"npz:{prepared}/digits.npz"}
+    write_params(place, made)
+    assert "as `prepare` left it" in CliRunner().invoke(app, ["check"]).output
+    write_params(place, {**made, "data.evaluation": "npz:few.npz"})
+    ran = CliRunner().invoke(app, ["check"])
+    assert (ran.exit_code, "as `prepare` left it" in ran.output) == (0, False), ran.output

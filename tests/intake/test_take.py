@@ -203,9 +203,21 @@ def test_what_would_be_paid_again_or_beyond_the_allowance_is_refused(inbox, chan
     assert not Path("additions").exists()
 
 
-def test_data_of_other_parameters_is_refused(inbox):
-    write_params(Path(), {"data.source": "mnist5k", "teacher.kind": "python", "teacher.function": "a:b"})
-    with pytest.raises(UserError, match=r"data.source: 'mnist5k', but data/ was made with .*dvc repro prepare"):
+@pytest.mark.parametrize(
+    ("key", "value", "then"),
+    [
+        ("source", "mnist5k", "'npz:"),
+        ("evaluation", "csv:few.csv", "None"),
+        ("classes", ["cat", "dog"], "None"),
+        ("columns", {"label": "kind"}, "{'input': None"),
+        ("noise", 0.1, "0.0"),
+    ],
+)
+def test_data_of_other_parameters_is_refused(inbox, key, value, then):
+    source = read_json(Path("data/meta.json"))["source"]
+    teacher = {"teacher.kind": "python", "teacher.function": "a:b"}
+    write_params(Path(), {"data.source": source, **teacher, f"data.{key}": value})
+    with pytest.raises(UserError, match=rf"data.{key}: .*, but data/ was made with {then}.*dvc repro prepare"):
         taken()
 
 

@@ -26,6 +26,7 @@ from tuition.ledger.keys import Request, key_of
 from tuition.ledger.spending import DAY
 from tuition.params.teacher import FunctionSettings
 from tuition.purchase import account, loop
+from tuition.purchase.account import Known
 from tuition.purchase.own import own
 from tuition.teachers import InProcess
 from tuition.teachers.function import FunctionTeacher
@@ -52,18 +53,26 @@ class Shop:
         most = budget or 2 * count
         self.account = account.open_account(self.ledger, teacher, self.settings, 10, most)
 
-    def asks(self, function: Callable, **more) -> None:
-        """From now on it is a function that is asked, as kind `python` does, and no server; `more`: settings that no server has."""
+    def asks(self, function: Callable, known: Known | None = None, **more) -> None:
+        """From now on it is a function that is asked, as kind `python` does, and no server.
+
+        `known`: classes and labels of the samples; `more`: settings that no server has, or in place of the server's.
+        """
         taken = {
             key: getattr(self.settings, key)
             for key in self.settings.model_fields_set & set(FunctionSettings.model_fields)
         }
         self.settings = FunctionSettings(**taken | more | {"kind": "python", "function": "mine:answer"})
         settings = self.settings
+        known = known or Known()
         teacher = InProcess(
-            FunctionTeacher(function, settings), settings.max_in_flight, settings.patience, settings.retry
+            FunctionTeacher(function, settings, known.classes),
+            settings.max_in_flight,
+            settings.patience,
+            settings.retry,
         )
-        self.account = replace(self.account, teacher=teacher, settings=self.settings)
+        classes = len(known.classes) or self.account.classes
+        self.account = replace(self.account, teacher=teacher, settings=settings, known=known, classes=classes)
 
     @property
     def requests(self) -> list[Request]:

@@ -169,10 +169,11 @@ def read_facts(params: Params, notes: list[str]) -> Facts:
 
 def _facts(data: Data, notes: list[str]) -> Facts:
     """As `prepare` wrote it, or else read from its source now."""
+    from tuition.sources.splits import changed
+
     here, split = Workspace().data, Workspace().split("train")
     written: Facts = read_json(here.meta) if here.meta.is_file() and split.meta.is_file() else {}
-    made = written.get("data", {})
-    if made and made == data.model_dump(include=set(made)):
+    if written and not changed(data, written):
         notes.append(f"data: {written['source']}, as `prepare` left it")
         return written | read_json(split.meta)
     from tuition.inputs.kinds import INPUTS, named

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from tuition.errors import UserError
-from tuition.params import Params
+from tuition.params import Data, Params
 from tuition.signals import MAIN
+from tuition.sources.splits import changed
 
 
 def check(params: Params) -> None:
@@ -45,9 +46,9 @@ def check(params: Params) -> None:
 
 def check_data(params: Params, meta: dict[str, Any]) -> None:
     """Raises UserError where `data/` (whose meta.json is `meta`) was made with other parameters than those of params.yaml."""
-    now, then = params.data.model_dump(), meta.get("data", {})
-    changed = [key for key in then if key in now and key != "additions" and then[key] != now[key]]
-    if changed:
+    others = [key for key in changed(params.data, meta) if key != "additions"]
+    if others:
+        key, then = others[0], Data().model_dump() | meta.get("data", {})
         raise UserError(
-            f"data.{changed[0]}: {now[changed[0]]!r}, but data/ was made with {then[changed[0]]!r}; run `dvc repro prepare` first"
+            f"data.{key}: {params.data.model_dump()[key]!r}, but data/ was made with {then[key]!r}; run `dvc repro prepare` first"
         )

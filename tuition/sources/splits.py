@@ -119,6 +119,12 @@ def _settings(data: Data) -> dict:
     return data.model_dump(exclude={"watch", *(key for key in off if not (altering and key in ("noise", "imbalance")))})
 
 
+def changed(data: Data, meta: dict) -> list[str]:
+    """The keys of `data` that are not what `data/` (whose meta.json is `meta`) was made with; a key that it lacks was off then."""
+    now, then = data.model_dump(exclude={"watch"}), Data().model_dump() | meta.get("data", {})
+    return [key for key in now if now[key] != then[key]]
+
+
 def _write_split(
     inputs: Inputs, files: Split, facts: dict, samples: np.ndarray, labels: np.ndarray, ids: np.ndarray
 ) -> None:

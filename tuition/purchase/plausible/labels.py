@@ -8,7 +8,9 @@ A teacher may be weak, labels may be wrong by half, classes may be uneven: so it
 - *no better than chance* where a teacher that agrees with two samples for each that chance would (at least 5 %, at most 50 %) would agree
   with so few once in a thousand times.
 
-Anything else is undecided, and more answers tell.
+Anything else is undecided, and more answers tell. With two classes of which half of the labels are wrong a right teacher agrees as chance
+does. It must agree with fewer than it would once in ten thousand times to be stopped: as it is looked at up to eight times, that befalls
+fewer than one of a thousand purchases.
 """
 
 from collections.abc import Sequence
@@ -22,6 +24,7 @@ from tuition.purchase.plausible.evidence import Evidence, Finding
 
 NAME = "labels"
 BETTER, ORDER, WORSE = 0.01, 1e-4, 1e-3  # the error that each of the three verdicts may have
+RARE = 1e-4  # in place of WORSE, of two to four classes, where the weakest teacher is hardly better than chance
 LEAST, MOST = 0.05, 0.5  # agreement of a teacher that is right, however weak
 ROWS = 2000  # on which an order is fitted
 SHOWN = 26  # classes that are listed one by one
@@ -51,7 +54,8 @@ def check(evidence: Evidence) -> Finding:
         return Finding(NAME, "passed", found)
     fit = fit_order(labels[:ROWS], answers[:ROWS], classes)
     weak = min(MOST, max(LEAST, 2 / classes))
-    if fit.p < ORDER or binom.cdf(agree, number, weak) < WORSE:
+    worse = WORSE if weak < MOST else RARE
+    if fit.p < ORDER or binom.cdf(agree, number, weak) < worse:
         return _failed(found, fit, evidence.classes)
     return Finding(NAME, "skipped", f"{found}: too few to tell", undecided=True)
 

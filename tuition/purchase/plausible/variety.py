@@ -1,7 +1,8 @@
 """Whether different samples get different answers: a gateway or a function may give one answer to all.
 
 Two samples with the same scores to the bit are no accident where scores are fine. Where they are coarse (one class, whole per cent) they
-may well be the same for many samples, above all of two classes: then only labels that differ say otherwise.
+may well be the same for many samples, above all of two classes: then only labels that differ say otherwise. The same score for every
+class is no answer to any sample.
 """
 
 import numpy as np
@@ -47,8 +48,8 @@ def is_coarse(evidence: Evidence) -> bool:
         return False
     row = evidence.scores[0]
     known = row[~np.isnan(row)]
-    if len(np.unique(known)) <= 2:
-        return True
+    if (kinds := len(np.unique(known))) <= 2:
+        return kinds == 2 or len(known) < 2
     shares = np.exp(known - known.max())
     per_cent = 100 * shares / shares.sum()
     return bool((np.abs(per_cent - per_cent.round()) < 1e-3).all())
