@@ -62,18 +62,36 @@ def test_the_cascade_by_hand():
     assert cascade.promise(student, student, 0.95) is None  # four answers show nothing
 
 
-def test_a_promise_holds_on_like_samples():
-    rng = np.random.default_rng(0)
-    broken = 0
-    for _ in range(60):
-        sure = rng.uniform(0.3, 1, 1000)
-        whole = cascade.Answers(sure, rng.uniform(size=1000) < sure)
-        found = cascade.promise(*cascade.halves(whole), 0.95)
-        sure_now = 0.0 if found is None else found.threshold
-        broken += (
-            found is not None and (1 - sure_now) ** 2 / 2 / 0.7 > 0.05
-        )  # ∫ (1 − s) ds over the kept, of density 1 / 0.7
-    assert broken <= 7  # 5 % of 60 are 3; 8 or more have a chance of 1 %
+WRONG = {  # the chance of an error of a student this sure
+    "honest": lambda sure: 1 - sure,
+    "equally wrong everywhere": lambda sure: np.full_like(sure, 0.06),
+    "wrong where it is surest": lambda sure: np.where(sure > 0.97, 0.25, 0.02),
+}
+
+
+@pytest.mark.parametrize("student", WRONG)
+@pytest.mark.parametrize("share", cascade.PROMISES)
+def test_promises_hold_on_like_samples_as_often_as_stated(student, share):
+    """Students draw samples of uniform sureness; the errors that they keep are known from the law of their errors, not from a draw."""
+    grid = np.linspace(0.3, 1, 20_001)
+    left = np.cumsum(WRONG[student](grid)[::-1])[::-1] / len(grid)  # of all answers, those kept from here on and wrong
+    rng, broken, made = np.random.default_rng(0), 0, 0
+    for draw in range(400):
+        sure = rng.uniform(0.3, 1, (300, 1000)[draw % 2])
+        own = cascade.Answers(sure, rng.uniform(size=len(sure)) >= WRONG[student](sure))
+        found = cascade.promise(own, own, share)
+        made += found is not None
+        broken += found is not None and left[np.searchsorted(grid, found.threshold).clip(0, 20_000)] > 1 - share
+    assert broken <= stats.binom.isf(0.01, 400, cascade.RISK)
+    assert made or student == "wrong where it is surest"
+
+
+def test_too_few_samples_promise_nothing():
+    for share in cascade.PROMISES:
+        least = cascade.fewest(share)
+        best, worse = (cascade.Answers(np.linspace(0.5, 1, n), np.ones(n, bool)) for n in (least, least - 1))
+        assert cascade.promise(best, best, share) is not None
+        assert cascade.promise(worse, worse, share) is None
 
 
 def test_confusion_leaves_out_what_is_not_known():
