@@ -12,7 +12,7 @@ from scipy import stats
 from stages.report import __main__ as report
 from stages.report import cascade, confusion, intervals
 from stages.report.forecast import forecast
-from tuition.files import write_json
+from tuition.files import read_array, write_array, write_json
 
 
 def test_pooled_spread_is_the_residual_of_an_analysis_of_variance():
@@ -52,6 +52,12 @@ def test_a_forecast_is_least_squares_on_logarithms():
     assert found.top1 == pytest.approx(1 - np.exp(line.intercept + line.slope * np.log(800)))
     assert 0 <= found.low < found.top1 < found.high <= 1
     assert forecast([(50, [0.6]), (100, [0.7])], [200], 1000) == []
+
+
+def test_a_forecast_allows_for_a_curve_that_stops():
+    steep = [(n, [1 - 4 / n]) for n in (50, 100, 200)]  # the law fits it without any residual
+    (found,) = forecast(steep, [3200], 1000)
+    assert found.low <= steep[-1][1][0] < found.top1
 
 
 def test_the_cascade_by_hand():
@@ -126,3 +132,25 @@ def test_names_are_escaped(make):
     assert "&lt;script&gt;alert(1)" in page
     assert "&lt;b&gt;same" in page
     assert "<script" not in page
+
+
+def test_a_thousand_classes_and_labels_that_are_known_in_part(make):
+    """Only the pairs that are mistaken most often are shown, and what has no label counts nowhere."""
+    root = make([100], ["kd"], [0])
+    meta = json.loads((root / "data/meta.json").read_text())
+    names = [f"a class with a name as long as a sentence, number {i}" for i in range(1000)]
+    write_json(root / "data/meta.json", meta | {"classes": names})
+    labels = read_array(root / "data/test/labels.npy")
+    given = read_array(root / "results/100-kd-0/logits.npy").argmax(axis=1)
+    labels = np.where(np.arange(len(labels)) % 3 == 0, labels, -1)
+    write_array(root / "data/test/labels.npy", labels)
+    place = root / "results/100-kd-0/metrics.json"
+    write_json(place, json.loads(place.read_text()) | {"top1": float((given == labels)[labels >= 0].mean())})
+    report.main([])
+    page = Path("report/report.html").read_text()
+    assert "number 999" not in page
+    pairs = confusion.confused(given, labels, names)
+    assert len(pairs) == confusion.PAIRS
+    for pair in pairs:
+        assert f'<td>{pair["right"]}</td><td class="left">{pair["answer"]}</td><td>{pair["count"]}</td>' in page
+    assert f"on {(labels >= 0).sum()} test samples" in page
