@@ -1,9 +1,11 @@
 """The cascade: the student answers what it is sure of and hands the rest on to the teacher. Arrays only: no files, no torch.
 
-Sureness is the student's largest probability. A threshold is chosen on other samples than those that its figures are of.
+Sureness is the student's largest probability. A threshold is chosen on other samples than those that its figures are of, and on none
+that the student was trained on or chosen by: those flatter it, and a promise made on them would not hold.
 """
 
 from dataclasses import dataclass
+from math import ceil, log
 
 import numpy as np
 
@@ -27,13 +29,14 @@ class Answers:
 class Promise:
     """At most 1 − `share` of all answers are wrong ones that the student kept: hand on what is less sure than `threshold`.
 
-    What came of it on other samples: the share `handed` on, and the share of `kept_wrong` answers.
+    What came of it on other samples: the share `handed` on, and the number of `kept_wrong` answers among all those `tried`.
     """
 
     share: float
     threshold: float
     handed: float
-    kept_wrong: float
+    kept_wrong: int
+    tried: int
 
 
 def answers(logits: np.ndarray, wanted: np.ndarray) -> Answers:
@@ -91,9 +94,16 @@ def promise(chosen_on: Answers, tried_on: Answers, share: float) -> Promise | No
     if best is None:
         return None
     kept_there = tried_on.confidence >= best
-    return Promise(share, best, float(1 - kept_there.mean()), float((kept_there & ~tried_on.right).mean()))
+    return Promise(share, best, float(1 - kept_there.mean()), int((kept_there & ~tried_on.right).sum()), len(tried_on))
+
+
+def fewest(share: float) -> int:
+    """Samples to choose on, below which not even a student without any error shows that it keeps the promise."""
+    return ceil(log(RISK) / log(share))
 
 
 def halves(student: Answers) -> tuple[Answers, Answers]:
-    """Every other sample: one half to choose on, one to try on."""
+    """Every other sample of a shuffled order: one half to choose on, one to try on. Files often lie in an order of their own."""
+    order = np.random.default_rng(0).permutation(len(student))
+    student = Answers(student.confidence[order], student.right[order])
     return tuple(Answers(student.confidence[i::2], student.right[i::2]) for i in (0, 1))  # type: ignore[return-value]

@@ -28,6 +28,7 @@ def forecast(points: Sequence[tuple[int, Sequence[float]]], calls: Sequence[int]
 
     `samples` is the size of the test split: an error of nothing is taken as half a sample. Ordinary least squares on logarithms,
     one point a budget; Student's t of budgets − 2 degrees of freedom, for a new budget's mean.
+    A curve may also stop where it is: the lower end is no higher than what the last budget, repeated, could give.
     """
     from scipy.special import stdtrit
 
@@ -48,6 +49,7 @@ def forecast(points: Sequence[tuple[int, Sequence[float]]], calls: Sequence[int]
     for n in calls:
         far = log(n) - centre
         middle, half = level + slope * far, t * sqrt(variance * (1 + 1 / len(x) + far * far / spread))
-        ends = (1 - min(exp(middle + sign * half), 1.0) for sign in (1, -1))
+        worst = max(middle + half, float(y[-1]) + t * sqrt(variance))
+        ends = (1 - min(exp(end), 1.0) for end in (worst, middle - half))
         found.append(Forecast(n, 1 - min(exp(middle), 1.0), *ends))
     return found

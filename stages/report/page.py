@@ -14,6 +14,7 @@ from tuition.files import read_array, read_json
 from tuition.params import Params
 from tuition.spend import purchases_beside, total_spend
 from tuition.tables import read_rows
+from tuition.targets import truth
 from tuition.workspace import Workspace, cell_name
 
 MORE = (100, 400, 1600)
@@ -25,11 +26,10 @@ def report_page(params: Params, study: dict[str, Any], summary: list[Row]) -> st
     cell = best.best_cell(study)
     here, largest = Workspace(), max(study["budgets"])
     classes = [str(one) for one in study["data"]["classes"]]
-    wanted = np.asarray(read_array(here.split("test").labels))
+    wanted = np.asarray(truth.read_truth(here, "test", cell[0]))
     logits = np.asarray(read_array(here.results(cell_name(*cell)).logits))
     owned = best.owned(largest)
     told = teacher_figures(params, study, owned)
-    against = study["metrics"][cell].get("against") == "teacher"
     environment = Environment(
         loader=PackageLoader("stages.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -39,7 +39,7 @@ def report_page(params: Params, study: dict[str, Any], summary: list[Row]) -> st
         name=params.registry.name,
         best={"cell": cell_name(*cell), "method": cell[1], "calls": study["spend"][cell[0]]["calls"]},
         row=next(r for r in summary if (r["budget"], r["method"]) == cell[:2]),
-        measure="agreement with the teacher" if against else "accuracy",
+        measure=truth.word(study["against"]),
         teacher=told,
         summary=summary,
         curves=accuracy_charts(study, summary, told),
@@ -119,46 +119,44 @@ def reliability_chart(logits: np.ndarray, wanted: np.ndarray) -> Any:
 def cascade_of(
     study: dict[str, Any], cell: Any, logits: np.ndarray, wanted: np.ndarray, owned: best.Owned | None, teacher: Row
 ) -> list[Row]:
-    """By labels, with thresholds chosen on validation; and by the teacher's answers that a student has not seen, in two halves."""
-    found, here = [], Workspace()
-    validation = here.split("val")
-    if teacher["top1"] is not None and validation.labels.is_file():
-        from tuition.inputs.kinds import workspace_inputs
-
-        labels = np.asarray(read_array(validation.labels))
-        own = best.ask(cell, workspace_inputs().read(validation.path), len(labels))
-        if own is not None:
-            basis = (
-                f"Right by the labels, of student {cell_name(*cell)}: thresholds chosen on validation, figures of the test split. "
-                "Validation chose the student, too, and so flatters it: where a promise is not kept on the test split, "
-                "choose a stricter one. "
-                "The teacher is taken to be as good on what it is handed as on all samples; on hard ones it may be worse."
-            )
-            tried = cascade.answers(logits, wanted)
-            found.append(cascade_row(study, basis, "right", cascade.answers(own, labels), tried, teacher["top1"]))
+    """On the test split, and on the teacher's answers that a student has not seen. Validation chose the student, so it isn't used."""
+    found, name = [], cell_name(*cell)
+    known = cascade.answers(logits, wanted)
+    if study["against"] == "teacher":
+        basis = (
+            f"Agreement with the teacher, of student {name}, on {len(known)} test samples that the teacher answered."
+        )
+        found.append(cascade_row(study, basis, "agreeing", known, 1.0))
+    elif teacher["top1"] is not None:
+        basis = (
+            f"Right by the labels, of student {name}, on {len(known)} test samples. "
+            "The teacher is taken to be as good on what it is handed as on all samples; on hard ones it may be worse."
+        )
+        found.append(cascade_row(study, basis, "right", known, teacher["top1"]))
     smaller = [c for c in study["metrics"] if c[0] < max(study["budgets"])]
     if owned is not None and smaller:
         less = best.best_cell(study | {"metrics": {c: study["metrics"][c] for c in smaller}})
-        unseen = ~np.isin(owned.positions, np.asarray(read_array(here.outputs(less[0]).positions)))
+        unseen = ~np.isin(owned.positions, np.asarray(read_array(Workspace().outputs(less[0]).positions)))
         own = best.ask(less, owned.samples, len(owned.positions))
         if own is not None and unseen.sum() >= 2:
             basis = (
                 f"Agreement with the teacher, of student {cell_name(*less)}, on {int(unseen.sum())} owned answers that it was not "
-                "trained on: thresholds chosen on one half, figures of the other."
+                "trained on. They are like the pool only where calls were bought in random order."
             )
-            chosen, tried = cascade.halves(cascade.answers(own[unseen], owned.teacher[unseen]))
-            found.append(cascade_row(study, basis, "agreeing", chosen, tried, 1.0))
+            found.append(
+                cascade_row(study, basis, "agreeing", cascade.answers(own[unseen], owned.teacher[unseen]), 1.0)
+            )
     return [row for row in found if row is not None]
 
 
-def cascade_row(
-    study: dict[str, Any], basis: str, word: str, chosen: cascade.Answers, tried: cascade.Answers, teacher: float
-) -> Row | None:
-    if not len(tried):
+def cascade_row(study: dict[str, Any], basis: str, word: str, known: cascade.Answers, teacher: float) -> Row | None:
+    """The curve of all samples; thresholds are chosen on one half of them and tried on the other. None where there are no two."""
+    if len(known) < 2:
         return None
+    chosen, tried = cascade.halves(known)
     spent = study["spend"][max(study["budgets"])]
     price = spent["cost"] / spent["calls"] if spent["calls"] else 0.0
-    curve = cascade.curve(tried, teacher)
+    curve = cascade.curve(known, teacher)
     nothing = float("nan")
     lines = [
         (f"all answers {word}", [(100 * x, 100 * y, nothing, nothing) for x, y, _ in curve]),
@@ -169,9 +167,16 @@ def cascade_row(
         "word": word,
         "chart": chart(lines, "handed on to the teacher, %", "%"),
         "rows": [{"handed": x, "all": y, "kept": z, "saved": (1 - x) * 1000 * price} for x, y, z in curve[::4]],
-        "promises": [(share, cascade.promise(chosen, tried, share)) for share in cascade.PROMISES],
+        "promises": [promise_row(chosen, tried, share) for share in cascade.PROMISES],
+        "chosen": len(chosen),
         "price": price,
     }
+
+
+def promise_row(chosen: cascade.Answers, tried: cascade.Answers, share: float) -> Row:
+    found = cascade.promise(chosen, tried, share)
+    low, high = share_interval(found.kept_wrong, found.tried) if found else (float("nan"), float("nan"))
+    return {"share": share, "found": found, "low": low, "high": high, "fewest": cascade.fewest(share)}
 
 
 def pictures_of(cell: Any, owned: best.Owned | None, classes: list[str]) -> list[Row]:

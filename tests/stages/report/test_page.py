@@ -12,7 +12,7 @@ from scipy import stats
 from stages.report import __main__ as report
 from stages.report import cascade, confusion, intervals
 from stages.report.forecast import forecast
-from tuition.files import write_json
+from tuition.files import read_array, write_array, write_json
 
 
 def test_pooled_spread_is_the_residual_of_an_analysis_of_variance():
@@ -54,6 +54,12 @@ def test_a_forecast_is_least_squares_on_logarithms():
     assert forecast([(50, [0.6]), (100, [0.7])], [200], 1000) == []
 
 
+def test_a_forecast_allows_for_a_curve_that_stops():
+    steep = [(n, [1 - 4 / n]) for n in (50, 100, 200)]  # the law fits it without any residual
+    (found,) = forecast(steep, [3200], 1000)
+    assert found.low <= steep[-1][1][0] < found.top1
+
+
 def test_the_cascade_by_hand():
     student = cascade.Answers(np.array([0.9, 0.5, 0.8, 0.6]), np.array([True, False, True, False]))
     found = cascade.curve(student, 1.0)
@@ -62,18 +68,36 @@ def test_the_cascade_by_hand():
     assert cascade.promise(student, student, 0.95) is None  # four answers show nothing
 
 
-def test_a_promise_holds_on_like_samples():
-    rng = np.random.default_rng(0)
-    broken = 0
-    for _ in range(60):
-        sure = rng.uniform(0.3, 1, 1000)
-        whole = cascade.Answers(sure, rng.uniform(size=1000) < sure)
-        found = cascade.promise(*cascade.halves(whole), 0.95)
-        sure_now = 0.0 if found is None else found.threshold
-        broken += (
-            found is not None and (1 - sure_now) ** 2 / 2 / 0.7 > 0.05
-        )  # ∫ (1 − s) ds over the kept, of density 1 / 0.7
-    assert broken <= 7  # 5 % of 60 are 3; 8 or more have a chance of 1 %
+WRONG = {  # the chance of an error of a student this sure
+    "honest": lambda sure: 1 - sure,
+    "equally wrong everywhere": lambda sure: np.full_like(sure, 0.06),
+    "wrong where it is surest": lambda sure: np.where(sure > 0.97, 0.25, 0.02),
+}
+
+
+@pytest.mark.parametrize("student", WRONG)
+@pytest.mark.parametrize("share", cascade.PROMISES)
+def test_promises_hold_on_like_samples_as_often_as_stated(student, share):
+    """Students draw samples of uniform sureness; the errors that they keep are known from the law of their errors, not from a draw."""
+    grid = np.linspace(0.3, 1, 20_001)
+    left = np.cumsum(WRONG[student](grid)[::-1])[::-1] / len(grid)  # of all answers, those kept from here on and wrong
+    rng, broken, made = np.random.default_rng(0), 0, 0
+    for draw in range(400):
+        sure = rng.uniform(0.3, 1, (300, 1000)[draw % 2])
+        own = cascade.Answers(sure, rng.uniform(size=len(sure)) >= WRONG[student](sure))
+        found = cascade.promise(own, own, share)
+        made += found is not None
+        broken += found is not None and left[np.searchsorted(grid, found.threshold).clip(0, 20_000)] > 1 - share
+    assert broken <= stats.binom.isf(0.01, 400, cascade.RISK)
+    assert made or student == "wrong where it is surest"
+
+
+def test_too_few_samples_promise_nothing():
+    for share in cascade.PROMISES:
+        least = cascade.fewest(share)
+        best, worse = (cascade.Answers(np.linspace(0.5, 1, n), np.ones(n, bool)) for n in (least, least - 1))
+        assert cascade.promise(best, best, share) is not None
+        assert cascade.promise(worse, worse, share) is None
 
 
 def test_confusion_leaves_out_what_is_not_known():
@@ -108,3 +132,25 @@ def test_names_are_escaped(make):
     assert "&lt;script&gt;alert(1)" in page
     assert "&lt;b&gt;same" in page
     assert "<script" not in page
+
+
+def test_a_thousand_classes_and_labels_that_are_known_in_part(make):
+    """Only the pairs that are mistaken most often are shown, and what has no label counts nowhere."""
+    root = make([100], ["kd"], [0])
+    meta = json.loads((root / "data/meta.json").read_text())
+    names = [f"a class with a name as long as a sentence, number {i}" for i in range(1000)]
+    write_json(root / "data/meta.json", meta | {"classes": names})
+    labels = read_array(root / "data/test/labels.npy")
+    given = read_array(root / "results/100-kd-0/logits.npy").argmax(axis=1)
+    labels = np.where(np.arange(len(labels)) % 3 == 0, labels, -1)
+    write_array(root / "data/test/labels.npy", labels)
+    place = root / "results/100-kd-0/metrics.json"
+    write_json(place, json.loads(place.read_text()) | {"top1": float((given == labels)[labels >= 0].mean())})
+    report.main([])
+    page = Path("report/report.html").read_text()
+    assert "number 999" not in page
+    pairs = confusion.confused(given, labels, names)
+    assert len(pairs) == confusion.PAIRS
+    for pair in pairs:
+        assert f'<td>{pair["right"]}</td><td class="left">{pair["answer"]}</td><td>{pair["count"]}</td>' in page
+    assert f"on {(labels >= 0).sum()} test samples" in page
