@@ -10,10 +10,11 @@ import numpy as np
 from stages.teach.evaluation import HeldOut, plan_evaluation
 from stages.teach.pool import Pool
 from stages.teach.pool import read_pool as read_pool  # `tuition check --probe` reads it here
+from tuition import features
 from tuition.errors import UserError
 from tuition.inputs.bought import Bought
 from tuition.ledger.keys import Request
-from tuition.params import Params
+from tuition.params import BY_FEATURES, Params
 from tuition.purchase import views
 from tuition.purchase.mixed import Mixtures, plan_mixtures
 from tuition.purchase.order import Order, make_order
@@ -82,6 +83,17 @@ def make_plan(params: Params, pool: Pool, budget: int) -> Plan:
     )
 
 
+def _encoded(params: Params, pool: Pool) -> np.ndarray | None:
+    """The features of the pool's samples, where the strategy looks at them and `encode` made them."""
+    if (
+        params.encode.source == features.NONE
+        or params.teach.strategy not in BY_FEATURES
+        or params.teach.guide is not None
+    ):
+        return None
+    return features.read("train", len(pool.ids))
+
+
 def _choose(params: Params, pool: Pool, budget: int) -> np.ndarray:
     """Positions in the pool in the order of purchase, of which the first are bought."""
     teach = params.teach
@@ -97,6 +109,7 @@ def _choose(params: Params, pool: Pool, budget: int) -> np.ndarray:
         classes=pool.facts["classes"],
         limit=-(-budget // teach.views),
         guide=teach.guide,
+        encoded=_encoded(params, pool),
     )
     most = len(order) * teach.views
     if not 1 <= budget <= most:

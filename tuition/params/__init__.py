@@ -3,6 +3,7 @@
 from tuition.params.identity import identity
 from tuition.params.load import FILE, load
 from tuition.params.schema import (
+    BY_FEATURES,
     Additions,
     Columns,
     Compare,
@@ -25,6 +26,7 @@ from tuition.params.schema import (
 )
 
 __all__ = [
+    "BY_FEATURES",
     "FILE",
     "Additions",
     "Columns",

@@ -130,11 +130,16 @@ class Pretrain(Training):
     seed: Seed = 0
 
 
-GUIDES = {"kcenter": "features", "uncertain": "student", "file": "order"}  # which key names what a strategy reads
+BY_FEATURES = ("kcenter", "kmeans", "typiclust")  # strategies
+GUIDES = {
+    **dict.fromkeys(BY_FEATURES, "features"),
+    "uncertain": "student",
+    "file": "order",
+}  # which key names what a strategy reads
 
 
 class Teach(Section):
-    strategy: Literal["random", "balanced", "kcenter", "uncertain", "file"] = "random"
+    strategy: Literal["random", "balanced", "kcenter", "kmeans", "typiclust", "uncertain", "file"] = "random"
     seed: Seed = 0
     features: Place | None = None
     student: Place | None = None

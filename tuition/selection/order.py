@@ -23,20 +23,21 @@ def purchase_order(
     classes: Sequence[str] = (),
     limit: int | None = None,
     guide: str | None = None,
+    encoded: np.ndarray | None = None,
 ) -> np.ndarray:
     """Positions in the pool in the order in which they are bought, (distinct contents,) int64.
 
     `ids` (N,) S64, `labels` (N,) int64, `classes` their names; where the strategy looks at them `samples` (N, …), as they are stored, and
-    what they are, `inputs`; `guide` the file that it reads. Only the first `limit` are by the strategy (None: all); the others follow,
-    shuffled. Of samples with the same content the first stands for all: it is bought once. Raises UserError for an unknown strategy and
-    a guide that does not fit.
+    what they are, `inputs`; `guide` the file that it reads; `encoded` (N, d) features of the samples. Only the first `limit` are by the
+    strategy (None: all); the others follow, shuffled. Of samples with the same content the first stands for all: it is bought once.
+    Raises UserError for an unknown strategy and a guide that does not fit.
     """
     if strategy not in STRATEGIES:
         raise unknown("teach.strategy", strategy, STRATEGIES)
     _, first = np.unique(ids, return_index=True)
     first.sort()
     rows = first[_shuffled(ids[first], seed)]
-    pool = Pool(ids[rows], labels[rows], classes, samples, rows, inputs)
+    pool = Pool(ids[rows], labels[rows], classes, samples, rows, inputs, encoded)
     limit = len(pool) if limit is None else limit
     chosen = import_module(STRATEGIES[strategy]).order(pool, limit, guide)[:limit]
     rest = np.ones(len(pool), dtype=bool)
