@@ -80,7 +80,7 @@ ENDS = {"report", "register"}
 
 
 def test_what_runs_and_what_is_paid(study, bills, tmp_path):
-    every = {"prepare", "transfer", "pretrain", "teach@40", "compare@40", *cells("40-ce-0", "40-kd-0"), *ENDS}
+    every = {"prepare", "transfer", "encode", "pretrain", "teach@40", "compare@40", *cells("40-ce-0", "40-kd-0"), *ENDS}
     assert set(study.repro()) == every
     assert len(bill(tmp_path)) == 40
     assert (study.folder / "report/report.md").exists()

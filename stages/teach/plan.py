@@ -10,10 +10,11 @@ from stages.teach.evaluation import HeldOut, plan_evaluation
 from stages.teach.pool import Pool
 from stages.teach.pool import read_pool as read_pool  # `tuition check --probe` reads it here
 from stages.teach.seen import Part, Seen, show, show_stored
+from tuition import features
 from tuition.errors import UserError
 from tuition.inputs.bought import Bought
 from tuition.ledger.keys import Request
-from tuition.params import Params
+from tuition.params import BY_FEATURES, Params
 from tuition.params.teacher import TeacherSettings
 from tuition.purchase import views
 from tuition.purchase.mixed import Mixtures, plan_mixtures
@@ -103,6 +104,17 @@ def make_plan(params: Params, pool: Pool, budget: int, teachers: Mapping[str, Te
     )
 
 
+def _encoded(params: Params, pool: Pool) -> np.ndarray | None:
+    """The features of the pool's samples, where the strategy looks at them and `encode` made them."""
+    if (
+        params.encode.source == features.NONE
+        or params.teach.strategy not in BY_FEATURES
+        or params.teach.guide is not None
+    ):
+        return None
+    return features.read("train", len(pool.ids))
+
+
 def _answered(requests: tuple[Request, ...], name: str, table: TableTeacher | None) -> tuple[Request, ...]:
     """Those of the requests that a further teacher can be asked: of a table what it has. Raises UserError where that is nothing."""
     if table is None:
@@ -141,4 +153,5 @@ def _choose(params: Params, pool: Pool, budget: int, table: TableTeacher | None)
         limit=-(-budget // teach.views),
         guide=teach.guide,
         among=among,
+        encoded=_encoded(params, pool),
     )

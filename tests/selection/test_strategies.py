@@ -20,10 +20,16 @@ def guides(folder):
     """A guide for each strategy that needs one."""
     listed = folder / "order.txt"
     listed.write_text("".join(f"{one.decode()}\n" for one in IDS[::-1]))
-    return {"kcenter": None, "uncertain": write_student(folder / "guide"), "file": listed}
+    return {
+        "kcenter": None,
+        "kmeans": None,
+        "typiclust": None,
+        "uncertain": write_student(folder / "guide"),
+        "file": listed,
+    }
 
 
-@pytest.mark.parametrize("strategy", ["kcenter", "uncertain", "file"])
+@pytest.mark.parametrize("strategy", ["kcenter", "kmeans", "typiclust", "uncertain", "file"])
 def test_a_smaller_budget_is_a_prefix_of_a_larger_one_and_all_is_a_permutation(strategy, tmp_path):
     guide = guides(tmp_path)[strategy]
     large = order(strategy, 120, guide)

@@ -3,11 +3,13 @@
 from tuition.params.identity import identity
 from tuition.params.load import FILE, load
 from tuition.params.schema import (
+    BY_FEATURES,
     Additions,
     Columns,
     Compare,
     ComparisonSet,
     Data,
+    Encode,
     Evaluate,
     Flows,
     Guard,
@@ -24,12 +26,14 @@ from tuition.params.schema import (
 )
 
 __all__ = [
+    "BY_FEATURES",
     "FILE",
     "Additions",
     "Columns",
     "Compare",
     "ComparisonSet",
     "Data",
+    "Encode",
     "Evaluate",
     "Flows",
     "Guard",

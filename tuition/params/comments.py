@@ -35,6 +35,14 @@ COMMENTS: dict[str, dict[str, str]] = {
         "resize": "null: the size of data",
         "channels": "null: the channels of data",
     },
+    "encode": {
+        "": "a vector for each sample, which costs no teacher call",
+        "source": "none | pixels | timm:<name> | torchvision:<name> | checkpoint | file:<path>: docs/features.md",
+        "weights": "of timm: and torchvision:, a .safetensors or .pt file; `library` fetches those of the library",
+        "size": "pixels a side that timm: and torchvision: see; null: the encoder's own",
+        "batch_size": "samples at a time",
+        "watch": "name the file or folder of features or weights here too, and a change of it re-runs the stage",
+    },
     "teacher": {
         "": "who answers; keys of each kind: docs/parameters.md, docs/your_teacher.md",
         "kind": "checkpoint | python | table | experts | mlflow | oip | openai | http | module:Class, a class of your own",
@@ -85,9 +93,9 @@ COMMENTS: dict[str, dict[str, str]] = {
     "pretrain": {"": "trains the teacher on all labelled data; does nothing where teacher.weights is a file"},
     "teach": {
         "": "what a budget buys",
-        "strategy": "in which order samples are bought: random | balanced | kcenter | uncertain | file",
+        "strategy": "in which order samples are bought: random | balanced | kcenter | kmeans | typiclust | uncertain | file",
         "seed": "of random, balanced, mixed and views; it settles the ties of the others",
-        "features": "kcenter: a .npy file (N, d) with a row for each sample of data/train; null: the pixels",
+        "features": "of kcenter, kmeans, typiclust: a .npy file (N, d), a row a sample of data/train; null: those of encode",
         "student": "uncertain: the folder of a student, copied out of students/",
         "order": "file: a text file, one content id a line, as in data/train/ids.npy",
         "watch": "name that file or folder here too, and a change of it re-runs the stage",

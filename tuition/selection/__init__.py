@@ -10,6 +10,8 @@ STRATEGIES = {
         ("random", "shuffled"),
         ("balanced", "balanced"),
         ("kcenter", "kcenter"),
+        ("kmeans", "kmeans"),
+        ("typiclust", "typiclust"),
         ("uncertain", "uncertain"),
         ("file", "listed"),
     )

@@ -1,4 +1,4 @@
-"""Features that cost no teacher call: the inputs' own, or a file of the user's own, such as the embeddings of a public network."""
+"""Features that cost no teacher call: the inputs' own, those of the stage `encode`, or a file of the user's own."""
 
 import numpy as np
 
@@ -8,6 +8,13 @@ from tuition.workspace import given
 
 DIMENSIONS = 64  # of the samples themselves, at most
 CHUNK = 4096  # samples at a time
+
+
+def of(pool: Pool, guide: str | None) -> np.ndarray:
+    """(n, d) features of the pool: those of the file `guide`, else those that `encode` made, else the samples' own."""
+    if guide is not None:
+        return of_file(guide, pool)
+    return of_samples(pool) if pool.encoded is None else pool.encoded[pool.rows]
 
 
 def of_samples(pool: Pool) -> np.ndarray:

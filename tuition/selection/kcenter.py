@@ -22,8 +22,7 @@ CHUNK = 4096  # rows in float64 at a time
 
 def order(pool: Pool, limit: int, guide: str | None) -> np.ndarray:
     """Places of the first `limit` in the traversal; equal distances go by place."""
-    found = features.of_samples(pool) if guide is None else features.of_file(guide, pool)
-    return traverse(whole(found), min(limit, len(pool)))
+    return traverse(whole(features.of(pool, guide)), min(limit, len(pool)))
 
 
 def traverse(rows: np.ndarray, count: int) -> np.ndarray:

@@ -24,13 +24,14 @@ def purchase_order(
     limit: int | None = None,
     guide: str | None = None,
     among: np.ndarray | None = None,
+    encoded: np.ndarray | None = None,
 ) -> np.ndarray:
     """Positions in the pool in the order in which they are bought, (distinct contents,) int64.
 
     `ids` (N,) S64, `labels` (N,) int64, `classes` their names; where the strategy looks at them `samples` (N, …), as they are stored, and
-    what they are, `inputs`; `guide` the file that it reads; `among` (N,) bool which samples can be bought at all (None: all). Only the
-    first `limit` are by the strategy (None: all); the others follow, shuffled. Of samples with the same content the first stands for
-    all: it is bought once. Raises UserError for an unknown strategy and a guide that does not fit.
+    what they are, `inputs`; `guide` the file that it reads; `among` (N,) bool which samples can be bought at all (None: all); `encoded`
+    (N, d) features of the samples. Only the first `limit` are by the strategy (None: all); the others follow, shuffled. Of samples with
+    the same content the first stands for all: it is bought once. Raises UserError for an unknown strategy and a guide that does not fit.
     """
     if strategy not in STRATEGIES:
         raise unknown("teach.strategy", strategy, STRATEGIES)
@@ -40,7 +41,7 @@ def purchase_order(
     able = np.ones(len(rows), dtype=bool) if among is None else among[rows]
     barred = frozenset(ids[rows[~able]].tolist())
     rows = rows[able]
-    pool = Pool(ids[rows], labels[rows], classes, samples, rows, inputs, barred)
+    pool = Pool(ids[rows], labels[rows], classes, samples, rows, inputs, barred, encoded)
     limit = len(pool) if limit is None else limit
     chosen = import_module(STRATEGIES[strategy]).order(pool, limit, guide)[:limit]
     rest = np.ones(len(pool), dtype=bool)

@@ -1,7 +1,7 @@
 """What strategies order: the distinct samples of the pool, in shuffled order, so that equals are told apart by their place."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ class Pool:
 
     `samples` (N, …), as they are stored, is all of the pool, which may be larger than memory, and `inputs` what they are; None where no
     strategy looks at them. `rows` (n,) are the samples' places there. `barred`: content ids that cannot be bought, and are not in it.
+    `encoded` (N, d): features of all of it; None: there are none.
     """
 
     ids: np.ndarray
@@ -23,9 +24,14 @@ class Pool:
     rows: np.ndarray
     inputs: Inputs | None = None
     barred: frozenset[bytes] = frozenset()
+    encoded: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def head(self, count: int) -> "Pool":
+        """The first so many: as the pool is shuffled, a sample of it."""
+        return replace(self, ids=self.ids[:count], labels=self.labels[:count], rows=self.rows[:count])
 
     def batches(self, size: int) -> Iterator[np.ndarray]:
         """The samples (≤ size, …), in order."""
