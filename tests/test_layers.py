@@ -13,7 +13,7 @@ from support import ROOT
 FLOORS = """
 errors signals ranges forkserver
 files workspace imports views addresses
-tables origins inputs targets models comparisons spend
+tables origins features inputs targets models comparisons spend
 losses
 methods
 params

@@ -77,6 +77,15 @@ class Splits(Folder):
         return Split(self.path / name)
 
 
+class Features(Folder):
+    """features/: a vector for each sample of data/, a row each in its order."""
+
+    meta = File(META)
+
+    def split(self, name: str) -> Path:
+        return self.path / f"{name}.npy"
+
+
 class Export(Folder):
     """Answers of one teacher, a row each: what the ledger exports and imports."""
 
@@ -223,6 +232,15 @@ class Workspace(Folder):
 
     def split(self, name: str) -> Split:
         return self.data.split(name)
+
+    @property
+    def encoded(self) -> Features:
+        """The folder of features."""
+        return Features(self.path / "features")
+
+    def features(self, split: str) -> Path:
+        """The features (N, D) of a split's samples."""
+        return self.encoded.split(split)
 
     @property
     def transfer(self) -> Splits:

@@ -35,6 +35,14 @@ COMMENTS: dict[str, dict[str, str]] = {
         "resize": "null: the size of data",
         "channels": "null: the channels of data",
     },
+    "encode": {
+        "": "a vector for each sample, which costs no teacher call",
+        "source": "none | pixels | timm:<name> | torchvision:<name> | checkpoint | file:<path>: docs/features.md",
+        "weights": "of timm: and torchvision:, a .safetensors or .pt file; `library` fetches those of the library",
+        "size": "pixels a side that timm: and torchvision: see; null: the encoder's own",
+        "batch_size": "samples at a time",
+        "watch": "name the file or folder of features or weights here too, and a change of it re-runs the stage",
+    },
     "teacher": {
         "": "who answers; keys of each kind: docs/parameters.md, docs/your_teacher.md",
         "kind": "checkpoint | python | experts | mlflow | oip | openai | http | module:Class, a class of your own",

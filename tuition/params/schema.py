@@ -72,6 +72,38 @@ class Transfer(Section):
     channels: Literal[1, 3] | None = None
 
 
+ENCODERS = ("timm", "torchvision", "file")  # kinds of encode.source that a name or path follows
+
+
+class Encode(Section):
+    """Where features come from, which cost no teacher call; with the source `none` there are none."""
+
+    source: str = "none"
+    weights: Place | None = None
+    size: Annotated[int, Field(ge=8)] | None = None
+    batch_size: Annotated[Count, OPERATIONAL] = 256
+    watch: Annotated[Place, OPERATIONAL] = "tuition/files.py"
+
+    @model_validator(mode="after")
+    def _fits_the_source(self) -> "Encode":
+        kind, _, name = self.source.partition(":")
+        if self.source not in ("none", "pixels", "checkpoint") and (kind not in ENCODERS or not name):
+            raise ValueError(
+                f"encode.source: found {self.source!r}; valid: none, pixels, checkpoint, timm:<name>, torchvision:<name>, file:<path>"
+            )
+        network = kind in ("timm", "torchvision")
+        if network and self.weights is None:
+            raise ValueError(
+                f"encode.weights: found null; encode.source {self.source!r} needs a file of weights, or `library`, which fetches them"
+            )
+        for key in ("weights", "size"):
+            if getattr(self, key) is not None and not network:
+                raise ValueError(
+                    f"encode.{key}: found {getattr(self, key)!r}; only timm:<name> and torchvision:<name> have one: leave it out"
+                )
+        return self
+
+
 class Training(Section):
     steps: Count = 1000
     batch_size: Annotated[int, Field(ge=2)] = 64
@@ -229,6 +261,7 @@ class Params(Section):
     study: Annotated[Study, OPERATIONAL]
     data: Data = Data()
     transfer: Transfer = Transfer()
+    encode: Annotated[Encode, LATER] = Encode()
     teacher: AnyTeacher = CheckpointSettings()
     teachers: list[AnyTeacher] = Field(default=[])
     pretrain: Pretrain = Pretrain()
