@@ -4,44 +4,40 @@ The estimate is log Σ_j w_j p_j over the k bought samples with the largest cosi
 w_j ∝ exp(β (cos_j − cos_1)). k and β are chosen by the held-out estimates: those of a bought sample among the others.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
-from tuition.estimators.protocol import Bought, Fitted, best_scale, softmax
+from tuition.estimators.protocol import Bought, Fitted, best_scale, unit_rows
 
 NEIGHBOURS = (1, 3, 5, 10, 20, 50)
 SHARPNESS = (0.0, 5.0, 20.0)
 FLOOR = 1e-4  # of a probability: what no neighbour was told is not impossible
+ROWS = 1000  # of the pool whose neighbours are held together
 
 
 def fit(bought: Bought) -> Fitted:
-    """O(n² d) once, O(n (d + k C)) a sample."""
-    unit, target = _normalised(bought.features), softmax(bought.logits)
-    probabilities = target.astype(np.float32)
+    """O(n² d) once, O(n d + k C) a sample."""
+    unit, probabilities = unit_rows(bought.features), bought.target.astype(np.float32)
     similarity = unit @ unit.T
     np.fill_diagonal(similarity, -np.inf)
     most = min(max(NEIGHBOURS), len(unit) - 1)
-    best = _nearest(similarity, most)
+    near = _nearest(similarity, most)
 
     def held_out(k: int, sharpness: float) -> np.ndarray:
-        return _vote(similarity, best[:, :k], sharpness, probabilities)
+        return _vote(similarity, near[:, :k], sharpness, probabilities)
 
     choices = [(k, sharpness) for k in sorted({min(k, most) for k in NEIGHBOURS}) for sharpness in SHARPNESS]
-    tried = [(*reversed(best_scale(target, held_out(*one))), *one) for one in choices]
-    _, scale, k, sharpness = min(tried)
+    scored = [(best_scale(bought.target, held_out(*one)), one) for one in choices]
+    (scale, _), (k, sharpness) = min(scored, key=lambda one: one[0][1])
 
-    def estimate(features: np.ndarray) -> np.ndarray:
-        near = _normalised(features) @ unit.T
-        return np.float32(scale) * _vote(near, _nearest(near, k), sharpness, probabilities)
+    def estimate(rows: np.ndarray) -> np.ndarray:
+        found = np.empty((len(rows), probabilities.shape[1]), dtype=np.float32)
+        for start in range(0, len(rows), ROWS):
+            similar = unit_rows(bought.pool[rows[start : start + ROWS]]) @ unit.T
+            found[start : start + ROWS] = _vote(similar, _nearest(similar, k), sharpness, probabilities)
+        return np.float32(scale) * found
 
-    settings = {"neighbours": float(k), "sharpness": sharpness, "scale": scale}
+    settings: dict[str, float | str] = {"neighbours": k, "sharpness": sharpness, "scale": scale}
     return Fitted(estimate, np.float32(scale) * held_out(k, sharpness), settings)
-
-
-def _normalised(features: np.ndarray) -> np.ndarray:
-    wide = features.astype(np.float32)
-    return wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
 
 
 def _nearest(similarity: np.ndarray, k: int) -> np.ndarray:
@@ -52,6 +48,7 @@ def _nearest(similarity: np.ndarray, k: int) -> np.ndarray:
 
 
 def _vote(similarity: np.ndarray, near: np.ndarray, sharpness: float, probabilities: np.ndarray) -> np.ndarray:
+    """Logits (B, C) of the neighbours `near` (B, k), each a column of `similarity` (B, n)."""
     cosines = np.take_along_axis(similarity, near, axis=1)
     weights = np.exp(sharpness * (cosines - cosines[:, :1]))
     weights /= weights.sum(axis=1, keepdims=True)

@@ -1,48 +1,67 @@
-"""Propagation: estimates smoothed over the graph of nearest neighbours of the whole pool (Zhou et al. 2004 [abs]).
+"""Propagation: ridge's estimates, smoothed over the graph of nearest neighbours of the whole pool (Zhou et al. 2004).
 
 A is the symmetric graph with weights exp(β (cos − 1)) of the k nearest by cosine, S = D^-½ A D^-½. From the estimates F (bought rows hold
 their answers), `rounds` times Z ← α S Z + (1 − α) F, either of logits or of probabilities. Which of these, or none, is chosen at the
-bought samples: there F holds the estimates made without their own answers. Memory: N·k indices and weights; time O(N² d), so it is for
-pools of up to some hundred thousand samples.
+bought samples, in five folds: for each, ridge is fitted and smoothed anew without its answers, for they are in the estimates of all
+neighbours. Memory: N·(2 k + C); time O(N² d), hence a LIMIT.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from scipy import sparse
 
-from tuition.estimators.protocol import best_scale, softmax
+from tuition.errors import UserError
+from tuition.estimators import ridge
+from tuition.estimators.protocol import Bought, Fitted, best_scale, folds, softmax, unit_rows
 
 NEIGHBOURS, SHARPNESS, ALPHA = 20, 10.0, 0.8
-ROWS = 1000  # of the similarities held at a time
+LIMIT = 100_000  # samples of the pool: minutes on two cores
+ROWS = 500  # of the similarities held at a time
 FLOOR = 1e-6
 Space = Literal["none", "logits", "probabilities"]
-CHOICES: tuple[tuple[Space, int], ...] = (("none", 0), ("logits", 1), ("logits", 3), ("probabilities", 1), ("probabilities", 3))
+CHOICES: tuple[tuple[Space, int], ...] = (("none", 0), ("logits", 1), ("probabilities", 1), ("probabilities", 3))
 
 
-@dataclass(frozen=True)
-class Smoothed:
-    """`logits` (N, C) float32 of the whole pool; `held_out` (n, C) of the bought samples without their own answers; what was chosen."""
+def fit(bought: Bought) -> Fitted:
+    """O(N² d) once, and O(N (k + d) C) a fold. Raises UserError for a pool of more than LIMIT samples."""
+    if len(bought.pool) > LIMIT:
+        raise UserError(
+            f"estimate.estimator: 'propagation' holds each sample against every other; the pool has {len(bought.pool)}, "
+            f"at most {LIMIT} can be had. Valid: auto, knn, logistic, ridge"
+        )
+    s, fold = graph(bought.pool), folds(len(bought.positions))
+    held = [np.empty(bought.logits.shape, dtype=np.float32) for _ in CHOICES]
+    for one in range(fold.max() + 1):
+        first, out = _estimates(bought.part(fold != one)), bought.positions[fold == one]
+        for found, (space, rounds) in zip(held, CHOICES, strict=True):
+            found[fold == one] = _smooth(s, first, space, rounds, out)
+    scored = [best_scale(bought.target, found) for found in held]
+    place = min(range(len(scored)), key=lambda one: scored[one][1])
+    scale, (space, rounds) = np.float32(scored[place][0]), CHOICES[place]
+    logits = scale * _smooth(s, _estimates(bought), space, rounds, np.arange(len(bought.pool)))
+    settings: dict[str, float | str] = {"space": space, "rounds": rounds, "scale": float(scale)}
+    return Fitted(lambda rows: logits[rows], scale * held[place], settings)
 
-    logits: np.ndarray
-    held_out: np.ndarray
-    space: Space
-    rounds: int
+
+def _estimates(bought: Bought) -> np.ndarray:
+    """Logits (N, C) float32 of the whole pool: ridge's, and the answers where they were bought."""
+    logits = ridge.fit(bought).estimate(np.arange(len(bought.pool)))
+    logits[bought.positions] = bought.centred
+    return logits
 
 
-def graph(features: np.ndarray, neighbours: int = NEIGHBOURS, sharpness: float = SHARPNESS) -> sparse.csr_array:
+def graph(features: np.ndarray) -> sparse.csr_array:
     """S (N, N) of features (N, d)."""
-    wide = features.astype(np.float32)
-    unit = wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
-    count, k = len(unit), min(neighbours, len(unit) - 1)
+    unit = unit_rows(features)
+    count, k = len(unit), min(NEIGHBOURS, len(unit) - 1)
     places, cosines = np.empty((count, k), np.int32), np.empty((count, k), np.float32)
     for start in range(0, count, ROWS):
         block = unit[start : start + ROWS] @ unit.T
         block[np.arange(len(block)), np.arange(start, start + len(block))] = -np.inf
         best = np.argpartition(block, -k, axis=1)[:, -k:]
         places[start : start + ROWS], cosines[start : start + ROWS] = best, np.take_along_axis(block, best, axis=1)
-    weights = np.exp(sharpness * (cosines - 1))
+    weights = np.exp(SHARPNESS * (cosines - 1))
     rows = np.repeat(np.arange(count), k)
     near = sparse.csr_array((weights.ravel(), (rows, places.ravel())), shape=(count, count))
     near = near.maximum(near.T)
@@ -50,23 +69,12 @@ def graph(features: np.ndarray, neighbours: int = NEIGHBOURS, sharpness: float =
     return sparse.csr_array(sparse.diags_array(degree) @ near @ sparse.diags_array(degree))
 
 
-def propagate(s: sparse.csr_array, estimates: np.ndarray, bought: np.ndarray, answers: np.ndarray, held_out: np.ndarray) -> Smoothed:
-    """Smooth `estimates` (N, C) over the graph `s`; `bought` (n,) are the rows whose `answers` (n, C) are known."""
-    target = softmax(answers)
-    blind, known = estimates.astype(np.float32), estimates.astype(np.float32)
-    blind[bought], known[bought] = held_out, answers
-    losses = []
-    for space, rounds in CHOICES:
-        scale, loss = best_scale(target, _smooth(s, blind, space, rounds)[bought])
-        losses.append((loss, scale, space, rounds))
-    _, scale, space, rounds = min(losses, key=lambda one: one[0])
-    factor = np.float32(scale)
-    return Smoothed(factor * _smooth(s, known, space, rounds), factor * _smooth(s, blind, space, rounds)[bought], space, rounds)
-
-
-def _smooth(s: sparse.csr_array, logits: np.ndarray, space: Space, rounds: int) -> np.ndarray:
+def _smooth(s: sparse.csr_array, logits: np.ndarray, space: Space, rounds: int, rows: np.ndarray) -> np.ndarray:
+    """Logits (B, C) float32 of `rows` of the pool after so many rounds from logits (N, C)."""
     first = softmax(logits).astype(np.float32) if space == "probabilities" else logits
     values = first
-    for _ in range(rounds):
-        values = ALPHA * (s @ values) + (1 - ALPHA) * first
+    for left in range(rounds, 0, -1):
+        kept = rows if left == 1 else slice(None)  # the last round is that of the rows that are asked for
+        values = ALPHA * (s[kept] @ values) + (1 - ALPHA) * first[kept]
+    values = values if rounds else first[rows]
     return np.log(np.maximum(values, FLOOR)) if space == "probabilities" else values
