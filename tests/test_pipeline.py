@@ -83,6 +83,7 @@ def test_what_runs_and_what_is_paid(study, bills, tmp_path):
     every = {
         "prepare",
         "transfer",
+        "encode",
         "pretrain",
         "teach@40",
         "estimate@40",

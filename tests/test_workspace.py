@@ -18,6 +18,7 @@ def test_paths_are_those_of_the_pipeline():
         for path in (
             here.data,
             here.transfer,
+            here.encoded,
             here.teacher,
             here.outputs(budget),
             here.spend(budget),
@@ -75,8 +76,8 @@ def test_exports_are_those_with_a_description(tmp_path):
 FOLDERS = {
     "data",
     "transfer",
-    "teacher",
     "features",
+    "teacher",
     "outputs",
     "estimates",
     "comparisons",

@@ -18,7 +18,12 @@ UNNAMED = str(Data.model_fields["watch"].default)  # what `watch` names where th
 
 def watched(params: Params) -> dict[str, str]:
     """Key and path of what DVC looks at for changes, where the user brings it."""
-    found = {"data.watch": params.data.watch, "teach.watch": params.teach.watch, "compare.watch": params.compare.watch}
+    found = {
+        "data.watch": params.data.watch,
+        "encode.watch": params.encode.watch,
+        "teach.watch": params.teach.watch,
+        "compare.watch": params.compare.watch,
+    }
     found["teacher.weights"] = params.teacher.weights
     if params.data.additions:
         found["data.additions.folder"] = params.data.additions.folder
@@ -83,6 +88,10 @@ def _read(params: Params) -> Iterator[tuple[str, str]]:
         kind, _, place = source.partition(":")
         if kind in BROUGHT and source not in _made_of(made):
             yield key, place
+    if params.encode.source.startswith("file:"):
+        yield "encode.source", params.encode.source.partition(":")[2]
+    if params.encode.weights not in (None, "library"):
+        yield "encode.weights", str(params.encode.weights)
     if params.teach.guide is not None:
         yield f"teach.{GUIDES[params.teach.strategy]}", params.teach.guide
     for number, one in enumerate((params.teacher, *params.teachers)):

@@ -1,0 +1,1 @@
+"""encode: samples → features that cost no teacher call. Runs where only torch is installed."""

@@ -1,0 +1,3 @@
+from support.prepared import digits, prepared
+
+__all__ = ["digits", "prepared"]
