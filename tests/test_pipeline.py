@@ -80,7 +80,17 @@ ENDS = {"report", "register"}
 
 
 def test_what_runs_and_what_is_paid(study, bills, tmp_path):
-    every = {"prepare", "transfer", "encode", "pretrain", "teach@40", "compare@40", *cells("40-ce-0", "40-kd-0"), *ENDS}
+    every = {
+        "prepare",
+        "transfer",
+        "encode",
+        "pretrain",
+        "teach@40",
+        "estimate@40",
+        "compare@40",
+        *cells("40-ce-0", "40-kd-0"),
+        *ENDS,
+    }
     assert set(study.repro()) == every
     assert len(bill(tmp_path)) == 40
     assert (study.folder / "report/report.md").exists()
@@ -114,7 +124,7 @@ def test_what_runs_and_what_is_paid(study, bills, tmp_path):
     assert len(bill(tmp_path)) == 40  # the workspace was lost, the ledger was not
 
     clone.change(study__budgets=[40, 80])
-    assert set(clone.repro()) == {"teach@80", "compare@80", *cells("80-ce-0"), *ENDS}
+    assert set(clone.repro()) == {"teach@80", "estimate@80", "compare@80", *cells("80-ce-0"), *ENDS}
     assert len(bill(tmp_path)) == len(set(bill(tmp_path))) == 80
 
     for command, shown in (

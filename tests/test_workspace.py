@@ -22,6 +22,7 @@ def test_paths_are_those_of_the_pipeline():
             here.teacher,
             here.outputs(budget),
             here.spend(budget),
+            here.estimates(budget).path,
             here.comparisons_of(budget),
             here.student(cell),
             here.speed(cell),
@@ -78,6 +79,7 @@ FOLDERS = {
     "features",
     "teacher",
     "outputs",
+    "estimates",
     "comparisons",
     "students",
     "results",
@@ -89,7 +91,7 @@ NAMES = re.compile(
     r"(meta|spend|student|metrics|latency|registered|plan|result|taken|taking)\.json|mlflow\.db|params\.yaml|dvc\.(lock|yaml)"
 )
 ARRAYS = re.compile(
-    r"(images|labels|ids|costs|views|positions|logits|members|first|second|lam)\.npy|weights\.safetensors|history\.csv"
+    r"(images|labels|ids|costs|views|positions|logits|probabilities|confidence|members|first|second|lam)\.npy|weights\.safetensors|history\.csv"
 )
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -83,6 +83,24 @@ def write_array(path: Path, array: np.ndarray) -> None:
     """Write one array as `.npy` (no pickle)."""
     with atomic(path) as file:
         np.save(file, array, allow_pickle=False)
+
+
+def write_rows(path: Path, shape: tuple[int, ...], kind: type[np.generic], blocks: Iterable[np.ndarray]) -> None:
+    """Write an array that is made block by block, each some rows of it, as `.npy`: only one block is in memory at a time.
+
+    Raises ValueError where the blocks are not `shape` together.
+    """
+    rows = 0
+    with atomic(path) as file:
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(kind)), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in blocks:
+            if block.shape[1:] != shape[1:]:
+                raise ValueError(f"{path}: a block {block.shape} of {shape}")
+            rows += len(block)
+            file.write(np.ascontiguousarray(block, dtype=kind).data)
+        if rows != shape[0]:
+            raise ValueError(f"{path}: {rows} rows of {shape}")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 META = "meta.json"  # what made a folder
-PURCHASED = ("outputs", "comparisons", "students", "speed", "results", "report", "spend")  # made of what teach buys
+PURCHASED = (
+    "outputs",
+    "estimates",
+    "comparisons",
+    "students",
+    "speed",
+    "results",
+    "report",
+    "spend",
+)  # made of what teach buys
 
 
 def cell_name(budget: int | str, method: str, seed: int | str) -> str:
@@ -142,6 +151,15 @@ class Outputs(Export):
         return [Export(path) for path in sorted(meta.parent for meta in self.teachers.glob(f"*/{META}"))]
 
 
+class Estimates(Folder):
+    """estimates/<budget>/: what the teacher would say of the samples that were not bought."""
+
+    meta = File(META)
+    positions = File("positions.npy")
+    probabilities = File("probabilities.npy")
+    confidence = File("confidence.npy")
+
+
 class Comparisons(Folder):
     """comparisons/<budget>/<method>/: the comparison set that a method learns from."""
 
@@ -264,6 +282,9 @@ class Workspace(Folder):
 
     def spend(self, budget: int | str) -> Path:
         return self.spends / f"{budget}.json"
+
+    def estimates(self, budget: int | str) -> Estimates:
+        return Estimates(self.path / "estimates" / str(budget))
 
     def comparisons(self, budget: int | str, method: str) -> Comparisons:
         return Comparisons(self.comparisons_of(budget) / method)

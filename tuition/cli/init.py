@@ -60,6 +60,7 @@ def init(
         "data": _data(data, evaluation, resize, classes),
         "teacher": _teacher(teacher, answers),
         "teach": _teach(teacher),
+        "estimate": {},
         "compare": {},
         "methods": {},
         "register": {"name": name},

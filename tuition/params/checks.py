@@ -19,6 +19,11 @@ def check(params: Params, path: Path) -> None:
     _check_methods(params, path)
     _check_teacher(params.teacher, f"{path}: teacher")
     _check_further(params, path)
+    if params.estimate.estimator != "none" and params.encode.source == "none":
+        raise UserError(
+            f"{path}: estimate.estimator: found {params.estimate.estimator!r}, which reads features, but encode.source is 'none'; "
+            "name a source of features, such as pixels, or set estimate.estimator: none"
+        )
     for key, place in watched(params).items():
         if place.startswith("~"):
             raise UserError(

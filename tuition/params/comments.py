@@ -105,6 +105,10 @@ COMMENTS: dict[str, dict[str, str]] = {
         "flip": "views: some are mirrored",
         "evaluation": "calls of each budget for answers to val and test, where neither has labels",
     },
+    "estimate": {
+        "": "what the teacher would say of the samples that are not bought; costs no call",
+        "estimator": "none | auto | ridge | logistic | knn | propagation: docs/estimates.md",
+    },
     "compare": {
         "": "which samples a method compares",
         "limit": "comparisons drawn at most",

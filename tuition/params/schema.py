@@ -192,6 +192,10 @@ class Teach(Section):
         return self
 
 
+class Estimate(Section):
+    estimator: Annotated[Literal["none", "auto", "ridge", "logistic", "knn", "propagation"], LATER] = "none"
+
+
 class ComparisonSet(Section):
     strategy: Literal["in-batch", "random", "balanced", "nearest"] = "in-batch"
     k: Annotated[int, Field(ge=2)] = 2
@@ -271,6 +275,7 @@ class Params(Section):
     teachers: list[AnyTeacher] = Field(default=[])
     pretrain: Pretrain = Pretrain()
     teach: Teach = Teach()
+    estimate: Annotated[Estimate, LATER] = Estimate()
     compare: Compare = Compare()
     student: Student = Student()
     train: Training = Training()
