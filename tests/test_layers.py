@@ -13,7 +13,8 @@ from support import ROOT
 FLOORS = """
 errors signals ranges forkserver identity
 files workspace imports views addresses
-tables origins features inputs targets models comparisons spend estimators
+origins
+tables features inputs targets models comparisons spend estimators
 losses estimates
 methods
 params

@@ -1,4 +1,3 @@
 from support.finished import make
-from support.registered import registered, workspace
 
-__all__ = ["make", "registered", "workspace"]
+__all__ = ["make"]

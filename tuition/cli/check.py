@@ -173,7 +173,7 @@ def _facts(data: Data, notes: list[str]) -> Facts:
 
     here, split = Workspace().data, Workspace().split("train")
     written: Facts = read_json(here.meta) if here.meta.is_file() and split.meta.is_file() else {}
-    if written and not changed(data, written):
+    if written.get("data") and not changed(data, written):
         notes.append(f"data: {written['source']}, as `prepare` left it")
         return written | read_json(split.meta)
     from tuition.inputs.kinds import INPUTS, named
