@@ -16,7 +16,7 @@ from tuition.params import Data
 from tuition.params.teacher import TableSettings, TeacherSettings
 from tuition.purchase.own import OpenOrder
 from tuition.sources.originals import Originals
-from tuition.teachers.shown import resizes_itself, shows_originals, side_of
+from tuition.teachers.shown import resizes_itself, sends_files, shows_originals, side_of
 from tuition.workspace import Workspace
 
 Rows = Callable[[list[int]], np.ndarray]  # rows of an order -> (B, …)
@@ -67,21 +67,29 @@ def show(data: Data, settings: TeacherSettings, pool: Pool, part: Part, position
     ids, stored_ids = part.ids[positions], part.stored_ids[positions]
     if isinstance(settings, TableSettings):  # it looks up what is asked for, and is shown that
         return Seen(_requests(ids), ids, lambda rows: ids[rows])
-    if not shows_originals(settings, pool.facts):
+    files = sends_files(settings)
+    if not files and not shows_originals(settings, pool.facts):
         return show_stored(settings, _requests(stored_ids), ids, Bought(pool.inputs, part.stored, positions))
     source, side = Originals(data, pool.facts["channels"]), side_of(settings)
     places = _places(part.split, set(positions.tolist()))
+
+    def file(row: int) -> bytes:
+        return source.file(ids[row].decode(), places[int(positions[row])])
 
     def original(row: int) -> np.ndarray:
         position, here = int(positions[row]), ids[row] == stored_ids[row]
         found = np.array(part.stored[position]) if here else source.read(ids[row].decode(), places[position])
         return found if side is None else pool.inputs.resized(found, side)
 
+    if files:
+        return Seen(_requests(ids), ids, lambda rows: np.array([file(row) for row in rows], dtype=object), stored_ids)
     return Seen(_requests(ids), ids, lambda rows: stacked([original(row) for row in rows]), stored_ids)
 
 
 def show_stored(settings: TeacherSettings, requests: Sequence[Request], ids: np.ndarray, bought: Bought) -> Seen:
     """Shown what is stored, or views of it: made `teacher.resize` pixels a side where the teacher has no code for that."""
+    if sends_files(settings):
+        raise UserError("teacher.options.send: found original, but views (teach.views) are no files; set png")
     side, inputs = side_of(settings), bought.inputs
     if side is None or resizes_itself(settings):
         return Seen(requests, ids, lambda rows: bought[rows])

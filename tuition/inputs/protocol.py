@@ -169,7 +169,7 @@ class Inputs(Protocol):
         """Samples (B, …) as tensors of servers (OIP, MLflow) get them: as they are stored where `settings` ask for nothing."""
         ...
 
-    def chat_part(self, sample: np.ndarray, settings: Preprocessing, detail: str | None) -> dict[str, Any]:
+    def chat_part(self, sample: np.ndarray | bytes, settings: Preprocessing, detail: str | None) -> dict[str, Any]:
         """A part of a chat message that shows one sample. Raises UserError as `check_chat` does."""
         ...
 

@@ -22,12 +22,13 @@ from tuition.sources.readers import open_table
 from tuition.sources.rows import RowReader
 from tuition.workspace import given
 
+SENT = ("JPEG", "PNG", "GIF", "WEBP")  # what picture services take
 # (file, row), as files.csv has them, to an image, or (C, H, W) of an array.
 Opener = Callable[[str, int | None], Image.Image | np.ndarray]
 
 
 class Originals:
-    """`read(id, place)` gives a sample of `data.source` as it came."""
+    """The samples of `data.source` as they came."""
 
     def __init__(self, data: Data, channels: int):
         """`channels`: of the pool."""
@@ -37,8 +38,16 @@ class Originals:
 
     def read(self, id: str, place: Place) -> np.ndarray:
         """The original (C, H, W) uint8, at its own size. Raises UserError where it is gone, or not what it was when `prepare` read it."""
+        return self._checked(id, place)[0]
+
+    def file(self, id: str, place: Place) -> bytes:
+        """The original as a file that picture services take: its own bytes where it is such a file, else a PNG. Raises as `read`."""
+        found, content = self._checked(id, place)
+        return content or pixels.png(found)
+
+    def _checked(self, id: str, place: Place) -> tuple[np.ndarray, bytes]:
         try:
-            found = self._decoded(*place)
+            found, content = self._opened(*place)
         except UserError:
             raise
         except Exception as error:  # a file that was damaged since makes decoders fail in every way
@@ -46,19 +55,26 @@ class Originals:
                 f"{self.source}: {words(place)}: cannot be read now ({pixels.reason(error)}), but could when `prepare` read it; bring it "
                 "back, or run `dvc repro -f prepare` without it. No call is made for it"
             ) from None
-        if pixels.content_id(found) != id:
+        wide = np.repeat(found, self.channels, axis=0) if len(found) == 1 < self.channels else found
+        if id not in (pixels.content_id(found), pixels.content_id(wide)):
             raise UserError(
                 f"{self.source}: {words(place)}: not the image that `prepare` read; `dvc repro -f prepare` reads all anew. No call is "
                 "made for it"
             )
-        return np.repeat(found, self.channels, axis=0) if len(found) == 1 < self.channels else found
+        return wide, content
 
-    def _decoded(self, file: str, row: int | None) -> np.ndarray:
+    def _opened(self, file: str, row: int | None) -> tuple[np.ndarray, bytes]:
+        """The pixels (C, H, W), and the bytes of the file where it is of a kind in SENT."""
         opened = self.open(file, row)
         if isinstance(opened, np.ndarray):
-            return pixels.convert(opened[None], self.asked, None, self.source)[0]
+            return pixels.convert(opened[None], self.asked, None, self.source)[0], b""
         with opened as image:
-            return pixels.decode(image, self.asked, None)
+            content = b""
+            if image.format in SENT and (stream := getattr(image, "fp", None)) is not None:
+                stream.seek(0)
+                content = stream.read()
+                stream.seek(0)
+            return pixels.decode(image, self.asked, None), content
 
 
 def _of_folder(place: str, data: Data) -> Opener:

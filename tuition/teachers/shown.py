@@ -16,6 +16,7 @@ from tuition.params.teacher import (
     FunctionSettings,
     MlflowSettings,
     OipSettings,
+    OpenAISettings,
     TeacherSettings,
 )
 
@@ -36,6 +37,11 @@ def shows_originals(settings: TeacherSettings, facts: Facts) -> bool:
     if side is None:
         _check_sizes(settings, facts)
     return True
+
+
+def sends_files(settings: TeacherSettings) -> bool:
+    """Whether it is sent originals as the files that they are (`teacher.options.send: original`)."""
+    return isinstance(settings, OpenAISettings) and settings.options.get("send") == "original"
 
 
 def of_stored(teach: Teach, facts: Facts) -> Facts:

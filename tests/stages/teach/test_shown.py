@@ -1,5 +1,6 @@
 """What a teacher is shown: the original, at its own size or at teacher.resize; or what students see, where that is the size asked for."""
 
+import base64
 import json
 
 import numpy as np
@@ -7,9 +8,15 @@ import pytest
 from PIL import Image
 from support import PAID, digits, stage, write_params
 
+from stages.teach.pool import read_pool
+from stages.teach.seen import Part, show
+from tuition import params as parameters
 from tuition.files import read_array
 from tuition.ledger import accounts
 from tuition.ledger.database import open_ledger
+from tuition.origins import read_origins
+from tuition.params.teacher import teacher_settings
+from tuition.teachers.formats.openai import OpenAIFormat
 
 TEACHER = """
 import json
@@ -127,6 +134,37 @@ def test_an_original_that_changed_stops_and_costs_nothing(photos):
     assert "not the image that `prepare` read" in ran.stderr
     assert len(shown(photos)) == 10
     assert accounts.status(open_ledger())[0]["calls"]["unknown"] == 0
+
+
+@pytest.mark.parametrize("resize", [16, None])
+def test_a_file_can_be_sent_as_it_is(photos, resize):
+    for file in (photos / "photos").rglob("*.png"):
+        image = Image.open(file) if resize else Image.open(file).resize((20, 20))
+        image.save(file.with_suffix(".jpg"), quality=95)
+        file.unlink()
+    write_params(photos, {**PAID, "data.source": "folder:photos", "data.resize": resize})
+    assert stage("prepare", cwd=photos).returncode == 0
+    section = {
+        "kind": "openai",
+        "url": "http://127.0.0.1:9",
+        "model": "m",
+        "batch_size": 1,
+        "options": {"send": "original"},
+    }
+    settings, data = teacher_settings(**section), parameters.load().data
+    pool = read_pool(parameters.load().teach)
+    part = Part("train", pool.ids, pool.stored_ids, pool.samples)
+    seen = show(data, settings, pool, part, np.arange(5))
+    places = [place for _, place in read_origins(photos / "data/train/files.csv")][:5]
+    for request, (file, _) in zip(seen.requests, places, strict=True):
+        content = (photos / "photos" / file).read_bytes()
+        shown = seen([request])
+        assert shown.tolist() == [content]
+        asked = json.loads(OpenAIFormat(settings, pool.facts).request(shown, ["key"]).content)
+        url = asked["messages"][0]["content"][1]["image_url"]["url"]
+        assert url == f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
+    assert OpenAIFormat(settings, pool.facts).options()["send"] == "original"
+    assert "send" not in OpenAIFormat(teacher_settings(**section | {"options": {}}), pool.facts).options()
 
 
 def test_views_are_of_what_students_see(photos):

@@ -9,6 +9,7 @@ from tuition.errors import UserError
 from tuition.inputs.images.files import png
 from tuition.inputs.protocol import Facts, Preprocessing
 
+BEGINNINGS = {b"\x89PNG": "png", b"\xff\xd8": "jpeg", b"GIF8": "gif"}
 CHANNELS = (1, 3, 4)  # of a picture: grey, RGB, RGBA
 
 
@@ -57,11 +58,16 @@ def sent(samples: np.ndarray, settings: Preprocessing) -> np.ndarray:
     return (scaled - _per_channel(settings.mean, 0.0)) / _per_channel(settings.std, 1.0)
 
 
-def chat_part(sample: np.ndarray, settings: Preprocessing, detail: str | None) -> dict[str, Any]:
-    """The image as a PNG in a data URL."""
-    code = base64.b64encode(png(sent(sample[None], settings)[0])).decode()
-    picture = {"url": f"data:image/png;base64,{code}"}
+def chat_part(sample: np.ndarray | bytes, settings: Preprocessing, detail: str | None) -> dict[str, Any]:
+    """The image in a data URL: pixels as a PNG, the bytes of a file as they are."""
+    content = sample if isinstance(sample, bytes) else png(sent(sample[None], settings)[0])
+    picture = {"url": f"data:image/{_kind(content)};base64,{base64.b64encode(content).decode()}"}
     return {"type": "image_url", "image_url": picture | ({"detail": detail} if detail else {})}
+
+
+def _kind(content: bytes) -> str:
+    """The kind of an image file, by how it begins."""
+    return next((kind for begin, kind in BEGINNINGS.items() if content.startswith(begin)), "webp")
 
 
 def check_chat(facts: Facts) -> None:

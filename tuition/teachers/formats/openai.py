@@ -53,6 +53,7 @@ class Options(Section):
     content: Literal["image", "text"] = "image"
     text: str | None = None
     detail: Literal["low", "high", "auto"] | None = None
+    send: Literal["png", "original"] = "png"
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
     top_logprobs: Count = 20
@@ -90,11 +91,13 @@ class OpenAIFormat:
             "max_completion_tokens",
             "top_logprobs" if self.words else "scores",
         }
+        if self.chosen.send == "png":  # as when there was no other way: what was bought so stays owned
+            left_out.add("send")
         chosen = self.chosen.model_dump(exclude=left_out) | ({"answers": self.answers} if self.answers else {})
         return {**chosen, **self.limit, "labels": list(self.labels), "prompt": self.prompt}
 
     def request(self, inputs: np.ndarray, keys: Sequence[str]) -> HttpRequest:
-        """The question on one sample (1, …) as it is stored."""
+        """The question on one sample (1, …) as it is stored, or (1,) the bytes of its file."""
         if len(inputs) != 1:
             raise ValueError(f"a chat model is asked for one image at a time, not {len(inputs)}")
         question = {
@@ -189,6 +192,10 @@ def _check_settings(settings: OpenAISettings, chosen: Options, data: dict[str, A
     if chosen.scores and settings.answers != "json":
         raise UserError(
             f"teacher.options.scores: true, but teacher.answers is {settings.answers or 'logprobs'}; set `json`, which has them"
+        )
+    if chosen.send == "original" and (chosen.content == "text" or settings.resize is not None):
+        raise UserError(
+            "teacher.options.send: original sends files as they are, and goes neither with teacher.resize nor with content 'text'; set png"
         )
     if chosen.content == "image":
         inputs_of(data).check_chat(data)
