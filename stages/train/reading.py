@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.train.rest import read_rest
 from tuition.errors import UserError
 from tuition.files import read_array, read_json
 from tuition.inputs.bought import read_bought
@@ -34,6 +35,8 @@ def read_training_set(params: Params, budget: int, name: str, groups: dict[str, 
         positions, teacher = positions[:clean], {key: values[:clean] for key, values in teacher.items()}
         mixed = read_mixed(outputs.mixed, name, positions)
     others, present = read_others(outputs, objective.method.signals, len(positions)) if about.several else ({}, {})
+    classes = len(read_json(here.split("train").meta)["classes"])
+    rest = read_rest(params.train, budget, samples, labels, read_array(outputs.positions), classes)
     members, weights = _groups(name, about.compares, here.comparisons(budget, name), groups)
     return TrainingSet(
         inputs=seen[: len(positions)],
@@ -46,6 +49,7 @@ def read_training_set(params: Params, budget: int, name: str, groups: dict[str, 
         mixed=mixed,
         others=others,
         present=present,
+        rest=rest,
     )
 
 

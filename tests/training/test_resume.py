@@ -10,15 +10,24 @@ from support import digits
 from tuition.comparisons import group_weights
 from tuition.methods import METHODS, build, card
 from tuition.models import build as build_model
-from tuition.params import Training
+from tuition.params import StudentTraining
 from tuition.signals import FAMILIES, arrays_of
 from tuition.teachers.checkpoint import CheckpointTeacher
 from tuition.training import run
 from tuition.training.data import TrainingSet
 
 N, SIDE = 48, 16
-SETTINGS = Training(
-    steps=9, batch_size=16, lr=0.01, validate_every=3, checkpoint_every=3, crop=1, flip=True, precision="32-true"
+SETTINGS = StudentTraining(
+    steps=9,
+    batch_size=16,
+    rest="estimated",
+    rest_share=0.25,
+    lr=0.01,
+    validate_every=3,
+    checkpoint_every=3,
+    crop=1,
+    flip=True,
+    precision="32-true",
 )
 MODEL = {
     "arch": "resnet8",
@@ -37,6 +46,13 @@ QUICK = {"ft": {"pretrain_steps": 5}, "rrd": {"bank": 40}, "crd": {"negatives": 
 FURTHER = {
     "others": {"second": {"logits": np.random.default_rng(0).normal(size=(N, 10)).astype(np.float32)}},
     "present": {"second": np.arange(N) % 5 > 0},
+}
+
+
+REST = {  # samples that were not bought ride along with every method
+    "inputs": np.random.default_rng(1).integers(0, 256, (20, 1, SIDE, SIDE), dtype=np.uint8),
+    "target": np.random.default_rng(2).dirichlet(np.ones(10), 20).astype(np.float32),
+    "weight": np.linspace(0.2, 1, 20, dtype=np.float32),
 }
 
 
@@ -86,6 +102,7 @@ def train(name, on_row=lambda row: None, objective=None):
             weights=group_weights(2).astype("float32") if about.compares else None,
             constants=constants if "classifier" in objective.signals else {},
             mixed=mixed if about.views == "mixed" else {},
+            rest=REST,
             **(FURTHER if about.several else {}),
         ),
         validation=(images[N:], labels[N:]),

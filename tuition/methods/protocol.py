@@ -43,6 +43,14 @@ class Card(NamedTuple):
     label_use: str = "all"  # of what labels it needs, see LABEL_USES; of a method that does not say, that all are known
 
 
+class Rest(NamedTuple):
+    """R samples that were not bought: inputs (R, …) as those of a `Batch`, target (R, C) float32 probabilities, weight (R,) float32."""
+
+    inputs: Tensor
+    target: Tensor
+    weight: Tensor
+
+
 class Batch(NamedTuple):
     """B samples as a step sees them. Everything of the teacher's is constant: no gradient reaches it.
 
@@ -51,7 +59,8 @@ class Batch(NamedTuple):
     the inputs' device that is seeded by (seed, step): what a method draws comes from it, so that a run that was killed draws the same
     again. `groups` are the comparisons, where the method compares. For a method that reads several teachers, `others`
     {name: {signal: (B, …)}} and `present` {name: (B,) bool} as in `Context`.
-    `extra` is what a method's `augment` hands on to its `forward`; `augment` may append inputs after the first B.
+    `extra` is what a method's `augment` hands on to its `forward`; `augment` may append inputs after the first B. `rest` rides behind all
+    of these in the student's pass, and adds a term of its own; a method need not look at it.
     """
 
     inputs: Tensor
@@ -64,6 +73,7 @@ class Batch(NamedTuple):
     extra: Mapping[str, Any] = {}
     others: Mapping[str, dict[str, Tensor]] = {}
     present: Mapping[str, Tensor] = {}
+    rest: Rest | None = None
 
 
 @dataclass(frozen=True)

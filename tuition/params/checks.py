@@ -24,6 +24,11 @@ def check(params: Params, path: Path) -> None:
             f"{path}: estimate.estimator: found {params.estimate.estimator!r}, which reads features, but encode.source is 'none'; "
             "name a source of features, such as pixels, or set estimate.estimator: none"
         )
+    if params.train.rest in ("estimated", "both") and params.estimate.estimator == "none":
+        raise UserError(
+            f"{path}: train.rest: found {params.train.rest!r}, which reads estimates, but estimate.estimator is 'none'; set one, such as "
+            "auto, and encode.source, such as pixels; or set train.rest: none"
+        )
     for key, place in watched(params).items():
         if place.startswith("~"):
             raise UserError(

@@ -130,6 +130,15 @@ class Pretrain(Training):
     seed: Seed = 0
 
 
+class StudentTraining(Training):
+    """Of students, who may learn from samples that were not bought, too."""
+
+    rest: Annotated[Literal["none", "estimated", "labelled", "both"], LATER] = "none"
+    rest_share: Annotated[float, Field(gt=0, lt=1), LATER] = 0.5
+    rest_weight: Annotated[Positive, LATER] = 1.0
+    rest_confidence: Annotated[Share, LATER] = 0.0
+
+
 BY_FEATURES = ("kcenter", "kmeans", "typiclust")  # strategies
 GUIDES = {
     **dict.fromkeys(BY_FEATURES, "features"),
@@ -278,7 +287,7 @@ class Params(Section):
     estimate: Annotated[Estimate, LATER] = Estimate()
     compare: Compare = Compare()
     student: Student = Student()
-    train: Training = Training()
+    train: StudentTraining = StudentTraining()
     methods: Annotated[dict[str, dict[str, Any] | None], OPERATIONAL]
     evaluate: Evaluate = Evaluate()
     registry: Annotated[Register, OPERATIONAL] = Field(

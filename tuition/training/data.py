@@ -17,7 +17,8 @@ class TrainingSet:
     inputs (n, …) as stored (images: (n, C, H, W) uint8), labels (n,) int64, teacher {signal: (n, …)}. Without `augment` samples are seen
     as they are, neither cropped nor flipped at random. `members` (M, k) make every batch of whole groups; `weights` (k,) float32 are one
     group's, with `members` or alone for comparisons within each batch.
-    `constants`, `mixed`, `others` and `present` are as in `tuition.methods.Context`.
+    `constants`, `mixed`, `others` and `present` are as in `tuition.methods.Context`. `rest`: M samples that were not bought,
+    `inputs` (M, …) as stored, `target` (M, C) floats, estimated probabilities or labels as such, `weight` (M,) float32.
     """
 
     inputs: np.ndarray
@@ -30,11 +31,14 @@ class TrainingSet:
     mixed: Arrays = field(default_factory=dict)
     others: Mapping[str, Arrays] = field(default_factory=dict)
     present: Arrays = field(default_factory=dict)
+    rest: Arrays = field(default_factory=dict)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Every array by a name of its own: what a run learns from is told apart by them."""
         groups = {name: array for name in ("members", "weights") if (array := getattr(self, name)) is not None}
-        named: dict[str, Arrays] = {name: getattr(self, name) for name in ("teacher", "constants", "mixed", "present")}
+        named: dict[str, Arrays] = {
+            name: getattr(self, name) for name in ("teacher", "constants", "mixed", "present", "rest")
+        }
         named |= {f"others/{name}": answers for name, answers in self.others.items()}
         flat = {f"{name}/{key}": array for name, arrays in named.items() for key, array in arrays.items()}
         return {"inputs": self.inputs, "labels": self.labels, **groups, **flat}

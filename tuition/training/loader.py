@@ -3,12 +3,14 @@
 Every batch is a function of (seed, step) alone, so a run that was killed goes on with the batches it would have had.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from tuition.inputs.protocol import Placed
 from tuition.losses.comparisons import Groups, in_batch, listed
-from tuition.methods.protocol import Batch
+from tuition.methods.protocol import Batch, Rest
 
 
 class Loader:
@@ -41,6 +43,7 @@ class Loader:
         self.take = max(1, min(batch_size // per_unit, self.units))
         self.batch_size = self.take * per_unit
         self.per_epoch = self.units // self.take
+        self.rest: Callable[[int], Rest] | None = None  # what rides behind the batch of a step
         self.generator = torch.Generator(inputs.device)
         self.order, self.epoch = torch.empty(0), -1
         self.groups: Groups | None = None
@@ -72,6 +75,7 @@ class Loader:
             generator=self.generator,
             others=others,
             present=present,
+            rest=self.rest(step) if self.rest else None,
         )
 
     def _reseed(self, number: int) -> None:

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel as DDP
 
 from tuition.methods.objective import Objective
-from tuition.methods.protocol import Batch
+from tuition.methods.protocol import Batch, Rest
 from tuition.models import signals
 from tuition.models.network import Network
 from tuition.params import Training
 from tuition.training import processes, sharing
 from tuition.training.loader import Loader
+from tuition.training.rest import term
 from tuition.training.state import State
 
 Row = dict[str, float]
@@ -41,11 +42,21 @@ class Learner(nn.Module):
         batch = self.objective.augment(batch)
         parts = self.objective.parts(batch)
         if parts is None:
-            return self.objective(self._look(batch.inputs), batch)
-        first, second = (self._look(batch.inputs[part]) for part in parts)
-        order = torch.cat(parts).argsort()
-        given = {name: torch.cat([first[name], second[name]])[order] for name in first}
-        return self.objective(given, batch)
+            given, rest = self._look_behind(batch.inputs, batch.rest)
+        else:
+            first, rest = self._look_behind(batch.inputs[parts[0]], batch.rest)
+            second = self._look(batch.inputs[parts[1]])
+            order = torch.cat(parts).argsort()
+            given = {name: torch.cat([first[name], second[name]])[order] for name in first}
+        return self.objective(given, batch) | rest
+
+    def _look_behind(self, inputs: Tensor, rest: Rest | None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What the student says of inputs, and the term of the rest, which is in the same pass."""
+        if rest is None:
+            return self._look(inputs), {}
+        given = self._look(torch.cat([inputs, rest.inputs]))
+        logits = given["logits"][len(inputs) :]
+        return {name: value[: len(inputs)] for name, value in given.items()}, {"rest": term(logits, rest)}
 
     def _look(self, inputs: Tensor) -> dict[str, Tensor]:
         """What the student says of inputs (B, …) in one pass, as float32."""

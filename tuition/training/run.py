@@ -16,7 +16,7 @@ from tuition.models import make
 from tuition.models.description import ModelDescription
 from tuition.models.network import Network
 from tuition.models.projected import Projected
-from tuition.params import Training
+from tuition.params import StudentTraining, Training
 from tuition.targets.truth import known_part, read_truth
 from tuition.training.data import TrainingSet, place, place_all
 from tuition.training.display import Display, Speed
@@ -24,6 +24,7 @@ from tuition.training.loader import Loader
 from tuition.training.loop import Learner, Row, fit, make_fabric, validator
 from tuition.training.loop import Progress as Trained
 from tuition.training.networks import of, shapes
+from tuition.training.rest import RestLoader, share_of
 from tuition.training.state import State, TrainingState, run_digest
 from tuition.workspace import Workspace
 
@@ -74,7 +75,7 @@ def train(
     torch.manual_seed(seed)
     student = make(model)
     fabric = make_fabric(settings)
-    loader = _loader(data, model, settings, seed, fabric.device)
+    loader, rest = _loaders(data, model, settings, seed, fabric.device)
     context = _context(data, model, settings, seed, student, loader, objective)
     objective.to(fabric.device).setup(context)
     learner = Learner(
@@ -88,7 +89,7 @@ def train(
         print(f"{name}: resuming at step {first} of {settings.steps}")
     validate = _validator(model, validation, fabric)
 
-    with Display(name, settings.steps, first, loader.batch_size, quiet) as display:
+    with Display(name, settings.steps, first, loader.batch_size + (rest.rows if rest else 0), quiet) as display:
 
         def report(row: Row) -> None:
             if not quiet:
@@ -112,19 +113,29 @@ def _validator(model: ModelDescription, validation: Split, fabric: Fabric) -> Ca
     return validator(samples, labels, lambda stored: kind.arranged(preprocessing(stored)), processes=fabric.world_size)
 
 
-def _loader(data: TrainingSet, model: ModelDescription, settings: Training, seed: int, device: torch.device) -> Loader:
-    """The batches of `data`, which is placed on the device once."""
-    return Loader(
-        inputs_of(model).place(data.inputs, device, model, settings if data.augment else None),
+def _loaders(
+    data: TrainingSet, model: ModelDescription, settings: Training, seed: int, device: torch.device
+) -> tuple[Loader, RestLoader | None]:
+    """The batches of `data`, which is placed on the device once, and what rides behind them."""
+    inputs, rest = inputs_of(model), None
+    if data.rest:
+        assert isinstance(settings, StudentTraining)
+        rows = share_of(settings.batch_size, settings.rest_share)
+        kept = {name: place(data.rest[name], device) for name in ("target", "weight")}
+        rest = RestLoader(inputs.place(data.rest["inputs"], device, model, settings), kept, rows, seed)
+    loader = Loader(
+        inputs.place(data.inputs, device, model, settings if data.augment else None),
         place(data.labels, device),
         place_all(data.teacher, device),
-        batch_size=settings.batch_size,
+        batch_size=settings.batch_size - (rest.rows if rest else 0),
         seed=seed,
         members=None if data.members is None else place(data.members, device).long(),
         weights=None if data.weights is None else torch.from_numpy(data.weights),
         others={name: place_all(answers, device) for name, answers in data.others.items()},
         present=place_all(data.present, device),
     )
+    loader.rest = rest.at if rest else None
+    return loader, rest
 
 
 def _context(

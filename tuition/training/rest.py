@@ -1,0 +1,47 @@
+"""Samples that were not bought, in every step: they ride behind the rows that the method sees, and add one term.
+
+The term is the mean, over the rest of the step, of weight × cross-entropy between what is estimated of the teacher (or the label) and
+what the student says. Which samples a step has is a function of (seed, step), as for the bought ones.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tuition.inputs.protocol import Placed
+from tuition.methods.protocol import Rest
+from tuition.training.loader import Loader
+
+APART = 500_000_003  # between the seed of bought samples and that of the rest
+
+
+def share_of(batch_size: int, share: float) -> int:
+    """How many of `batch_size` rows are not bought ones: the share, but two rows are bought and one is not."""
+    return min(max(1, round(batch_size * share)), batch_size - 2)
+
+
+class RestLoader:
+    """An endless sequence of samples that were not bought, by step."""
+
+    def __init__(self, inputs: Placed, arrays: Mapping[str, Tensor], rows: int, seed: int):
+        """inputs (M, …); arrays: `target` (M, C), `weight` (M,); `rows` of them a step (all where there are fewer)."""
+        signals = {name: arrays[name] for name in ("target", "weight")}
+        labels = torch.zeros(len(inputs), dtype=torch.int64, device=inputs.device)
+        self.loader = Loader(inputs, labels, signals, batch_size=rows, seed=seed + APART)
+
+    @property
+    def rows(self) -> int:
+        """Of a step."""
+        return self.loader.batch_size
+
+    def at(self, step: int) -> Rest:
+        """The rest of `step` (from 0)."""
+        batch = self.loader.batch(step)
+        return Rest(batch.inputs, batch.teacher["target"], batch.teacher["weight"])
+
+
+def term(logits: Tensor, rest: Rest) -> Tensor:
+    """mean over R of weight × −Σ_c target_c · log softmax(logits)_c; logits (R, C) float32."""
+    return -(rest.weight * (rest.target * F.log_softmax(logits, dim=1)).sum(dim=1)).mean()
