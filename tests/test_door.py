@@ -23,8 +23,12 @@ LABELLED, BUDGET = 300, 200
 TEACHER = """
 # A provider: each call is charged, and three per cent of them bring no answer in time.
 import numpy as np
+from PIL import Image
 
 weights = np.load("weights.npy")
+
+def seen(image):  # a photo of any size
+    return np.asarray(Image.fromarray(image[0]).resize((28, 28)), dtype=float).ravel() / 255
 
 def scores(images, keys):
     with open("bill.txt", "a+") as bill:
@@ -33,7 +37,7 @@ def scores(images, keys):
         number = len(bill.readlines())
     if number % 33 == 0:
         raise TimeoutError("the provider did not answer in time")
-    shares = np.exp(images.reshape(len(images), -1) / 255 @ weights)
+    shares = np.exp(np.stack([seen(image) for image in images]) @ weights)
     return shares / shares.sum(1, keepdims=True)
 """
 MINE = [

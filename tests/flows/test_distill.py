@@ -158,7 +158,7 @@ def test_a_bad_override_is_refused_before_anything_runs(tmp_path, prepared):
 def test_a_failing_cell_is_reported_and_the_others_run(broken):
     _, _, done, (results, reported) = broken
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "error: 1 of 10 tasks failed: cell 40-kd-0" in done.stderr
+    assert "error: 1 of 12 tasks failed: cell 40-kd-0" in done.stderr
     story = done.stdout[done.stdout.index("# The study is not complete") :]
     assert "## cell 40-kd-0 failed" in story
     assert "RuntimeError: chalk" in story
@@ -195,5 +195,5 @@ def test_a_second_run_starts_no_stage(mended):
     folder, environment, _ = mended
     done = distill(folder, environment)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "11 stages are up to date, 0 of them were due" in done.stderr
+    assert "13 stages are up to date, 0 of them were due" in done.stderr
     assert "Running stage" not in done.stderr

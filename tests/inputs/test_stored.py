@@ -40,7 +40,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def as_prepared(root: Path) -> set[str]:
     """The ids of all samples that `prepare` stored: they are digests of their pixels."""
     assert read_json(root / "data/meta.json")["splits"]["train"] > 5
-    return {one.decode() for split in ("train", "val", "test") for one in read_array(root / f"data/{split}/ids.npy")}
+    return {
+        one.decode() for split in ("train", "val", "test") for one in read_array(root / f"data/{split}/stored_ids.npy")
+    }
 
 
 @pytest.mark.parametrize("form", ["bytes", "base64", "data URL", "NHWC", "NCHW", "floats"])

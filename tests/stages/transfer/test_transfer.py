@@ -45,7 +45,7 @@ def test_images_get_the_size_and_channels_of_data(tmp_path, colours):
     assert (meta["channels"], meta["height"], meta["width"]) == (1, 16, 16)
     assert meta["splits"] == {"train": 30, "val": 10, "test": 20}  # data.val; neither noise nor imbalance
     assert "altered" not in meta
-    images, ids = (read_array(tmp_path / f"transfer/train/{name}.npy") for name in ("images", "ids"))
+    images, ids = (read_array(tmp_path / f"transfer/train/{name}.npy") for name in ("images", "stored_ids"))
     assert (images.shape, images.dtype) == ((30, 1, 16, 16), np.uint8)
     assert ids[3].decode() == content_id(images[3])
 

@@ -22,7 +22,7 @@ from tuition.teachers.http.teacher import HttpTeacher
 
 DOC = (Path(__file__).parents[3] / "docs" / "your_teacher.md").read_text()
 FUNCTION, _, FORMAT = re.findall(r"```python\n(.*?)```", DOC, flags=re.DOTALL)
-OF_FUNCTION, _, OF_FORMAT = (
+OF_FUNCTION, _, OF_FORMAT, _ = (
     YAML(typ="safe").load(one)["teacher"] for one in re.findall(r"```yaml\n(.*?)```", DOC, flags=re.DOTALL)
 )
 DATA = {"channels": 1, "height": 8, "width": 8, "classes": ["a", "b", "c"], "mean": [0.1], "std": [0.3]}
