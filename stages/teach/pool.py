@@ -20,7 +20,7 @@ UNKNOWN = -1  # of a label
 class Pool:
     """The samples that may be bought (N, …), as they are stored, labels (N,), content ids (N,) S64, and facts of the data.
 
-    `stored_ids` (N,) S64: of the samples as they are stored; `ids` are of the originals.
+    `stored_ids` (N,) S64: of the samples as they are stored; `ids` are of the originals, the very same array where none was made smaller.
     """
 
     samples: Samples
@@ -32,6 +32,8 @@ class Pool:
     @property
     def distinct_ids(self) -> np.ndarray:
         """(N,) S64: the content ids, but that samples which look the same to a student go by the id of the first of them."""
+        if self.stored_ids is self.ids:
+            return self.ids
         _, first, same = np.unique(self.stored_ids, return_index=True, return_inverse=True)
         return self.ids[first][same]
 
@@ -48,7 +50,7 @@ class Pool:
     def known(self) -> Known:
         """The classes, and the labels of samples by either content id; of samples that are there twice with two labels, none."""
         by_id: dict[str, int] = {}
-        for ids in (self.ids, self.stored_ids):
+        for ids in (self.ids,) if self.stored_ids is self.ids else (self.ids, self.stored_ids):
             for id, label in zip(ids.astype(str).tolist(), self.labels.tolist(), strict=True):
                 if by_id.setdefault(id, label) != label:
                     by_id[id] = UNKNOWN

@@ -15,14 +15,15 @@ class Malformed(ValueError):
         self.spoilt = spoilt
 
 
-def json_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in `body`; Malformed where there is none. NaN and Infinity, which some servers write, are let through."""
+def json_object(body: bytes | str, what: str = "") -> dict[str, Any]:
+    """The JSON object in `body`; Malformed where there is none, with `what` before its words. NaN and Infinity, which some servers write,
+    are let through."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise Malformed(f"not JSON ({type(error).__name__}): {shown(body)}", spoilt=True) from None
+        raise Malformed(f"{what}not JSON ({type(error).__name__}): {shown(body)}", spoilt=True) from None
     if not isinstance(value, dict):
-        raise Malformed(f"JSON, but not an object: {shown(body)}")
+        raise Malformed(f"{what}JSON, but not an object: {shown(body)}")
     return value
 
 

@@ -1,6 +1,5 @@
 """A chat completion that came as a stream of events, as some gateways send it though none was asked for: its chunks put together."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,7 +20,7 @@ def completion(body: bytes) -> dict[str, Any]:
         if data == END:
             ended = True
             continue
-        chunk = _chunk(data)
+        chunk = json_object(data, "an event that is ")
         whole |= {name: value for name, value in chunk.items() if name != "choices" and value is not None}
         for part in chunk.get("choices") or []:
             if isinstance(part, dict):
@@ -42,16 +41,6 @@ def _events(body: bytes) -> Iterator[str]:
         elif not line and lines:
             yield "\n".join(lines).strip()
             lines = []
-
-
-def _chunk(data: str) -> dict[str, Any]:
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise Malformed(f"an event that is not JSON ({type(error).__name__}): {shown(data)}", spoilt=True) from None
-    if not isinstance(value, dict):
-        raise Malformed(f"an event that is JSON, but not an object: {shown(data)}")
-    return value
 
 
 def _add(choice: dict[str, Any], part: dict[str, Any]) -> None:
