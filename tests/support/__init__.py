@@ -19,6 +19,16 @@ from tuition import params as parameters
 ROOT = Path(__file__).parents[2]
 
 
+def end_process(process: subprocess.Popen, patience: float) -> None:
+    """Ask a process to end, and end it where that takes more than `patience` seconds."""
+    process.terminate()
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 def copy_code(folder: Path, *names: str) -> None:
     """Copy these folders of the repository's code into `folder`, compiled files too: they are valid for a copy of the same age."""
     for name in names:

@@ -12,6 +12,8 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
+from support import end_process
+
 PATIENCE = 60.0  # seconds for the browser to start and to answer
 
 
@@ -79,9 +81,4 @@ def browser(home: Path) -> Iterator[Page]:
         with connect(address, max_size=None) as connection:
             yield Page(connection)
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end_process(process, 10)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from support import ROOT
+from support import ROOT, end_process
 
 SERVERS = Path(__file__).parent / "servers"
 CACHE = ROOT / "tests/.servers"
@@ -73,12 +73,7 @@ def running(command: list[object], ready: str, folder: Path, more: dict[str, str
             _wait_for(process, ready, folder / "server.log")
             yield
         finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end_process(process, 20)
 
 
 def _wait_for(process: subprocess.Popen, ready: str, log: Path, patience: float = 120) -> None:
