@@ -132,7 +132,7 @@ def one_batch(name, unknown):
         others={"second": {"logits": said["pruned"]}} if about.several else {},
         present={"second": np.ones(N, dtype=bool)} if about.several else {},
     )
-    loader = run._loader(learned, dict(MODEL), SETTINGS, 0, torch.device("cpu"))
+    loader, _ = run._loaders(learned, dict(MODEL), SETTINGS, 0, torch.device("cpu"))
     objective.setup(run._context(learned, dict(MODEL), SETTINGS, 0, student, loader, objective))
     return Learner(objective.wrap(student), objective), loader
 

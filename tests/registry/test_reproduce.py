@@ -85,7 +85,7 @@ def test_the_champion_is_trained_again_to_the_bit_and_nobody_is_paid(study: Stud
     assert "warning: left out raw, a link to /mnt/pictures" in done.stderr
     assert "kd-0: step 12/12" in done.stderr  # it was trained, not restored
     assert told["code"] == f"commit {study.git('rev-parse', 'HEAD').strip()}"
-    assert "inputs from DVC's cache: comparisons/40, data, outputs/40" in done.stderr
+    assert "inputs from DVC's cache: comparisons/40, data, estimates/40, outputs/40" in done.stderr
     assert study.paid() == paid
     assert study.git("status", "--porcelain") == status
     assert study.git("worktree", "list").count("\n") == 1
@@ -108,7 +108,7 @@ def test_what_lies_in_the_workspace_has_no_say(study: Study) -> None:
         paid = study.paid()
         done = study.reproduce("--folder", str(study.bills / "again"), "--name", NAME)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "DVC's cache lacks some of comparisons/40, data, outputs/40; pulling" in done.stdout
+        assert "DVC's cache lacks some of comparisons/40, data, estimates/40, outputs/40; pulling" in done.stdout
         assert "equal: the same weights, bit for bit" in done.stdout
         assert study.paid() == paid
         assert (study.bills / "again/students/40-kd-0/weights.safetensors").is_file()
@@ -120,7 +120,7 @@ def test_what_lies_in_the_workspace_has_no_say(study: Study) -> None:
         remote.rename(study.bills / "moved")
         lost = study.reproduce("--name", NAME)
         assert lost.returncode == 2
-        assert "neither DVC's cache nor a remote has all of comparisons/40, data, outputs/40" in lost.stderr
+        assert "neither DVC's cache nor a remote has all of comparisons/40, data, estimates/40, outputs/40" in lost.stderr
         (study.bills / "moved").rename(remote)
     finally:
         shutil.rmtree(cache, ignore_errors=True)
