@@ -120,7 +120,9 @@ def test_what_lies_in_the_workspace_has_no_say(study: Study) -> None:
         remote.rename(study.bills / "moved")
         lost = study.reproduce("--name", NAME)
         assert lost.returncode == 2
-        assert "neither DVC's cache nor a remote has all of comparisons/40, data, estimates/40, outputs/40" in lost.stderr
+        assert (
+            "neither DVC's cache nor a remote has all of comparisons/40, data, estimates/40, outputs/40" in lost.stderr
+        )
         (study.bills / "moved").rename(remote)
     finally:
         shutil.rmtree(cache, ignore_errors=True)
