@@ -62,6 +62,8 @@ SPELT = [
     (Request(IDS[7], SHIFTED, 13), f"{SHIFTED} again 13", "f3929313c3a6af672c348a7c653f63b5"),
     (Request(IDS[7], SHIFTED, 0, ("embedding",)), f"{SHIFTED}+embedding", "eb955ce2a1083ddb5aa6904a8e73a892"),
     (Request(IDS[7], SHIFTED, 0, ("at", "energy1")), f"{SHIFTED}+at,energy1", "1f05dbf8ff303ca8312ff70c160bf66c"),
+    (Request(IDS[7], repeat=1), "repeat 1", "6736adc7eef81177f345e59877340d31"),
+    (Request(IDS[7], SHIFTED, repeat=12), f"{SHIFTED} repeat 12", "bb3c598fe9fe92db247f247222398105"),
 ]
 
 
@@ -78,11 +80,12 @@ def test_a_request_is_spelt_as_ever_and_has_the_key_that_was_sent(request_, stor
     st.sampled_from([SHIFTED, FLIPPED, "clean", "augmented"]),
     st.integers(0, 99),
     st.sets(st.from_regex(r"[a-z][a-z0-9_]*", fullmatch=True)),
+    st.integers(0, 99),
 )
-def test_a_request_is_read_back_from_how_it_is_stored(sample, view, round, signals):
-    request = Request(sample, view).again(round).further(signals)
+def test_a_request_is_read_back_from_how_it_is_stored(sample, view, round, signals, repeat):
+    request = Request(sample, view).again(round).further(signals).repeated(repeat)
     assert Request.of(sample, request.stored) == request
-    assert request.is_of_view == (view != "augmented" and not round and not signals)
+    assert request.is_of_view == (view != "augmented" and not round and not signals and not repeat)
 
 
 def test_each_request_is_keyed_once_in_order():

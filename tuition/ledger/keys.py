@@ -1,7 +1,7 @@
 """What is asked of a teacher, how the ledger spells it, and how the calls for many requests are found.
 
-Nothing else knows the spelling. Of a sample's request `calls.view` holds the view, the round and the further signals:
-`[<view>][ again <round>][+<signal>,…]`, where the view `clean` is left out before a round.
+Nothing else knows the spelling. Of a sample's request `calls.view` holds the view, the round, the repeat and the further signals:
+`[<view>][ again <round>][ repeat <repeat>][+<signal>,…]`, where the view `clean` is left out before a round or a repeat.
 """
 
 import hashlib
@@ -16,7 +16,6 @@ from tuition.ledger.schema import SHORT, calls, short
 from tuition.views import CLEAN, is_view
 
 CHUNK = 5_000  # values in one IN list
-_ROUND = re.compile(r"(?:(?P<view>.+) )?again (?P<round>[1-9]\d*)")
 
 Key = tuple[bytes, str]  # what the ledger stores of a request: the sample, and the rest as text
 
@@ -26,13 +25,14 @@ class Request(NamedTuple):
 
     `sample`: content id (64 hex characters). `view`: of it, as text (`tuition.views`). `round`: 0 is the first time; n ≥ 1 is asked
     again, as round n of `teacher.recheck` begins. `signals`: () is all that the teacher gives; else these alone, of a sample that is
-    owned without them.
+    owned without them. `repeat`: 0 is the first answer; n ≥ 1 is another one to the same, of a teacher that may answer otherwise.
     """
 
     sample: str
     view: str = CLEAN
     round: int = 0
     signals: tuple[str, ...] = ()
+    repeat: int = 0
 
     @classmethod
     def of(cls, sample: str, stored: str) -> "Request":
@@ -40,16 +40,17 @@ class Request(NamedTuple):
         if stored == CLEAN:
             return cls(sample)
         base, _, signals = stored.partition("+")
-        match = _ROUND.fullmatch(base)
-        view, round = (match["view"] or CLEAN, int(match["round"])) if match else (base, 0)
-        return cls(sample, view, round, tuple(signals.split(",")) if signals else ())
+        base, repeat = _split(base, "repeat")
+        view, round = _split(base, "again")
+        return cls(sample, view, round, tuple(signals.split(",")) if signals else (), repeat)
 
     @property
     def stored(self) -> str:
-        """The view, the round and the further signals, as the ledger stores them."""
-        _, text, round, signals = self
-        if round:
-            text = f"again {round}" if text == CLEAN else f"{text} again {round}"
+        """The view, the round, the repeat and the further signals, as the ledger stores them."""
+        _, text, round, signals, repeat = self
+        for word, number in (("again", round), ("repeat", repeat)):
+            if number:
+                text = f"{word} {number}" if text == CLEAN else f"{text} {word} {number}"
         return f"{text}+{','.join(sorted(signals))}" if signals else text
 
     @property
@@ -60,11 +61,15 @@ class Request(NamedTuple):
     @property
     def is_of_view(self) -> bool:
         """Whether it is the first request for a view of the sample, and for all signals."""
-        return not self.round and not self.signals and is_view(self.view)
+        return not self.round and not self.signals and not self.repeat and is_view(self.view)
 
     def again(self, round: int) -> "Request":
         """The same asked again, as `round` begins."""
         return self._replace(round=round)
+
+    def repeated(self, repeat: int) -> "Request":
+        """The same for its answer number `repeat`, from 0 on."""
+        return self._replace(repeat=repeat)
 
     def further(self, signals: Collection[str]) -> "Request":
         """The request for these signals, of what is owned without them."""
@@ -72,6 +77,12 @@ class Request(NamedTuple):
 
     def __str__(self) -> str:
         return self.sample if self.stored == CLEAN else f"{self.sample} {self.stored}"
+
+
+def _split(text: str, word: str) -> tuple[str, int]:
+    """(what stands before `word` and its number, the number) of a request's text; 0 where it has no such end."""
+    match = re.fullmatch(rf"(?:(?P<before>.+) )?{word} (?P<number>[1-9]\d*)", text)
+    return (match["before"] or CLEAN, int(match["number"])) if match else (text, 0)
 
 
 def key_of(fingerprint: str, request: Request) -> str:
