@@ -4,12 +4,14 @@ import asyncio
 import threading
 import time
 
+import httpx
 import numpy as np
 import pytest
-from support.loopback import Server
+from support.loopback import Server, status
 from support.purchases import Shop
 
 from tuition.errors import UserError
+from tuition.teachers.billing import code_of_exception
 from tuition.teachers.passing import meaning
 from tuition.teachers.protocol import Refused, Uncertain
 
@@ -139,6 +141,31 @@ def test_what_was_surely_not_processed_is_asked_again_and_given_back_when_patien
     assert "unknown" not in shop.calls
 
 
+EMPTY = b'{"error": {"message": "see your plan", "type": "insufficient_quota", "code": "insufficient_quota"}}'
+
+
+def answering(server, body):
+    """A function that asks the server with httpx; a 429 is `Refused`, as docs/your_teacher.md has it."""
+    server.script.append(status(429, body=body))
+
+    def ask(images, keys):
+        try:
+            httpx.post(f"{server.url}/ask", content=b"{}").raise_for_status()
+        except httpx.HTTPStatusError as failed:
+            raise Refused("429") from failed
+
+    return ask
+
+
+def test_a_refusal_that_says_the_account_is_empty_is_not_waited_for(server):
+    shop = shop_of(server, answering(server, EMPTY), patience=300.0)
+    with pytest.raises(
+        UserError, match=r"teacher.function: the account has no quota.*insufficient_quota.*Refused: 429"
+    ):
+        shop.buy()
+    assert shop.calls == {"refunded": 1}
+
+
 def test_an_error_that_nobody_declared_stops_at_once_and_shows_the_users_own_line(server):
     def breaks(images):
         return {}["lost"]
@@ -175,6 +202,33 @@ def test_class_names_are_given_to_a_function_that_takes_them(server):
 def made(package, name, *bases):
     """A client's error class as its package spells it, without the package."""
     return type(name, bases or (Exception,), {"__module__": f"{package}.inner"})
+
+
+class Told(Exception):
+    """An error with what clients keep of an answer."""
+
+    def __init__(self, **kept):
+        super().__init__("429")
+        vars(self).update(kept)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Told(code="insufficient_quota", body=None), "insufficient_quota"),  # openai
+        (
+            Told(code=None, body={"type": "error", "error": {"type": "credit_balance_too_low"}}),
+            "credit_balance_too_low",
+        ),
+        (Told(body=EMPTY.decode()), "insufficient_quota"),
+        (Told(code=429, type="rate_limit_exceeded", body={"code": "rate_limit_exceeded"}), None),
+        (Told(response=httpx.Response(429, content=EMPTY)), "insufficient_quota"),
+        (Told(response=httpx.Response(429, stream=httpx.ByteStream(EMPTY))), None),  # nobody has read it
+        (Refused("429"), None),
+    ],
+)
+def test_what_a_client_keeps_of_an_answer_says_whether_the_account_is_empty(error, code):
+    assert code_of_exception(error) == code
 
 
 @pytest.mark.parametrize(

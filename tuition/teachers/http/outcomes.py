@@ -4,7 +4,6 @@ Only what surely was not processed is `refused` or `stop`: those calls are given
 is done next is not decided here.
 """
 
-import json
 import math
 import re
 import time
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
+from tuition.teachers.billing import code_of_body
 from tuition.teachers.http.address import Address
 from tuition.teachers.http.transport import Failure, Response
 
@@ -28,18 +28,6 @@ MEND = {
     505: "teacher.url: the server does not speak HTTP/1.1",
 }
 REFUSED = (425, 429, 503)
-BILLING = frozenset(  # the codes and types of errors that come with a 429 and say that the account is empty
-    {
-        "insufficient_quota",
-        "insufficient_credits",
-        "insufficient_balance",
-        "insufficient_funds",
-        "billing_hard_limit_reached",
-        "billing_not_active",
-        "credit_balance_too_low",
-        "payment_required",
-    }
-)
 UNSURE = (408, 409)  # processed by halves, or under way under the same key; 5xx are unsure too
 
 
@@ -64,7 +52,7 @@ def outcome_of(result: Response | Failure, address: Address, key_variable: str |
         return Outcome("answered")
     said = f"{result.status} with an error {status}" if result.inner else f"{status}"
     text = f"{address.place} answered {said}{_beginning(result.body, address)}"
-    if status in REFUSED and (code := _billing(result.body)):
+    if status in REFUSED and (code := code_of_body(result.body)):
         return Outcome("stop", f"{_about_the_bill(key_variable)} ({code}): {text}")
     if status in REFUSED:
         return Outcome("refused", text, retry_after(result.headers))
@@ -104,16 +92,6 @@ def _of_failure(failure: Failure, address: Address, reached: bool) -> Outcome:
             f"teacher.url: {address.place} cannot be reached ({said}). Check host and port, and that the server runs",
         )
     return Outcome("refused", f"{address.place} cannot be reached ({said})")
-
-
-def _billing(body: bytes) -> str | None:
-    """The code of an error that says that nothing more is paid for; None where the body has none."""
-    try:
-        error = json.loads(body)["error"]
-        said = [error.get(name) for name in ("code", "type")] if isinstance(error, dict) else [error]
-    except (ValueError, RecursionError, LookupError, TypeError):
-        return None
-    return next((one for one in said if isinstance(one, str) and one in BILLING), None)
 
 
 def _about_the_bill(variable: str | None) -> str:
