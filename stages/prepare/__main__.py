@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tuition import params
 from tuition.errors import read_arguments, run
-from tuition.params.places import BROUGHT, linked_folders
+from tuition.params.places import BROUGHT, linked_folders, unwatched
 from tuition.sources import alter
 from tuition.sources.splits import summary, write_splits
 from tuition.workspace import Workspace, given
@@ -21,8 +21,10 @@ def main(argv: list[str]) -> None:
         print(
             f"data.watch: DVC follows no links, so changed files behind {links[0]} ({len(links)} such) will not re-run this stage"
         )
-    if data.evaluation:
-        print("data.evaluation: a change of what lies there does not re-run this stage; `dvc repro -f prepare` does")
+    if apart := unwatched(data.evaluation, data.watch, data.watch_evaluation):
+        print(
+            f"data.watch_evaluation: {data.watch_evaluation!r} is not {apart!r}, so a change there will not re-run this stage"
+        )
     if kind in ("csv", "jsonl"):
         print(
             f"data.source: a change of the images that {place!r} names does not re-run this stage; `dvc repro -f prepare` does"

@@ -28,7 +28,9 @@ def home(workspace, tmp_path, monkeypatch) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("key", ["data.watch", "teach.watch", "compare.watch", "teacher.weights"])
+@pytest.mark.parametrize(
+    "key", ["data.watch", "data.watch_evaluation", "teach.watch", "compare.watch", "teacher.weights"]
+)
 def test_what_dvc_reads_is_named_in_full(workspace, home, key):
     write_params(workspace, {key: "~/there"}, check=False)
     with pytest.raises(UserError, match=rf"{key}: found '~/there', but DVC.* knows no `~`; write '{home}/there'"):
@@ -40,6 +42,13 @@ def test_what_dvc_reads_is_named_in_full(workspace, home, key):
         check_watched(parameters.load())
     ran = tuition("check")
     assert (ran.exit_code, f"{home}/lost is a link to 'nowhere'" in ran.output) == (2, True), ran.output
+
+
+def test_dvc_takes_no_file_twice(workspace, home):
+    same = {"data.watch": "there.csv", "data.watch_evaluation": "./there.csv"}
+    write_params(workspace, same, check=False)
+    with pytest.raises(UserError, match=r"data.watch_evaluation: found './there.csv', which data.watch names already"):
+        parameters.load()
 
 
 def test_what_dvc_cannot_read_in_a_folder_is_told(workspace, home):

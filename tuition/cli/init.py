@@ -143,19 +143,20 @@ def _numbers(text: str) -> list[int]:
 
 
 def _data(source: str, evaluation: str | None, resize: int | None, classes: str | None) -> dict[str, Any]:
-    section: dict[str, Any] = {"source": source}
+    from tuition.params.places import unwatched
+
     kind, _, place = source.partition(":")
-    if kind in SOURCES_WITH_FILES and place:
-        section["watch"] = str(given(place))
-    return section | {
-        key: value
-        for key, value in (
-            ("evaluation", evaluation),
-            ("resize", resize),
-            ("classes", [one.strip() for one in classes.split(",")] if classes else None),
-        )
-        if value is not None
+    watch = str(given(place)) if kind in SOURCES_WITH_FILES and place else None
+    apart = unwatched(evaluation, *([watch] if watch else []))
+    section = {
+        "source": source,
+        "evaluation": evaluation,
+        "resize": resize,
+        "classes": [one.strip() for one in classes.split(",")] if classes else None,
+        "watch": watch,
+        "watch_evaluation": str(given(apart)) if apart else None,
     }
+    return {key: value for key, value in section.items() if value is not None}
 
 
 def _teacher(spec: str, answers: str | None) -> dict[str, Any]:

@@ -43,6 +43,11 @@ def check(params: Params, path: Path) -> None:
     for key, other in (("mixed", params.teach.mixed), ("views", params.teach.views > 1)):
         kinds = {one.kind for one in (params.teacher, *params.teachers)}
         for kind, why in OF_THE_POOL.items():
+    if os.path.relpath(params.data.watch) == os.path.relpath(params.data.watch_evaluation):
+        raise UserError(
+            f"{path}: data.watch_evaluation: found {params.data.watch_evaluation!r}, which data.watch names already; "
+            "leave it out"
+        )
             if other and kind in kinds:
                 raise UserError(
                     f"{path}: teach.{key}: {str(getattr(params.teach, key)).lower()}, but teacher.kind {kind!r} answers samples of the "

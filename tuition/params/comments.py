@@ -27,6 +27,7 @@ COMMENTS: dict[str, dict[str, str]] = {
         "noise": "share of the training labels replaced by another class; val and test stay clean",
         "imbalance": "largest to smallest class of the training split, a long tail; 1: as the source is",
         "watch": "the file or folder that you bring: a change of it re-runs the stage",
+        "watch_evaluation": "the same of evaluation, where watch does not hold it",
     },
     "transfer": {
         "": "a linear probe of each student's embedding on other data",

@@ -13,13 +13,16 @@ from tuition.workspace import Splits, Workspace, given, lacking
 
 DVC_IGNORES = (".git", ".hg", ".dvc")
 BROUGHT = ("folder", "npz", "csv", "jsonl", "parquet", "hf")  # sources that are a file or folder of the user's
-UNNAMED = str(Data.model_fields["watch"].default)  # what `watch` names where the user brings nothing
+UNNAMED = {
+    str(Data.model_fields[key].default) for key in ("watch", "watch_evaluation")
+}  # where the user brings nothing
 
 
 def watched(params: Params) -> dict[str, str]:
     """Key and path of what DVC looks at for changes, where the user brings it."""
     found = {
         "data.watch": params.data.watch,
+        "data.watch_evaluation": params.data.watch_evaluation,
         "encode.watch": params.encode.watch,
         "teach.watch": params.teach.watch,
         "compare.watch": params.compare.watch,
@@ -27,7 +30,16 @@ def watched(params: Params) -> dict[str, str]:
     found["teacher.weights"] = params.teacher.weights
     if params.data.additions:
         found["data.additions.folder"] = params.data.additions.folder
-    return {key: place for key, place in found.items() if place != UNNAMED and not _of_pretrain(place)}
+    return {key: place for key, place in found.items() if place not in UNNAMED and not _of_pretrain(place)}
+
+
+def unwatched(source: str | None, *watches: str) -> str | None:
+    """The file or folder of a source, where it is the user's and lies in none of what DVC looks at."""
+    kind, _, place = (source or "").partition(":")
+    if kind not in BROUGHT:
+        return None
+    file, places = given(place).resolve(), [given(one).resolve() for one in watches]
+    return None if any(file == one or one in file.parents for one in places) else place
 
 
 def check_watched(params: Params) -> None:

@@ -56,6 +56,7 @@ class Data(Section):
     noise: Share = 0.0
     imbalance: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
     watch: str = "tuition/files.py"
+    watch_evaluation: Annotated[Place, OPERATIONAL] = "tuition/errors.py"  # another one: DVC takes no dependency twice
 
     @field_validator("classes")
     @classmethod

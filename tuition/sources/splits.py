@@ -112,16 +112,21 @@ def _meta(
     }
 
 
+WATCHED = {"watch", "watch_evaluation"}  # where DVC looks for changes, which changes nothing of what is made
+
+
 def _settings(data: Data) -> dict:
     """The section, but for later keys that are off: what was made before there were such keys stays as it is."""
     altering = data.noise > 0 or data.imbalance > 1
     off = [key for key in LATER if getattr(data, key) == type(data).model_fields[key].default]
-    return data.model_dump(exclude={"watch", *(key for key in off if not (altering and key in ("noise", "imbalance")))})
+    return data.model_dump(
+        exclude={*WATCHED, *(key for key in off if not (altering and key in ("noise", "imbalance")))}
+    )
 
 
 def changed(data: Data, meta: dict) -> list[str]:
     """The keys of `data` that are not what `data/` (whose meta.json is `meta`) was made with; a key that it lacks was off then."""
-    now, then = data.model_dump(exclude={"watch"}), Data().model_dump() | meta.get("data", {})
+    now, then = data.model_dump(exclude=WATCHED), Data().model_dump() | meta.get("data", {})
     return [key for key in now if now[key] != then[key]]
 
 
