@@ -26,7 +26,7 @@ COUNTING = {  # a teacher that keeps its own bill, as params
     "teacher.function": "benchmarks.counting_teacher:answer",
     "teacher.name": "counting",
     "teacher.price": 0.01,
-    "teacher.unchecked": ["labels"],  # it knows nothing of the images
+    "teacher.unchecked": ["labels", "repeats"],  # it knows nothing of the images, and each call is to be a sample
 }
 
 

@@ -39,7 +39,7 @@ STORM = {  # params
     "teacher.timeout": TIMEOUT,
     "teacher.patience": 30.0,
     "teacher.canary": 1,
-    "teacher.unchecked": ["labels"],  # it knows nothing of the images
+    "teacher.unchecked": ["labels", "repeats"],  # it knows nothing of the images, and each call is to be a sample
     "teacher.max_malformed": 0.9,
 }
 

@@ -165,7 +165,7 @@ def main() -> None:
         "teacher.price": args.price,
         "teacher.batch_size": args.batch,
         "teacher.canary": 1,
-        "teacher.unchecked": ["labels"],  # it knows nothing of the images
+        "teacher.unchecked": ["labels", "repeats"],  # it knows nothing of the images, and each call is to be a sample
     }
     with home() as place, _postgresql(args.postgresql) as database:
         clones = [place.clone(f"study{i}", {**study, "teach.seed": i}) for i in range(args.processes)]

@@ -110,10 +110,11 @@ def _check_signals(name: str, needed: Collection[str], offered: Offer) -> None:
     only_names = (
         "logits" in needed and "label" in offered
     )  # a class is no logit: at any temperature it would be another answer
+    votes = "; or ask several times for each sample (teacher.samples, where the kind takes it): votes are logits" if only_names else ""
     where = "teacher.answers: it names a class, and no scores" if only_names else "teacher.signals"
     raise UserError(
         f"study.methods: {name!r} needs {', '.join(sorted(set(needed) - set(found)))}, but the teacher gives only "
-        f"{', '.join(offered)} ({where}). Methods that would work: {', '.join(able)}"
+        f"{', '.join(offered)} ({where}). Methods that would work: {', '.join(able)}{votes}"
     )
 
 
@@ -188,9 +189,11 @@ def _check_comparisons(params: Params, name: str, method: Method, offered: Offer
         )
     key, wanted = found
     checked_weights(f"compare.sets.{key}.weights", wanted.k, wanted.weights)
-    if wanted.k > min(params.study.budgets):
+    bought = min(params.study.budgets) // params.teacher.samples
+    if wanted.k > bought:
         raise UserError(
-            f"compare.sets.{key}: groups of k = {wanted.k} need as many samples, but study.budgets has {min(params.study.budgets)}"
+            f"compare.sets.{key}: groups of k = {wanted.k} need as many samples, but study.budgets has {min(params.study.budgets)} calls, "
+            f"which buy {bought}"
         )
     if wanted.strategy == "in-batch" and wanted.k > params.train.batch_size:
         raise UserError(

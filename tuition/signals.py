@@ -57,6 +57,12 @@ def readable(offered: Collection[str]) -> list[str]:
     return [*offered, *(["label"] if "logits" in offered and "label" not in offered else [])]
 
 
+def with_votes(signals: Collection[str], samples: int) -> list[str]:
+    """The arrays that are exported of a teacher that gives `signals` and is asked `samples` times for each sample: of the classes that
+    it names, the shares of votes, as logits."""
+    return [*signals, *(["logits"] if samples > 1 and CLASS in signals and "logits" not in signals else [])]
+
+
 def families(present: Collection[str]) -> list[str]:
     """The families that these arrays make up."""
     return list(dict.fromkeys(family_of(name) for name in present))

@@ -110,6 +110,15 @@ class Export(Folder):
         """The array of a signal, or of a constant of the teacher."""
         return self.path / f"{name}.npy"
 
+    def repeat(self, number: int) -> "Export":
+        """The answers with this number, from 0 on, of samples that were asked for several times."""
+        return Export(self.path / "repeats" / str(number))
+
+    def repeats(self) -> list["Export"]:
+        """Those that are there, in the order of their numbers."""
+        found = (meta.parent for meta in (self.path / "repeats").glob(f"*/{META}"))
+        return [Export(path) for path in sorted(found, key=lambda path: (len(path.name), path.name))]
+
 
 class Mixed(Export):
     """outputs/<budget>/mixed/: answers for mixed inputs, the inputs, and what they are mixed of."""

@@ -65,6 +65,8 @@ def _spend(bought: Bought) -> Spend:
         "cost": after.cost(order.requests),
         "usable": bought.usable,
     }
+    repeated = len(after.states(one for one in order.requests if one.repeat))
+    spend |= {"repeat_calls": repeated} if repeated else {}
     again = len(after.states(order.again))
     return spend | ({"recheck_calls": again, "recheck_cost": _cost_by_round(bought)} if again else {})
 

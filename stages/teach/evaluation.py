@@ -33,8 +33,8 @@ class HeldOut:
     ids: dict[str, np.ndarray]
     seen: dict[str, Seen]
 
-    def of(self, split: str) -> tuple[Request, ...]:
-        return tuple(request for request, (name, _) in self.rows.items() if name == split)
+    def split_of(self, request: Request) -> str:
+        return self.rows[Request(request.sample)][0]
 
     @property
     def reads_files(self) -> bool:
@@ -43,7 +43,7 @@ class HeldOut:
 
     def __call__(self, requests: Sequence[Request]) -> np.ndarray:
         """What the teacher is shown (B, …) for requests for samples of val and test."""
-        splits = [self.rows[Request(one.sample)][0] for one in requests]
+        splits = [self.split_of(one) for one in requests]
         return stacked([self.seen[split]([one])[0] for split, one in zip(splits, requests, strict=True)])
 
 
@@ -54,12 +54,13 @@ def plan_evaluation(params: Params, pool: Pool, budget: int, table: TableTeacher
     """
     if budget == 1:  # a single call, such as `tuition check --probe` makes, is one of the pool
         return HeldOut({}, {}, {})
-    check_evaluation(params.teach, pool.facts, budget)
+    check_evaluation(params.teach, pool.facts, budget, params.teacher.samples)
     return _draw(params, pool, table) if params.teach.evaluation else HeldOut({}, {}, {})
 
 
-def check_evaluation(teach: Teach, facts: Facts, budget: int) -> None:
-    """Raises UserError where answers to val and test are needed that are not asked for, or cannot be had of a budget."""
+def check_evaluation(teach: Teach, facts: Facts, budget: int, samples: int = 1) -> None:
+    """Raises UserError where answers to val and test are needed that are not asked for, or cannot be had of a budget; `samples`:
+    `teacher.samples`."""
     by_teacher = facts.get("evaluated_by") == "teacher"
     if by_teacher and not teach.evaluation:
         raise UserError(
@@ -71,10 +72,11 @@ def check_evaluation(teach: Teach, facts: Facts, budget: int) -> None:
         raise UserError(
             f"teach.evaluation: found {teach.evaluation}, but val and test have labels, which cost no call; set 0"
         )
-    if teach.evaluation and not 2 <= teach.evaluation < budget:
+    if teach.evaluation and not 2 * samples <= teach.evaluation <= budget - samples:
+        each = f", each asked for {samples} times (teacher.samples)" if samples > 1 else ""
         raise UserError(
-            f"teach.evaluation: {teach.evaluation} of a budget of {budget} calls (study.budgets) are for val and test; valid: 2 to "
-            f"{budget - 1}"
+            f"teach.evaluation: {teach.evaluation} of a budget of {budget} calls (study.budgets) are for samples of val and test{each}; "
+            f"valid: {2 * samples} to {budget - samples}"
         )
 
 
@@ -90,14 +92,16 @@ def _draw(params: Params, pool: Pool, table: TableTeacher | None) -> HeldOut:
     # What is in the pool too may be bought there.
     able = {split: [int(row) for row in orders[split] if not np.isin(ids[split][row], pool.ids)] for split in SPLITS}
     val, test = (len(able[split]) for split in SPLITS)
+    times = params.teacher.samples
+    number = teach.evaluation // times
     answered = "" if table is None else f" with an answer in {table.path}"
-    if teach.evaluation > val + test or not (val and test):
+    if number > val + test or not (val and test):
         raise UserError(
-            f"teach.evaluation: {teach.evaluation} calls, but val has {val} samples{answered} and test {test}; valid: 2 to "
-            f"{val + test}, with some in each (data.val, data.test)"
+            f"teach.evaluation: {teach.evaluation} calls, but val has {val} samples{answered} and test {test}; valid: {2 * times} to "
+            f"{(val + test) * times}, with some in each (data.val, data.test)"
         )
-    first = min(val, max(1, teach.evaluation // SHARE, teach.evaluation - test))
-    counts = {"val": first, "test": teach.evaluation - first}
+    first = min(val, max(1, number // SHARE, number - test))
+    counts = {"val": first, "test": number - first}
     rows: dict[Request, tuple[str, int]] = {}
     seen: dict[str, Seen] = {}
     for split in SPLITS:

@@ -4,6 +4,7 @@ An export holds only what the purchase decides, so that a run that was killed ex
 """
 
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,10 @@ from stages.teach.evaluation import SPLITS
 from stages.teach.plan import Drawing, Plan
 from tuition.errors import UserError
 from tuition.files import write_array
-from tuition.ledger import accounts, exports, owned
+from tuition.ledger import accounts, exports
 from tuition.ledger.keys import Request
 from tuition.params import Teach
+from tuition.purchase import combined
 from tuition.purchase.account import Account
 from tuition.purchase.further import each
 from tuition.purchase.own import OpenOrder
@@ -23,6 +25,8 @@ from tuition.purchase.plausible import export as plausible
 from tuition.signals import ROUNDING, stored_type
 from tuition.targets.truth import top_classes
 from tuition.workspace import Export, Mixed, Workspace
+
+IdsOf = Callable[[Sequence[Request]], np.ndarray]  # requests → (n,) S64
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,8 @@ def export(plan: Plan, teach: Teach, main: OpenOrder, further: dict[str, OpenOrd
     folder = Workspace().outputs(plan.budget)
     shutil.rmtree(folder.path, ignore_errors=True)
     how = {"budget": plan.budget, "strategy": teach.strategy, "seed": teach.seed}
-    places = _write(main.account, folder, main.order.requests, plan.seen.ids, plan.drawing, how)
-    write_array(folder.positions, plan.bought.positions[places])
+    rows = _write(main, folder, main.order.requests, plan.seen.ids_of, plan.drawing, how)
+    write_array(folder.positions, plan.bought.positions[plan.seen.rows_of(rows)])
     if main.order.mixed:
         _write_mixtures(plan, main, folder.mixed, how)
     for split in SPLITS if main.order.evaluation else ():
@@ -47,23 +51,16 @@ def export(plan: Plan, teach: Teach, main: OpenOrder, further: dict[str, OpenOrd
     usable = each(
         further,
         lambda name, one: len(
-            _write(
-                one.account,
-                folder.teacher(name),
-                one.order.requests,
-                plan.further_seen[name].ids_of(one.order.requests),
-                plan.drawing,
-                how,
-            )
+            _write(one, folder.teacher(name), one.order.requests, plan.further_seen[name].ids_of, plan.drawing, how)
         ),
     )
-    return Usable(len(places), usable)
+    return Usable(len(rows), usable)
 
 
 def _write_mixtures(plan: Plan, main: OpenOrder, folder: Mixed, how: dict[str, Any]) -> None:
     """Mixed inputs: their outputs, and what an export does not hold: the inputs, what they are mixed of, and the shares."""
     mixtures = plan.mixtures
-    rows = np.array(list(mixtures.rows.values()))[_write(main.account, folder, main.order.mixed, None, None, how)]
+    rows = np.array([mixtures.rows[one] for one in _write(main, folder, main.order.mixed, None, None, how)])
     plan.bought.inputs.write(folder.path, mixtures.inputs[rows])
     for path, values in (
         (folder.first, mixtures.first),
@@ -75,44 +72,61 @@ def _write_mixtures(plan: Plan, main: OpenOrder, folder: Mixed, how: dict[str, A
 
 def _write_evaluation(plan: Plan, main: OpenOrder, split: str, how: dict[str, Any]) -> None:
     """The answers for a split, and the teacher's top class of every sample in it, −1 where there is none."""
-    folder, requests = Workspace().outputs(plan.budget).evaluation(split), plan.evaluation.of(split)
-    ids = plan.evaluation.ids[split]
-    bought = plan.evaluation.seen[split].ids_of(requests)
-    top_of = dict(
-        zip(bought[_write(main.account, folder, requests, bought, None, how)], top_classes(folder), strict=True)
-    )
-    write_array(folder.labels, np.array([top_of.get(id, -1) for id in ids], dtype=np.int64))
+    folder, ids_of = Workspace().outputs(plan.budget).evaluation(split), plan.evaluation.seen[split].ids_of
+    requests = [one for one in main.order.evaluation if plan.evaluation.split_of(one) == split]
+    answered = _write(main, folder, requests, ids_of, None, how)
+    top_of = dict(zip(ids_of(answered), top_classes(folder), strict=True))
+    write_array(folder.labels, np.array([top_of.get(id, -1) for id in plan.evaluation.ids[split]], dtype=np.int64))
 
 
 def _write(
-    account: Account,
+    opened: OpenOrder,
     folder: Export,
-    requests: tuple[Request, ...],
-    ids: np.ndarray | None,
+    requests: Sequence[Request],
+    ids_of: IdsOf | None,
     drawing: Drawing | None,
     how: dict[str, Any],
-) -> np.ndarray:
-    """Write the outputs of `requests` that can be used, and return their places in it.
+) -> list[Request]:
+    """Write the outputs of `requests` that can be used, a row a sample (or view); returns the request for each row's first answer.
 
-    `ids` (≥ n,) S64: of the samples, as the data has them; `drawing` says how views were drawn.
+    `ids_of` gives the samples' ids, as the data has them (None: those that were asked for); `drawing` says how views were drawn.
     """
-    places, signals, costs = owned.read(account.ledger, account.id, requests, signals=account.teacher.signals)
-    if not len(places):
+    account, again = opened.account, opened.order.again if requests is opened.order.requests else ()
+    answers = combined.read(account, [*requests, *again])
+    made = combined.combine(answers, opened.order.repeats.times, account.classes)
+    if not made.requests:
+        number = len({one.repeated(0) for one in requests})
         raise UserError(
-            f"teacher {account.settings.name!r}: none of the {len(requests)} samples has a usable output; see `tuition ledger status`"
+            f"teacher {account.settings.name!r}: none of the {number} samples has a usable output; see `tuition ledger status`"
         )
-    signals = account.as_data(signals)
-    answered = [requests[i] for i in places]
-    plausible.write(folder, account, plausible.look(account, answered, signals))
-    constants = account.teacher.constants()
+    plausible.write(folder, account, *plausible.look(account, answers.requests, answers.signals))
+    _write_rows(account, folder, made, ids_of, drawing, how, opened.order.repeats.times)
+    for name, value in account.teacher.constants().items():
+        write_array(folder.signal(name), value)
+    for repeat in opened.order.repeats.apart:
+        if (one := combined.only(answers, repeat)).requests:
+            _write_rows(account, folder.repeat(repeat), one, ids_of, drawing, how | {"repeat": repeat})
+    return made.requests
+
+
+def _write_rows(
+    account: Account,
+    folder: Export,
+    answers: combined.Answers,
+    ids_of: IdsOf | None,
+    drawing: Drawing | None,
+    how: dict[str, Any],
+    times: int = 1,
+) -> None:
+    """An export folder of these answers; `times`: of how many answers each row is made."""
+    requests, signals, costs = answers
     types = {name: np.dtype(stored_type(name)).name for name in signals}
     rounded = {"types": types} | ({"relative_error": ROUNDING} if "float16" in types.values() else {})
-    meta = exports.teacher_meta(accounts.find(account.ledger, account.fingerprint))
-    named: dict[str, Any] = {"constants": sorted(constants)} if constants else {}
+    constants = sorted(account.teacher.constants())
+    named: dict[str, Any] = {"constants": constants} if constants else {}
     named |= {"classes": list(account.known.classes)} if account.known.classes else {}
+    named |= {"samples": times} if times > 1 else {}
+    meta = exports.teacher_meta(accounts.find(account.ledger, account.fingerprint))
     views = None if drawing is None else dict(drawing)
-    mine = None if ids is None else ids[places]
-    exports.write(folder.path, answered, signals, costs, meta, views, mine, stored=rounded, **named, **how)
-    for name, value in constants.items():
-        write_array(folder.signal(name), value)
-    return places
+    ids = None if ids_of is None else ids_of(requests)
+    exports.write(folder.path, requests, signals, costs, meta, views, ids, stored=rounded, **named, **how)

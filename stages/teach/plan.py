@@ -18,8 +18,8 @@ from tuition.params import BY_FEATURES, Params
 from tuition.params.teacher import TeacherSettings
 from tuition.purchase import views
 from tuition.purchase.mixed import Mixtures, plan_mixtures
-from tuition.purchase.order import Order, make_order
-from tuition.purchase.recheck import samples_for
+from tuition.purchase.order import Order, make_order, samples_for
+from tuition.purchase.repeats import Repeats, repeats_of
 from tuition.selection.order import purchase_order
 from tuition.signals import MAIN
 from tuition.teachers import Teacher
@@ -64,13 +64,16 @@ def make_plan(params: Params, pool: Pool, budget: int, teachers: Mapping[str, Te
 
     A table is asked for what it has an answer to, in the order of purchase. Raises UserError where there are not so many samples or views.
     """
-    teach, main = params.teach, params.teacher.recheck
+    teach, main = params.teach, params.teacher
     tables = {name: table for name, one in teachers.items() if (table := table_of(one)) is not None}
     evaluation = plan_evaluation(params, pool, budget, tables.get(MAIN))
-    budget, whole = budget - len(evaluation.rows), budget
-    chosen = _choose(params, pool, budget, tables.get(MAIN))
+    budget, whole = budget - len(evaluation.rows) * main.samples, budget
+    listed = teach.strategy == "file"
+    repeats = repeats_of(main, budget, listed)
+    chosen = _choose(params, pool, budget, repeats, tables.get(MAIN))
     size = pool.inputs.view_size(pool.facts) if teach.views > 1 else None
-    requests, positions, drawn = views.plan_views(chosen, pool.asked_ids, samples_for(budget, main), teach, size)
+    number = samples_for(budget, main, repeats)
+    requests, positions, drawn = views.plan_views(chosen, pool.asked_ids, number, teach, size)
     bought = Bought(pool.inputs, pool.samples, positions, drawn)
     room = budget if teach.mixed and budget > 1 else 0
     mixtures = plan_mixtures(pool.inputs, chosen, pool.samples, pool.asked_ids, room, teach.seed, set(requests))
@@ -86,14 +89,17 @@ def make_plan(params: Params, pool: Pool, budget: int, teachers: Mapping[str, Te
     further_seen = {one.name: seen_by(one) for one in params.teachers}
     further = {
         one.name: make_order(
-            _answered(further_seen[one.name].requests, one.name, tables.get(one.name)), budget, one.recheck
+            _answered(further_seen[one.name].requests, one.name, tables.get(one.name)),
+            budget,
+            one,
+            repeats_of(one, budget, listed),
         )
         for one in params.teachers
     }
     drawing: Drawing = {"number": teach.views, "crop": teach.crop, "flip": teach.flip}
     return Plan(
         budget=whole,
-        order=make_order(seen.requests, budget, main, mixtures.requests, tuple(evaluation.rows)),
+        order=make_order(seen.requests, budget, main, repeats, mixtures.requests, tuple(evaluation.rows)),
         further=further,
         bought=bought,
         drawing=drawing if teach.views > 1 else None,
@@ -127,7 +133,7 @@ def _answered(requests: tuple[Request, ...], name: str, table: TableTeacher | No
     return tuple(one for one, there in zip(requests, has, strict=True) if there)
 
 
-def _choose(params: Params, pool: Pool, budget: int, table: TableTeacher | None) -> np.ndarray:
+def _choose(params: Params, pool: Pool, budget: int, repeats: Repeats, table: TableTeacher | None) -> np.ndarray:
     """Positions in the pool in the order of purchase, of which the first are bought."""
     teach = params.teach
     if teach.views > 1:
@@ -135,12 +141,14 @@ def _choose(params: Params, pool: Pool, budget: int, table: TableTeacher | None)
     among = None if table is None else table.has(pool.ids)
     distinct = pool.distinct_ids
     able = len(np.unique(distinct if among is None else distinct[among]))
-    most = able * teach.views
-    if not 1 <= budget <= most:
+    least, most = repeats.times, able * teach.views * repeats.times + repeats.twice
+    if not least <= budget <= most:
         each = f", each bought in {teach.views} views (teach.views)" if teach.views > 1 else ""
+        each += f", each asked for {least} times (teacher.samples)" if least > 1 else ""
+        each += ", of which one is asked for twice" if repeats.twice else ""
         each = each if table is None else f" with an answer in {table.path} (teacher.path)"
         raise UserError(
-            f"study.budgets: {budget} calls, but the pool has {able} distinct samples{each}; valid: 1 to {most}"
+            f"study.budgets: {budget} calls, but the pool has {able} distinct samples{each}; valid: {least} to {most}"
         )
     return purchase_order(
         teach.strategy,
@@ -150,7 +158,7 @@ def _choose(params: Params, pool: Pool, budget: int, table: TableTeacher | None)
         inputs=pool.inputs,
         samples=pool.samples,
         classes=pool.facts["classes"],
-        limit=-(-budget // teach.views),
+        limit=-(-repeats.samples_for(budget) // teach.views),
         guide=teach.guide,
         among=among,
         encoded=_encoded(params, pool),

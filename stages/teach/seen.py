@@ -40,12 +40,13 @@ class Seen:
 
     def ids_of(self, requests: Sequence[Request]) -> np.ndarray:
         """(B,) S64: the samples' content ids, as the data has them."""
-        return self.ids[self._of(requests)]
+        return self.ids[self.rows_of(requests)]
 
     def __call__(self, requests: Sequence[Request]) -> np.ndarray:
-        return self._rows(self._of(requests))
+        return self._rows(self.rows_of(requests))
 
-    def _of(self, requests: Sequence[Request]) -> list[int]:
+    def rows_of(self, requests: Sequence[Request]) -> list[int]:
+        """Each request's row, whichever of its sample's answers it asks for."""
         return [self._row_of[one.sample, one.view] for one in requests]
 
 

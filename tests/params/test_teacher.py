@@ -120,3 +120,20 @@ def test_lists_that_may_grow_are_no_part_of_a_studys_identity():
     assert not {"study", "methods", "registry", "flows", "refresh"} & set(kept)
     assert set(kept["compare"]) == {"limit", "seed"}
     assert {"data", "transfer", "teacher", "teachers", "pretrain", "teach", "student", "train", "evaluate"} <= set(kept)
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("checkpoint", "a network in this process answers the same each time it is asked: set 1. Several networks"),
+        ("experts", "teacher.choose: mean"),
+        ("table", "a table has one answer a sample: set 1. Where you have several, write each class's share"),
+        ("mlflow", "ask it with kind http or python"),
+        ("oip", "ask it with kind http or python"),
+    ],
+)
+def test_kinds_that_answer_once_are_refused_more_and_told_what_to_do_instead(tmp_path, kind, says):
+    section = {"kind": kind, **NEEDED.get(kind, {})}
+    assert parameters.load(written(tmp_path, section)).teacher.samples == 1
+    with pytest.raises(UserError, match=rf"teacher\.samples: found 3, but .*{re.escape(says)}"):
+        parameters.load(written(tmp_path, {**section, "samples": 3}))

@@ -69,7 +69,7 @@ def test_backends_and_tokens_that_only_a_total_counts_are_told_and_stop_nothing(
     shop = shop_of(server)
     assert shop.buy() == 12
     _, signals, _ = owned.read(shop.ledger, shop.account.id, shop.requests)
-    found = {one.name: one for one in export.look(shop.account, shop.requests, signals)}
+    found = {one.name: one for one in export.look(shop.account, shop.requests, signals)[0]}
     assert found["identity"].state == "passed"
     assert "2 backends" in found["identity"].found
     assert found["bill"].state == "noted"

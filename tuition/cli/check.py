@@ -77,7 +77,7 @@ def _look_with(params: Params, facts: Facts, found: Findings) -> None:
 
     found.attempt(check_student, params, facts)
     found.attempt(_check_budgets, params, facts)
-    found.attempt(check_evaluation, params.teach, facts, min(params.study.budgets))
+    found.attempt(check_evaluation, params.teach, facts, min(params.study.budgets), params.teacher.samples)
     loaded = {one.name: found.attempt(_load, one, facts) for one in (params.teacher, *params.teachers)}
     main, labelled = loaded[params.teacher.name], labelled_of(params, facts)
     families = {
@@ -205,33 +205,38 @@ def labelled_of(params: Params, facts: Facts) -> "Labelled":
     """How many samples have labels; of the bought ones, the pool's share of the smallest budget."""
     from tuition.preflight import Labelled
 
-    pool, budget = facts["splits"]["train"], min(params.study.budgets)
+    pool, budget = facts["splits"]["train"], min(params.study.budgets) // params.teacher.samples
     known = (facts.get("labelled") or facts["splits"])["train"]
     return Labelled(-(-budget * known // pool), budget, known, pool)
 
 
 def _check_budgets(params: Params, facts: Facts) -> None:
     """Raises UserError where a budget asks for more samples than there are, or for more than a bound leaves."""
+    from tuition.purchase.repeats import repeats_of
+
     budget, pool, views = max(params.study.budgets), facts["splits"]["train"], params.teach.views
-    if budget > pool * views:
+    repeats = repeats_of(params.teacher, budget, params.teach.strategy == "file")
+    least, most = repeats.times, pool * views * repeats.times + repeats.twice
+    if budget > most or min(params.study.budgets) < least:
         each = f", each in {views} views" if views > 1 else ""
+        each += f", each asked for {least} times (teacher.samples)" if least > 1 else ""
+        each += ", of which one is asked for twice" if repeats.twice else ""
+        wrong = budget if budget > most else min(params.study.budgets)
         raise UserError(
-            f"study.budgets: found {budget}, but the pool has {pool} samples{each}; valid: 1 to {pool * views}"
+            f"study.budgets: found {wrong}, but the pool has {pool} samples{each}; valid: {least} to {most}"
         )
     calls = budget + (budget // 2 if params.teach.mixed else 0)
     for settings in (params.teacher, *params.teachers):
-        key = f"{MAIN} {settings.name!r}"
-        for name, cap in (("cap", settings.cap), ("cap.run", settings.cap.run)):
-            if cap.calls is not None and cap.calls < calls and name == "cap":
-                raise UserError(
-                    f"{key}: {name}: {cap.calls} calls, but the largest of study.budgets takes {calls}; raise it, or lower the budget"
-                )
-            money = calls * settings.price.call
-            if cap.money is not None and name == "cap" and money > cap.money:
-                raise UserError(
-                    f"{key}: {name}.money: {cap.money:g}, but {calls} calls at teacher.price {settings.price.call:g} come to {money:g}; "
-                    "raise it, or lower study.budgets"
-                )
+        key, cap, money = f"{MAIN} {settings.name!r}", settings.cap, calls * settings.price.call
+        if cap.calls is not None and cap.calls < calls:
+            raise UserError(
+                f"{key}: cap: {cap.calls} calls, but the largest of study.budgets takes {calls}; raise it, or lower the budget"
+            )
+        if cap.money is not None and money > cap.money:
+            raise UserError(
+                f"{key}: cap.money: {cap.money:g}, but {calls} calls at teacher.price {settings.price.call:g} come to {money:g}; "
+                "raise it, or lower study.budgets"
+            )
 
 
 def _check_answered(params: Params, table: "TableTeacher") -> None:

@@ -191,7 +191,7 @@ def import_(folders: list[Path], as_json: AsJson = False) -> None:
 
     ledger = database.open_ledger()
     counts: dict[str, dict[str, int]] = {}
-    for folder in (one for given in folders for one in (given, *_within(given))):
+    for folder in (one for given in folders for one in exports_within(given)):
         taken, held = imports.import_folder(ledger, folder)
         counts[str(folder)] = {"taken": taken, "held": held}
     _print(
@@ -201,9 +201,21 @@ def import_(folders: list[Path], as_json: AsJson = False) -> None:
     )
 
 
-def _within(folder: Path) -> list[Path]:
-    """The exports that outputs/<budget>/ holds beside its own: mixed inputs, and the answers of further teachers."""
-    return sorted(path.parent for path in (*folder.glob("mixed/meta.json"), *folder.glob("teachers/*/meta.json")))
+WITHIN = ("mixed", "evaluation/*", "teachers/*")  # of outputs/<budget>/
+
+
+def exports_within(folder: Path) -> list[Path]:
+    """The folder, and what outputs/<budget>/ holds beside its own answers: of mixed inputs, of val and test, of further teachers.
+
+    Of samples that were asked for several times the answers themselves, in place of what is made of them.
+    """
+    from tuition.files import read_json
+    from tuition.workspace import META, Export
+
+    found = [Export(folder), *(Export(path.parent) for one in WITHIN for path in sorted(folder.glob(f"{one}/{META}")))]
+    made_of_several = [one for one in found if one.meta.is_file() and read_json(one.meta).get("samples", 1) > 1]
+    whole = [one for one in found if one not in made_of_several]
+    return [one.path for one in (*whole, *(repeat for each in found for repeat in each.repeats()))]
 
 
 @ledger_app.command()

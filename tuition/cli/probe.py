@@ -25,8 +25,12 @@ def probe(params: Params) -> str:
     _prepare()
     pool = read_pool(params.teach)
     names = pool.facts["classes"]
+    once = params.teacher.model_copy(
+        update={"samples": 1}
+    )  # the first of a sample's answers, where it is to have several
+    params = params.model_copy(update={"teachers": [], "teacher": once})
     teacher = load_for(params.teacher, pool.facts)
-    plan = make_plan(params.model_copy(update={"teachers": []}), pool, 1, {MAIN: teacher})
+    plan = make_plan(params, pool, 1, {MAIN: teacher})
     order = open_order(open_ledger(), teacher, params.teacher, pool.known, plan.order)
     new = own_in_rounds(order, plan.seen, "probe")
     places, signals, _ = owned.read(

@@ -17,6 +17,10 @@ def check(params: Params) -> None:
         raise UserError(
             f"teach.views: {teach.views}, but a refresh counts its allowance in samples, a call each; valid: 1. Nothing was taken"
         )
+    if teacher.samples > 1:
+        raise UserError(
+            f"teacher.samples: {teacher.samples}, but a refresh counts its allowance in samples, a call each; valid: 1. Nothing was taken"
+        )
     if teach.mixed:
         raise UserError(
             "teach.mixed: true, but mixed inputs are calls beyond the allowance of a refresh; valid: false. Nothing was taken"

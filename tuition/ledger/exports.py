@@ -5,6 +5,9 @@ was not the original but what students see, one `<signal>.npy` (n, …) a signal
 int64 in millionths, and `meta.json` with the teacher. Where views of samples were bought, a row is a view, an id stands there
 once for each, and `views.npy` (`tuition/views.py`) says which it is. `outputs/<budget>/` is such a
 folder, so a clone that has pulled it can give its outputs back to a new ledger.
+
+Of samples that were asked for several times `repeats/<number>/` is an export of the answers with that number, from 0 on, whose meta.json
+has `repeat`. Where meta.json has `samples`, the rows of the folder itself are made of so many answers each, and are no answers.
 """
 
 import json
@@ -31,7 +34,7 @@ from tuition.workspace import Export
 def export(
     ledger: Ledger, folder: Path, fingerprint: str | None, signals: Collection[str] | None = None
 ) -> tuple[int, dict[str, int]]:
-    """Write the teacher's owned outputs to `folder`: `signals`, or else those that every row has.
+    """Write the teacher's owned outputs to `folder`: `signals`, or else those that every row has; further answers to the same beside them.
 
     Returns how many rows (samples, or views of them) are in it, and what it leaves out: {signal: of how many rows}.
     """
@@ -41,6 +44,7 @@ def export(
         rows = db.execute(sa.select(calls.c.sample, calls.c.view).where(*done).order_by(calls.c.id))
         answered = [Request.of(row.sample.hex(), row.view) for row in rows]
     requests = [request for request in answered if request.is_of_view]
+    further = [one for one in answered if one.repeat and one.repeated(0).is_of_view]
     standing = owned.standing(ledger, teacher.id, requests)
     held = [names for request in requests if (names := standing.signals(request))]
     count = Counter(signal for names in held for signal in names)
@@ -51,6 +55,11 @@ def export(
     known = class_names.read(teacher)
     named: dict[str, Any] = {} if known is None else {"classes": list(known)}
     write(folder, [requests[i] for i in places], values, costs, teacher_meta(teacher), **named)
+    for repeat in sorted({one.repeat for one in further}):
+        some = [one for one in further if one.repeat == repeat]
+        there, values, costs = owned.read(ledger, teacher.id, some, signals=taken)
+        target, also = Export(folder).repeat(repeat).path, {**named, "repeat": repeat}
+        write(target, [some[i] for i in there], values, costs, teacher_meta(teacher), **also)
     return len(places), {signal: number for signal, number in count.items() if signal not in taken}
 
 

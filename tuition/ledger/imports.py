@@ -15,7 +15,7 @@ from tuition.ledger import blocks
 from tuition.ledger import classes as class_names
 from tuition.ledger.accounts import open_account
 from tuition.ledger.database import Ledger
-from tuition.ledger.keys import Key, base_of, further_of
+from tuition.ledger.keys import Key, Request, base_of, further_of
 from tuition.ledger.schema import calls, is_live, rejected
 from tuition.ledger.spending import Amount, book, day_of
 from tuition.views import CLEAN, FILE, to_text
@@ -38,6 +38,7 @@ def import_folder(ledger: Ledger, folder: Path) -> tuple[int, int]:
     meta, ids = read_json(export.meta), read_array(export.asked_ids if export.asked_ids.exists() else export.ids)
     n = len(ids)
     _check(export, meta, ids)
+    repeat = meta.get("repeat", 0)
     views = _views(folder, meta, n)
     if len(set(zip(ids.tolist(), views, strict=True))) < n:
         raise UserError(
@@ -58,7 +59,7 @@ def import_folder(ledger: Ledger, folder: Path) -> tuple[int, int]:
         books = Books(db, id)
         taken = sum(
             books.take(
-                (bytes.fromhex(ids[i].decode()), views[i]),
+                Request(ids[i].decode(), views[i], repeat=repeat).key,
                 {name: values[i] for name, values in signals.items()},
                 int(costs[i]),
             )
@@ -193,6 +194,13 @@ def _check(export: Export, meta: dict[str, Any], ids: np.ndarray) -> None:
         for key, kind in (("fingerprint", str), ("name", str), ("description", dict))
     ):
         raise UserError(f"{export.meta}: teacher: needs fingerprint, name (text) and description (a mapping)")
+    repeat, samples = (meta.get(key, default) for key, default in (("repeat", 0), ("samples", 1)))
+    if not isinstance(repeat, int) or repeat < 0:
+        raise UserError(f"{export.meta}: repeat: found {repeat!r}, expected the number of an answer, from 0 on")
+    if samples != 1:
+        raise UserError(
+            f"{export.meta}: its rows are made of {samples} answers each; the answers themselves are below {export.path / 'repeats'}"
+        )
     names = meta["signals"]
     if (
         not isinstance(names, list)

@@ -11,6 +11,15 @@ from tuition.params.teacher import CheckpointSettings, ExpertsSettings, Network,
 from tuition.signals import MAIN
 from tuition.workspace import PURCHASED, given
 
+SAME = "answers the same each time it is asked: set 1"
+ONCE = {  # kinds that are asked once for each sample, and what to do instead
+    "checkpoint": f"a network in this process {SAME}. Several networks go into `teachers`",
+    "experts": f"a network in this process {SAME}. The mean of all experts is teacher.choose: mean",
+    "table": "a table has one answer a sample: set 1. Where you have several, write each class's share of them, with teacher.answers: "
+    "probabilities",
+    "mlflow": f"a served model {SAME}. Where yours draws its answers, ask it with kind http or python",
+    "oip": f"a served model {SAME}. Where yours draws its answers, ask it with kind http or python",
+}
 OF_THE_POOL = {"experts": "whose difficulty is known", "table": "which it has rows for"}  # kinds, and why
 
 
@@ -34,25 +43,35 @@ def check(params: Params, path: Path) -> None:
             raise UserError(
                 f"{path}: {key}: found {place!r}, but DVC, which looks there for changes, knows no `~`; write {str(given(place))!r}"
             )
+    if os.path.relpath(params.data.watch) == os.path.relpath(params.data.watch_evaluation):
+        raise UserError(
+            f"{path}: data.watch_evaluation: found {params.data.watch_evaluation!r}, which data.watch names already; "
+            "leave it out"
+        )
     for key, section in (("pretrain", params.pretrain), ("train", params.train)):
         if section.devices > section.batch_size:
             raise UserError(
                 f"{path}: {key}.devices: found {section.devices}, but {key}.batch_size is {section.batch_size}: each process takes a "
                 f"share of every batch; valid: 1 to {section.batch_size}"
             )
+    _check_mixed(params, path)
     for key, other in (("mixed", params.teach.mixed), ("views", params.teach.views > 1)):
         kinds = {one.kind for one in (params.teacher, *params.teachers)}
         for kind, why in OF_THE_POOL.items():
-    if os.path.relpath(params.data.watch) == os.path.relpath(params.data.watch_evaluation):
-        raise UserError(
-            f"{path}: data.watch_evaluation: found {params.data.watch_evaluation!r}, which data.watch names already; "
-            "leave it out"
-        )
             if other and kind in kinds:
                 raise UserError(
                     f"{path}: teach.{key}: {str(getattr(params.teach, key)).lower()}, but teacher.kind {kind!r} answers samples of the "
                     f"pool alone, {why}"
                 )
+
+
+def _check_mixed(params: Params, path: Path) -> None:
+    """Mixed inputs are half as many as samples, counted in calls."""
+    asked_often = next((one for one in (params.teacher, *params.teachers) if one.samples > 1), None)
+    if params.teach.mixed and asked_often:
+        raise UserError(
+            f"{path}: teach.mixed: true, but teacher.samples is {asked_often.samples}; mixed inputs are asked for once: set one back"
+        )
 
 
 def _check_methods(params: Params, path: Path) -> None:
@@ -85,6 +104,13 @@ def _check_teacher(teacher: TeacherSettings, where: str) -> None:
             if name not in FAMILIES:
                 raise unknown(f"{where}.signals", name, FAMILIES)
         check_arch(f"{where}.arch", teacher.arch)
+    if teacher.samples > 1 and (instead := ONCE.get(teacher.kind)):
+        raise UserError(f"{where}.samples: found {teacher.samples}, but {instead}")
+    if teacher.samples > 1 and teacher.recheck.every is not None:
+        raise UserError(
+            f"{where}.samples: found {teacher.samples}, and teacher.recheck.every {teacher.recheck.every}; a teacher whose answers differ "
+            "each time would seem to drift: set teacher.recheck.every: null"
+        )
     if isinstance(teacher, ExpertsSettings):
         for place, network in enumerate(_networks(teacher)):
             name = f"experts[{place}]" if place < len(teacher.experts) else "free"

@@ -16,9 +16,10 @@ from pydantic import (
 
 from tuition.params.bounds import LATER, OPERATIONAL, AnswerColumns, Cap, Price, Recheck, Section, Share
 from tuition.ranges import Count, Positive
+from tuition.signals import with_votes
 
 Check = Literal[  # of `tuition/purchase/plausible/`; `mass` and `bill` of `tuition/teachers/formats/`
-    "classes", "labels", "variety", "scale", "identity", "mass", "bill"
+    "classes", "labels", "variety", "scale", "repeats", "identity", "mass", "bill"
 ]
 Side = Annotated[int, Field(ge=8)]  # pixels
 Scores = Literal["logits", "probabilities"]
@@ -47,6 +48,7 @@ class TeacherSettings(Section):
     max_unknown: Annotated[Share, OPERATIONAL] = 0.1
     max_tokens_per_call: Annotated[Count | None, OPERATIONAL] = None
     patience: Annotated[Positive, OPERATIONAL] = 600.0
+    samples: Annotated[Count, LATER] = 1  # answers to each sample
     recheck: Annotated[Recheck, OPERATIONAL] = Recheck()
     unchecked: Annotated[list[Check], OPERATIONAL] = Field(default=[])
     price: Annotated[Price, OPERATIONAL] = Price()
@@ -241,7 +243,7 @@ class OpenAISettings(ServerSettings):
     def offered(self) -> tuple[str, ...]:
         if self.answers == "json" and self.options.get("scores") is True:
             return ("label", "logits")
-        return ("logits",) if self.answers in (None, "logprobs") else ("label",)
+        return ("logits",) if self.answers in (None, "logprobs") else tuple(with_votes(("label",), self.samples))
 
     @property
     def partial(self) -> bool:

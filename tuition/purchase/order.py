@@ -8,20 +8,23 @@ from tuition.ledger import accounts
 from tuition.ledger.keys import Request
 from tuition.ledger.owned import Standing
 from tuition.ledger.spending import Amount
-from tuition.params.bounds import Price, Recheck
+from tuition.params.bounds import Price
+from tuition.params.teacher import TeacherSettings
 from tuition.purchase import recheck
 from tuition.purchase.account import Account, worst
+from tuition.purchase.repeats import ONCE, Repeats
 
 
 @dataclass(frozen=True)
 class Order:
-    """`requests` in the order of purchase, `rounds` of them (`recheck`), and beside them `mixed`: those for mixed inputs, and `evaluation`:
-    those for samples of val and test."""
+    """`requests` in the order of purchase, those of `repeats` among them, `rounds` of them (`recheck`), and beside them `mixed`: those for
+    mixed inputs, and `evaluation`: those for samples of val and test."""
 
     requests: tuple[Request, ...]
     rounds: tuple[recheck.Round, ...]
     mixed: tuple[Request, ...] = ()
     evaluation: tuple[Request, ...] = ()
+    repeats: Repeats = ONCE
 
     @property
     def again(self) -> tuple[Request, ...]:
@@ -40,15 +43,24 @@ class Order:
 
 
 def make_order(
-    requests: Sequence[Request],
+    samples: Sequence[Request],
     budget: int,
-    settings: Recheck,
+    settings: TeacherSettings,
+    repeats: Repeats,
     mixed: Sequence[Request] = (),
     evaluation: Sequence[Request] = (),
 ) -> Order:
-    """What `budget` calls buy of `requests`, which are in the order of purchase; the others come beside them."""
-    chosen = tuple(requests[: recheck.samples_for(budget, settings)])
-    return Order(chosen, recheck.plan_rounds(chosen, budget, settings), tuple(mixed), tuple(evaluation))
+    """What `budget` calls buy of `samples` (or views), which are in the order of purchase; the others come beside them."""
+    chosen = tuple(samples[: samples_for(budget, settings, repeats)])
+    requests = repeats.requests(chosen, settings.canary)
+    rounds = recheck.plan_rounds(requests, budget, settings.recheck)
+    held_out = Repeats(repeats.times).requests(evaluation, settings.canary)
+    return Order(requests, rounds, tuple(mixed), held_out, repeats)
+
+
+def samples_for(budget: int, settings: TeacherSettings, repeats: Repeats) -> int:
+    """How many samples (or views) a budget of so many calls buys, beside what is asked for again."""
+    return repeats.samples_for(recheck.samples_for(budget, settings.recheck))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from tuition.ledger.keys import Request
 from tuition.origins import name
 from tuition.params.bounds import Recheck
 from tuition.purchase.account import Account
-from tuition.targets.classes import complete
+from tuition.targets.classes import probabilities
 
 
 @dataclass(frozen=True)
@@ -91,15 +91,9 @@ def changes(old: np.ndarray, new: np.ndarray, signal: str) -> np.ndarray:
     if signal == "label":
         return (old != new).astype(np.float64)
     if signal == "logits":
-        return np.abs(_probabilities(new) - _probabilities(old)).max(axis=1)
+        return np.abs(probabilities(new) - probabilities(old)).max(axis=1)
     flat = [one.reshape(len(one), -1).astype(np.float64) for one in (old, new)]
     return np.linalg.norm(flat[1] - flat[0], axis=1) / np.maximum(np.linalg.norm(flat[0], axis=1), 1e-12)
-
-
-def _probabilities(logits: np.ndarray) -> np.ndarray:
-    logits = complete(logits)
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
 
 
 def _described(request: Request, old: np.ndarray, new: np.ndarray, change: float, signal: str) -> str:
@@ -108,6 +102,6 @@ def _described(request: Request, old: np.ndarray, new: np.ndarray, change: float
         return f"{sample}: class {int(old)}, now class {int(new)}"
     if signal != "logits":
         return f"{sample}: {signal} changed by {change:.3g} of its norm"
-    then, now = _probabilities(old[None])[0], _probabilities(new[None])[0]
+    then, now = probabilities(old[None])[0], probabilities(new[None])[0]
     classes = f"class {then.argmax()} with {then.max():.3f}, now class {now.argmax()} with {now.max():.3f}"
     return f"{sample}: {classes}, largest change {change:.3f}"

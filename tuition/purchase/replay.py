@@ -21,8 +21,10 @@ from tuition.ledger import classes as class_names
 from tuition.ledger.keys import Request
 from tuition.origins import name as name_of
 from tuition.params import Params
+from tuition.purchase import combined
+from tuition.purchase.repeats import Repeats
 from tuition.purchase.views import draw
-from tuition.signals import family_of
+from tuition.signals import CLASS, family_of
 from tuition.teachers import InProcess, fingerprint, load_teacher
 from tuition.teachers.kinds import Facts
 from tuition.views import to_text
@@ -137,15 +139,16 @@ def _in_ledger(rows: Sequence[Row], fingerprint: str, wrong: list[str]) -> int:
     except UserError:  # of another machine: an export needs no ledger
         return 0
     folder = rows[0].folder
-    exported = {name: read_array(folder.signal(name)) for name in read_json(folder.meta)["signals"]}
+    meta = read_json(folder.meta)
+    exported = {name: read_array(folder.signal(name)) for name in meta["signals"]}
     by_request = {Request(row.asked.decode(), to_text(row.view)): row for row in rows}
-    places, held, _ = owned.read(ledger, account.id, list(by_request), signals=list(exported))
-    known, exported_as = class_names.read(account), read_json(rows[0].folder.meta).get("classes")
+    made, held = _held(ledger, account.id, list(by_request), set(exported), meta)
+    known, exported_as = class_names.read(account), meta.get("classes")
     if known is not None and exported_as is not None:
         held = class_names.reordered(held, class_names.order(known, exported_as))
     same = 0
-    for at, place in enumerate(places):
-        row = list(by_request.values())[place]
+    for at, request in enumerate(made):
+        row = by_request[request]
         other = [
             name
             for name, values in exported.items()
@@ -155,6 +158,18 @@ def _in_ledger(rows: Sequence[Row], fingerprint: str, wrong: list[str]) -> int:
         if other:
             wrong.append(f"{row}: the ledger owns another {', '.join(other)} under this sample and view")
     return same
+
+
+def _held(
+    ledger: database.Ledger, id: int, requests: list[Request], exported: set[str], meta: dict[str, Any]
+) -> tuple[list[Request], dict[str, np.ndarray]]:
+    """What the ledger owns of an export's requests, or what is made of it where each was asked for several times, row for row."""
+    times, classes = meta.get("samples", 1), len(meta.get("classes", ()))
+    bought = exported - {"logits"} if times > 1 and CLASS in exported else exported  # votes are made of classes
+    asked = Repeats(times).requests(requests)
+    places, held, costs = owned.read(ledger, id, asked, signals=bought)
+    made = combined.combine(combined.Answers([asked[place] for place in places], held, costs), times, classes)
+    return made.requests, made.signals
 
 
 def _local(params: Params, facts: Facts) -> tuple[dict[str, InProcess], dict[str, str]]:

@@ -47,6 +47,13 @@ def complete(logits: np.ndarray) -> np.ndarray:
     return np.where(unknown, spread, logits).astype(np.float32)
 
 
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Logits (n, C), completed where some are unknown -> probabilities (n, C) float64."""
+    whole = complete(logits)
+    shifted = np.exp(whole.astype(np.float64) - whole.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
 def top_class(logits: np.ndarray) -> np.ndarray:
     """The class (n,) int64 with the highest of the known logits (n, C)."""
     return np.nanargmax(logits, axis=1).astype(np.int64)

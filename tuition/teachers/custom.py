@@ -16,7 +16,7 @@ import numpy as np
 from tuition.errors import UserError
 from tuition.imports import make_named
 from tuition.params.teacher import CustomSettings
-from tuition.signals import TOGETHER, families
+from tuition.signals import TOGETHER, families, with_votes
 from tuition.teachers.protocol import Reply
 
 NEEDED = ("describe", "answer")
@@ -50,7 +50,7 @@ class CustomTeacher:
         if settings.resize is not None:
             self.description["resize"] = settings.resize
         self.signals = named_signals(f"teacher.kind: {named}", getattr(own, "signals", ("logits",)))
-        self.families = tuple(families(self.signals))
+        self.families = tuple(families(with_votes(self.signals, settings.samples)))
         self.classes: int | None = getattr(own, "classes", settings.classes)
         self.idempotent = settings.idempotent
         self.max_in_flight = _max_in_flight(named, own)

@@ -15,7 +15,7 @@ import numpy as np
 from tuition.errors import UserError
 from tuition.imports import import_function
 from tuition.params.teacher import FunctionSettings
-from tuition.signals import families
+from tuition.signals import families, with_votes
 from tuition.targets.answers import Classes
 from tuition.teachers.answers import as_reply, signals_of
 from tuition.teachers.custom import named_signals
@@ -44,7 +44,7 @@ class FunctionTeacher:
             self.description["resize"] = settings.resize
         named = signals_of("teacher.function", self.form, getattr(function, "signals", None))
         self.signals = named_signals("teacher.function", named)
-        self.families = tuple(families(self.signals))
+        self.families = tuple(families(with_votes(self.signals, settings.samples)))
         self.classes = settings.classes
         self.idempotent = settings.idempotent
 

@@ -56,9 +56,10 @@ class Teacher(Protocol):
     """Whoever gives answers, asked inside `async with teacher:` from as many tasks of one event loop as you like.
 
     `description`: what the fingerprint is computed from. `signals`: the arrays that an answer holds, and the `families` that they make
-    up (`tuition/signals.py`). `classes`: how many it knows; None where it cannot say. `idempotent`: asking again under the same key
-    is never charged twice. `max_in_flight`: how many requests it takes at a time. `in_process`: it answers in this process,
-    so that a request to it has its turn as soon as it is made. `place`: the address where it is asked, without secrets; None: it has none.
+    up (`tuition/signals.py`), with what several answers to a sample are made into (`teacher.samples`). `classes`: how many it knows; None
+    where it cannot say. `idempotent`: asking again under the same key is never charged twice. `max_in_flight`: how many requests it takes
+    at a time. `in_process`: it answers in this process, so that a request to it has its turn as soon as it is made. `place`: the address
+    where it is asked, without secrets; None: it has none.
     """
 
     description: dict[str, Any]

@@ -17,7 +17,8 @@ Options (`teacher.options`):
 - `content: text` with `text: "module:function"`: a function of yours that makes text of one image (C, H, W) uint8, sent instead of it;
 - `max_tokens` (1; of words 64 or more), or `max_completion_tokens`, which newer models want in its place; `top_logprobs` (20), where
   the server allows fewer;
-- `extra`: further fields of the request, such as `{seed: 0}` or `{chat_template_kwargs: {enable_thinking: false}}`.
+- `extra`: further fields of the request, such as `{seed: 0}` or `{chat_template_kwargs: {enable_thinking: false}}`; `{temperature: 1.0}`
+  in place of 0, which `teacher.samples` needs.
 """
 
 import json
@@ -205,6 +206,11 @@ def _check_settings(settings: OpenAISettings, chosen: Options, data: dict[str, A
         )
     if chosen.max_tokens and chosen.max_completion_tokens:
         raise UserError("teacher.options: give max_tokens or max_completion_tokens, not both")
+    if settings.samples > 1 and (not chosen.extra.get("temperature") or "seed" in chosen.extra):
+        raise UserError(
+            f"teacher.samples: found {settings.samples}, but a model that is asked at temperature 0, or with a seed, answers the same each "
+            "time; set teacher.options.extra: {temperature: 1.0}, without a seed, or teacher.samples: 1"
+        )
     try:
         json.dumps(chosen.extra)
     except (TypeError, ValueError) as error:

@@ -12,7 +12,7 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.params.teacher import ServerSettings
-from tuition.signals import families
+from tuition.signals import families, with_votes
 from tuition.teachers.http.address import Address
 from tuition.teachers.http.client import Client
 from tuition.teachers.http.format import BEARER, Format, HttpRequest, request_key
@@ -47,7 +47,7 @@ class HttpTeacher:
             "std": settings.std,
         }
         self.signals = tuple(format.signals)
-        self.families = tuple(families(self.signals))
+        self.families = tuple(families(with_votes(self.signals, settings.samples)))
         self.classes, self.idempotent, self.max_in_flight = (
             settings.classes,
             settings.idempotent,
