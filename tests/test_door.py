@@ -6,6 +6,7 @@ Nothing is edited by hand. The teacher is a function that keeps its own bill, an
 import csv
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -100,6 +101,9 @@ def test_three_commands_from_photos_to_a_registered_student(clone, pool):
     run(clone, [*init, *MINE])
     run(clone, check)
     assert bill(clone) == []
+    probed = run(clone, [*check, "--probe"])
+    assert re.search(r"1 call paid: of \d+\.(jpg|png) the teacher says '\d' with \d+ %", probed), probed
+    assert len(bill(clone)) == 1
     said = run(clone, repro)
 
     received = bill(clone)
@@ -112,3 +116,7 @@ def test_three_commands_from_photos_to_a_registered_student(clone, pool):
     assert (spend["calls"], spend["calls"] - spend["usable"]) == (len(received), lost), spend
     assert read_json(clone / "report/registered.json")["name"] == "my-photos"
     assert "<html" in (clone / "report/report.html").read_text(encoding="utf-8")
+    assert "up to date" in run(clone, ["dvc", "status", "prepare"])
+    with (clone / "labelled.csv").open("a") as file:
+        file.write("\n")
+    assert "labelled.csv" in run(clone, ["dvc", "status", "prepare"])

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from tuition import params as parameters
 from tuition.cli.__main__ import app
+from tuition.cli.probe import in_words
 from tuition.params.comments import comment
 from tuition.params.schema import Params
 from tuition.params.teacher import KINDS
@@ -51,6 +52,20 @@ def test_a_short_file_that_check_and_dvc_accept(place):
     )
     assert (listed.returncode, "teach@40" in listed.stdout) == (0, True), listed.stderr
     assert bill(place) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ({"label": np.array(1)}, "'dog'"),
+        ({"logits": np.log([0.25, 0.75])}, "'dog' with 75 %"),
+        ({"logits": np.array([np.log(0.75), np.nan])}, "'cat' with 75 %"),  # the other one is unknown
+        ({"label": np.array(0), "logits": np.log([0.75, 0.25])}, "'cat'"),
+        ({"embedding": np.zeros(3)}, "embedding (3,)"),
+    ],
+)
+def test_what_a_probe_was_answered_is_said_in_words(answer, says):
+    assert in_words(answer, ["cat", "dog"]) == says
 
 
 def test_originals_of_many_sizes_are_shown_one_at_a_time(place):
