@@ -40,6 +40,9 @@ def report_page(params: Params, study: dict[str, Any], summary: list[Row]) -> st
         best={"cell": cell_name(*cell), "method": cell[1], "calls": study["spend"][cell[0]]["calls"]},
         row=next(r for r in summary if (r["budget"], r["method"]) == cell[:2]),
         measure=truth.word(study["against"]),
+        tested=int((wanted >= 0).sum()),
+        intervals=any(r["low"] == r["low"] for r in summary),
+        labelled=owned is not None and bool((owned.labels >= 0).any()),
         teacher=told,
         summary=summary,
         curves=accuracy_charts(study, summary, told),
@@ -205,6 +208,7 @@ def spend_rows(study: dict[str, Any]) -> list[Row]:
         {
             "budget": b,
             **study["spend"][b],
+            "further": study["spend"][b].get("repeat_calls", 0),
             "beside": purchases_beside(study["spend"][b]),
             "total": total_spend(study["spend"][b]),
         }
