@@ -50,7 +50,7 @@ def refresh(
     before and after, and the study. A field that is left empty is as in params.yaml.
 
     Args:
-        inbox: A folder or s3://bucket/prefix of class folders with new images (refresh.inbox).
+        inbox: A folder or s3://bucket/prefix with new images, in class folders or without labels (refresh.inbox).
         allowance: Teacher calls a period, at most (refresh.allowance).
         strategy: Which new samples first; uncertain: those the champion is least sure of (refresh.strategy).
     """

@@ -268,6 +268,20 @@ def test_sorting_is_of_names_and_pixels_alone():
     assert done.rejected == [("x", "not in a class folder"), ("1/b", "broken")]
 
 
+def test_without_a_label_a_file_may_lie_in_no_class_folder():
+    a, b, c = drawn(3)[:, None]
+    done = sort(
+        [("a.png", None, a), ("x.txt", None, "no image"), ("b.png", None, b), ("0/c.png", "0", c), ("c.png", None, c)],
+        {content_id(b): ("train", "9")},
+        images,
+        lambda *one: None,
+        loose=True,
+    )
+    assert done.new == {content_id(a): "", content_id(c): "0"}
+    assert done.duplicates == {"train": 1, "inbox": 1}
+    assert done.rejected == [("x.txt", "no image")]
+
+
 @pytest.fixture(scope="module")
 def bucket():
     """An S3 server of its own with the bucket `inbox`; gives its address and a client."""

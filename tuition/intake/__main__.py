@@ -20,7 +20,7 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tuition.intake", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     taking = commands.add_parser("take", help="take what is new in the inbox")
-    taking.add_argument("--inbox", help="a folder or s3://bucket/prefix of class folders (refresh.inbox)")
+    taking.add_argument("--inbox", help="a folder or s3://bucket/prefix (refresh.inbox)")
     planning = commands.add_parser("plan", help="choose what the allowance buys")
     planning.add_argument("--allowance", type=int, help="calls a period (refresh.allowance)")
     planning.add_argument("--strategy", help=f"{' | '.join(STRATEGIES)} (refresh.strategy)")

@@ -1,7 +1,7 @@
 """What the ledger says of the teacher that a refresh would ask: what is paid for, and what this period has seen."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -28,8 +28,10 @@ class Standing:
     spent: int
 
 
-def standing(fingerprint: str, ids: Sequence[str], teacher: Teacher, every: str) -> Standing:
+def standing(fingerprint: str, ids: Mapping[str, str], teacher: Teacher, every: str) -> Standing:
     """How things stand with the teacher of this fingerprint, as far as the samples `ids` go, in this day, week or month (UTC).
+
+    `ids`: content ids, each with the one by which the teacher is asked for the sample.
 
     Nothing is made where there is no ledger. Calls of dead processes are settled first, as a purchase would do. Raises UserError where
     the clock stands before calls that are booked, and where the teacher has learnt signals that would be bought of what is owned.
@@ -47,8 +49,8 @@ def standing(fingerprint: str, ids: Sequence[str], teacher: Teacher, every: str)
     with ledger.read() as db:
         _check_clock(db, id, clock)
         spent = spending.spent_since(db, id, first).calls
-    now = owned.standing(ledger, id, [Request(one) for one in ids])
-    paid = {one: at for one in ids if (at := now.position(Request(one))).state is not None}
+    now = owned.standing(ledger, id, [Request(one) for one in ids.values()])
+    paid = {one: at for one, asked in ids.items() if (at := now.position(Request(asked))).state is not None}
     order = sorted(paid, key=lambda one: paid[one].call)
     unknown = [one for one in order if paid[one].state == "unknown"] if teacher.idempotent else []
     again = {one for one in unknown if (spending.day_of(paid[one].reserved_at) or 0) < first}

@@ -1,10 +1,10 @@
-"""The inbox: class folders of images in a folder, or below `s3://bucket/prefix` and whatever else fsspec opens. It is only read.
+"""The inbox: images, in class folders or loose, in a folder, or below `s3://bucket/prefix` and whatever else fsspec opens. It is only read.
 
 Knows nothing of pools and ledgers.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ class Inbox:
         self.local = "://" not in place or place.startswith(("file:", "local:"))
         if self.local and not self.files.isdir(self.root):  # elsewhere there is nothing to find in an empty prefix
             what = lacking(Path(self.root), "folder") or "not a folder"
-            raise UserError(f"refresh.inbox: {place}: {what}; expected class folders of images. Nothing was taken")
+            raise UserError(f"refresh.inbox: {place}: {what}; expected images in it. Nothing was taken")
 
     def entries(self) -> list[Entry]:
         """Every file that does not begin with a dot, nor lies in a folder that does, sorted by path; links to folders are followed."""
@@ -55,25 +55,38 @@ class Inbox:
             found.append((name, parts[0] if len(parts) > 1 else None, path))
         return sorted(found)
 
-    def images(self, entries: list[Entry], shape: tuple[int, int, int]) -> Iterator[np.ndarray | str]:
-        """For each entry in order its image, uint8 of `shape` (C, H, W), or why it is none.
+    def originals(self, entries: list[Entry], asked: int | None, channels: int) -> Iterator[np.ndarray | str]:
+        """For each entry in order its image, uint8 (C, H, W) at its own size, or why it is none.
 
-        What is of another size is resized where `shape` is square, as `data.resize` does; channels become those of `shape`. `depths`
-        is told the values of images of 16 bits.
+        Channels become those `asked` for (data.channels), or at most the pool's `channels`. `depths` is told the values of images of 16
+        bits.
         """
-        channels, height, width = shape
 
+        def decode(image: Image.Image) -> np.ndarray:
+            found = pixels.decode(image, asked, None, self.depths)
+            return pixels.convert(found[None], channels, None, self.place)[0] if len(found) > channels else found
+
+        return self._decoded(entries, decode)
+
+    def images(self, entries: list[Entry], shape: tuple[int, int, int]) -> Iterator[np.ndarray | str]:
+        """As `originals`, but of `shape` (C, H, W): what is of another size is resized where `shape` is square, as `data.resize` does."""
+        channels, height, width = shape
+        side = height if height == width else None
+        for found in self._decoded(entries, lambda image: pixels.decode(image, channels, side, self.depths)):
+            if isinstance(found, str) or found.shape == shape:
+                yield found
+            else:
+                yield f"{found.shape[2]}x{found.shape[1]} pixels, where the pool has {width}x{height}"
+
+    def _decoded(self, entries: list[Entry], decode: Callable[[Image.Image], np.ndarray]) -> Iterator[np.ndarray | str]:
         def attempt(index: int) -> np.ndarray | str:
             try:
                 with self._open(entries[index][2]) as image:
-                    found = pixels.decode(image, channels, height if height == width else None, self.depths)
+                    return decode(image)
             except Exception as error:  # damaged files make decoders fail in every way; the reason is kept
                 if _lost(error):
                     raise
                 return pixels.reason(error)
-            if found.shape != shape:
-                return f"{found.shape[2]}x{found.shape[1]} pixels, where the pool has {width}x{height}"
-            return found
 
         with _explained(self.place):
             yield from pixels.in_order(attempt, len(entries), THREADS)

@@ -10,7 +10,7 @@ bought; after a purchase, it lists the same 20 again, which buys nothing, and a 
 paid for.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -26,6 +26,7 @@ from tuition.intake import account, champion, fits
 from tuition.intake.choose import Choice, choose
 from tuition.intake.rank import rank
 from tuition.params import Params, edits
+from tuition.teachers.shown import sends_files, shows_originals
 from tuition.workspace import Workspace
 
 
@@ -33,7 +34,7 @@ from tuition.workspace import Workspace
 class Additions:
     """The samples of the additions that need a call (n, …), as they are stored, labels (n,), content ids (n,) S64, names of the classes.
 
-    `inputs`: what they are, `pool`: the content ids of the whole pool.
+    `inputs`: what they are, `pool`: the whole pool's content ids, each with the one by which the teacher is asked for it.
     """
 
     inputs: Inputs
@@ -41,7 +42,7 @@ class Additions:
     labels: np.ndarray
     ids: np.ndarray
     classes: list[str]
-    pool: list[str]
+    pool: dict[str, str]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -62,7 +63,7 @@ def plan(params: Params, allowance: int, strategy: str) -> dict[str, Any]:
 
     fits.check(params)
     facts = _read_facts(params)
-    additions = _read_additions(facts)
+    additions = _read_additions(params, facts)
     teacher = load_teacher(params.teacher, facts)
     mark = fingerprint(teacher.description)
     now = account.standing(mark, additions.pool, teacher, params.refresh.every)
@@ -70,11 +71,11 @@ def plan(params: Params, allowance: int, strategy: str) -> dict[str, Any]:
     waiting = additions.without(set(now.paid))
     present = champion.find(params.registry.name) if len(waiting) else None
     candidates, ranked_by = _rank(params, strategy, waiting, left, present)
-    chosen = _choose(params, now, candidates, left, mark)
+    chosen = _choose(params, now, candidates, left, mark, additions.pool)
     is_refresh = params.teach.strategy == "file" and params.teach.order == str(Workspace().refresh.order)
     run = bool(chosen.order) and (bool(chosen.new) or is_refresh)
     if run:
-        _write(params, chosen, additions.pool)
+        _write(params, chosen, list(additions.pool))
     planned = {
         "run": run,
         "new": len(chosen.new),
@@ -109,12 +110,14 @@ def _read_facts(params: Params) -> dict[str, Any]:
     return meta | read_json(split.meta)
 
 
-def _read_additions(facts: dict[str, Any]) -> Additions:
-    """The additions: the last rows of the pool."""
+def _read_additions(params: Params, facts: dict[str, Any]) -> Additions:
+    """The additions: the last rows of the pool. Raises UserError where the teacher cannot be shown originals as they are."""
     split = Workspace().split("train")
     inputs = inputs_of(facts)
     samples, labels, ids = inputs.read(split.path), read_array(split.labels), read_array(split.ids)
-    pool = list(dict.fromkeys(one.decode() for one in ids.tolist()))
+    shown_stored = not (sends_files(params.teacher) or shows_originals(params.teacher, facts))
+    asked = read_array(split.stored_ids) if shown_stored and split.stored_ids.exists() else ids
+    pool = {id.decode(): one.decode() for id, one in zip(ids.tolist(), asked.tolist(), strict=True)}
     rows = slice(len(ids) - facts.get("additions", 0), None)
     return Additions(inputs, samples[rows], labels[rows], ids[rows], facts["classes"], pool)
 
@@ -132,7 +135,9 @@ def _rank(
     return list(dict.fromkeys([*chosen_before, *ranked])), by
 
 
-def _choose(params: Params, now: account.Standing, candidates: list[str], left: int, fingerprint: str) -> Choice:
+def _choose(
+    params: Params, now: account.Standing, candidates: list[str], left: int, fingerprint: str, pool: Mapping[str, str]
+) -> Choice:
     recheck = params.teacher.recheck
     return choose(
         _previous(),
@@ -141,7 +146,7 @@ def _choose(params: Params, now: account.Standing, candidates: list[str], left: 
         candidates,
         left,
         recheck,
-        lambda first, budget: account.asked_again(fingerprint, first, recheck, budget),
+        lambda first, budget: account.asked_again(fingerprint, [pool[one] for one in first], recheck, budget),
     )
 
 

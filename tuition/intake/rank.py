@@ -27,6 +27,8 @@ def rank(
     shuffled = purchase_order("random", ids, labels, params.teach.seed)
     if len(shuffled) <= left:
         return _named(ids, shuffled), "all: they fit into the allowance"
+    if strategy == "balanced" and not (labels >= 0).any():
+        return _named(ids, shuffled), "random: they have no labels that could be balanced"
     if strategy == "uncertain":
         if present is None:
             return _named(ids, shuffled), f"random: models:/{params.registry.name}@champion is not there yet"

@@ -44,13 +44,16 @@ def sort(
     held: Held,
     inputs: Inputs,
     keep: Callable[[str, str, np.ndarray], object],
+    loose: bool = False,
 ) -> Sorted:
     """Tell new samples from duplicates and from what is none; `found` is (file, class folder, sample (…) or why it is none).
 
-    Each new one is given to `keep(content id, class, sample)`, so that they need not fit in memory together.
+    Each new one is given to `keep(content id, class, sample)`, so that they need not fit in memory together. `loose`: a file may lie in
+    no class folder; it has no label then, and its class is "".
     """
     done, where = Sorted(), dict(held)
-    for file, name, sample in found:
+    for file, of, sample in found:
+        name = "" if of is None and loose else of
         if name is None:
             done.rejected.append((file, "not in a class folder"))
         elif isinstance(sample, str):
@@ -60,7 +63,9 @@ def sort(
             done.new[id], where[id] = name, ("inbox", name)
         else:
             place, other = where[id]
-            if other == name or place in ("val", "test"):
+            if (
+                other == name or "" in (other, name) or place in ("val", "test")
+            ):  # one without a label is in no other class
                 done.duplicates[place] += 1
             else:
                 done.rejected.append(
@@ -77,12 +82,14 @@ def take(params: Params, place: str | None) -> dict[str, Any]:
     """
     fits.check(params)
     if place is None:
-        raise UserError("refresh.inbox: null; name a folder or s3://bucket/prefix of class folders with new images")
+        raise UserError(
+            "refresh.inbox: null; name a folder or s3://bucket/prefix with new images, in class folders or without labels"
+        )
     meta = _read_meta(params)
     folder = Path(params.data.additions.folder) if params.data.additions else Workspace().additions
     recorded = params.data.additions.digest if params.data.additions else additions.digest([])
     before = _settled(folder, recorded)
-    entries, done, warnings = _sort_inbox(place, meta, before)
+    entries, done, warnings = _sort_inbox(params, place, meta, before)
     after = [*before, *done.new.items()]
     _move(done.new, folder, inputs_of(meta).SUFFIX)
     digest = additions.digest(after)
@@ -100,7 +107,7 @@ def take(params: Params, place: str | None) -> dict[str, Any]:
         "digest": digest if after else None,
         "duplicates": dict(sorted(done.duplicates.items())),
         "rejected": len(done.rejected),
-        "classes": dict(sorted(Counter(done.new.values()).items())),
+        "classes": dict(sorted(Counter(name for name in done.new.values() if name).items())),
         "warnings": warnings,
     }
     write_json(Workspace().refresh.taken, taken)
@@ -117,20 +124,28 @@ def _read_meta(params: Params) -> dict[str, Any]:
 
 
 def _sort_inbox(
-    place: str, meta: dict[str, Any], before: Sequence[tuple[str, str]]
+    params: Params, place: str, meta: dict[str, Any], before: Sequence[tuple[str, str]]
 ) -> tuple[list[Entry], Sorted, list[str]]:
-    """The files of the inbox, what became of them, and warnings; new samples are written aside."""
+    """The files of the inbox, what became of them, and warnings; new samples are written aside.
+
+    Where the pool's samples were made smaller, these are kept as they came.
+    """
     inbox, aside, inputs = Inbox(place), Workspace().refresh.aside, inputs_of(meta)
     entries = inbox.entries()
-    _check_classes(entries, meta["classes"], place)
-    inside = [entry for entry in entries if entry[1] is not None]
-    images = iter(inbox.images(inside, (meta["channels"], meta["height"], meta["width"])))
+    loose = "labelled" in meta and meta["labelled"]["train"] < meta["splits"]["train"]  # as some of the pool are
+    _check_classes(entries, meta["classes"], place, loose)
+    inside = [entry for entry in entries if loose or entry[1] is not None]
+    if "originals" in meta:
+        images = inbox.originals(inside, params.data.channels, meta["channels"])
+    else:
+        images = inbox.images(inside, (meta["channels"], meta["height"], meta["width"]))
     shutil.rmtree(aside, ignore_errors=True)
     done = sort(
-        ((name, of, next(images) if of is not None else "") for name, of, _ in entries),
+        ((name, of, next(images) if loose or of is not None else "") for name, of, _ in entries),
         _held(meta["classes"], before),
         inputs,
         lambda id, name, sample: _write_bytes(aside / name / f"{id}{inputs.SUFFIX}", inputs.to_file(sample)),
+        loose,
     )
     return entries, done, inbox.depths.warnings()
 
@@ -178,10 +193,11 @@ def _held(classes: list[str], samples: Sequence[tuple[str, str]]) -> Held:
     return held | {id: ("additions", name) for id, name in samples}
 
 
-def _check_classes(entries: list[Entry], classes: list[str], place: str) -> None:
+def _check_classes(entries: list[Entry], classes: list[str], place: str, loose: bool) -> None:
     strange = sorted({name for _, name, _ in entries if name is not None} - set(classes))
     if strange:
+        valid = ", ".join(classes) + (", or none: images in the inbox itself have no label" if loose else "")
         raise UserError(
             f"refresh.inbox: {place}: {', '.join(repr(name) for name in strange[:5])}: a class never seen; valid folders: "
-            f"{', '.join(classes)}. Rename or move it; nothing was taken. A new class needs new data of its own: data.source"
+            f"{valid}. Rename or move it; nothing was taken. A new class needs new data of its own: data.source"
         )

@@ -169,7 +169,7 @@ COMMENTS: dict[str, dict[str, str]] = {
     },
     "refresh": {
         "": "the scheduled flow: new samples, an allowance spent on them, a better student",
-        "inbox": "a folder or s3://bucket/prefix of class folders with new images",
+        "inbox": "a folder or s3://bucket/prefix with new images, in class folders or, without labels, loose",
         "allowance": "calls a period",
         "every": "day | week | month, of the UTC calendar",
         "strategy": "which new samples first: balanced | random | kcenter | uncertain",

@@ -15,7 +15,7 @@ from tuition.errors import UserError
 from tuition.inputs.images import files as pixels
 from tuition.origins import Place, words
 from tuition.params import Data
-from tuition.sources import npz, vision
+from tuition.sources import additions, npz, vision
 from tuition.sources.columns import choose
 from tuition.sources.folder import open_image
 from tuition.sources.readers import open_table
@@ -34,7 +34,7 @@ class Originals:
         """`channels`: of the pool."""
         kind, _, place = data.source.partition(":")
         self.source, self.asked, self.channels = data.source, data.channels, channels
-        self.open = OPENERS[kind](place, data)
+        self.open = _or_addition(OPENERS[kind](place, data), data)
 
     def read(self, id: str, place: Place) -> np.ndarray:
         """The original (C, H, W) uint8, at its own size. Raises UserError where it is gone, or not what it was when `prepare` read it."""
@@ -74,7 +74,24 @@ class Originals:
                 stream.seek(0)
                 content = stream.read()
                 stream.seek(0)
-            return pixels.decode(image, self.asked, None), content
+            found = pixels.decode(image, self.asked, None)
+            return (
+                pixels.convert(found[None], self.channels, None, self.source)[0]
+                if len(found) > self.channels
+                else found
+            ), content
+
+
+def _or_addition(open_one: Opener, data: Data) -> Opener:
+    """The same for a source's samples; those of `data.additions` lie in a folder of their own."""
+    folder = None if data.additions is None else Path(data.additions.folder)
+
+    def open_either(file: str, row: int | None) -> Image.Image | np.ndarray:
+        path = Path(file)
+        added = folder is not None and folder in path.parents and additions.NAME.fullmatch(path.name)
+        return open_image(path) if added else open_one(file, row)
+
+    return open_either
 
 
 def _of_folder(place: str, data: Data) -> Opener:

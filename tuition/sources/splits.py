@@ -39,6 +39,7 @@ def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None)
     found["train"], altered = alter.alter(found["train"], raw.classes, data)
     shape = raw.parts["train"].images.shape[1:]
     sizes: dict[str, int] = {}
+    labelled: dict[str, int] = {}
     for name, rows in found.items():
         part = raw.parts[rows.part]
         arrays: tuple[np.ndarray, ...] = part.images[rows.rows], rows.labels, rows.ids
@@ -48,12 +49,13 @@ def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None)
             normal = inputs.statistics(arrays[0])  # the source's: a teacher that takes them stays the same teacher
             facts = {"classes": raw.classes, **normal} | ({"altered": altered} if altered else {})
             if data.additions:
-                *more, places, counts = additions.read_additions(data.additions, raw.classes, shape, found)
-                arrays = tuple(np.concatenate(two) for two in zip(arrays, more, strict=True))
-                origins = None if origins is None else origins + places
-                stored = None if stored is None else np.concatenate([stored, more[2]])
-                duplicates |= counts
-                facts["additions"] = len(more[0])
+                more = additions.read_additions(data, raw.classes, shape, found, bool(sizes_of_originals(raw)))
+                both = zip(arrays, (more.images, more.labels, more.ids), strict=True)
+                arrays = tuple(np.concatenate(two) for two in both)
+                origins = None if origins is None else origins + more.origins
+                stored = None if stored is None else np.concatenate([stored, more.stored_ids])
+                duplicates |= more.held
+                facts["additions"] = len(more.ids)
         else:
             facts = {"n": len(arrays[0]), "digest": digest(*arrays)}
         _write_split(inputs, Splits(out).split(name), facts, *arrays)
@@ -61,10 +63,8 @@ def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None)
             write_array(Splits(out).split(name).stored_ids, stored)
         if origins is not None:
             write_origins(Splits(out).split(name).files, arrays[2], origins)
-        sizes[name] = len(arrays[2])
+        sizes[name], labelled[name] = len(arrays[2]), int((arrays[1] != UNKNOWN).sum())
     write_rejected(Splits(out).rejected, raw.rejected)
-    labelled = {name: int((rows.labels != UNKNOWN).sum()) for name, rows in found.items()}
-    labelled["train"] += sizes["train"] - len(found["train"].labels)  # additions have labels
     meta = _meta(data, raw, sizes, labelled, duplicates, altered)
     write_json(Splits(out).meta, meta)
     return meta
