@@ -110,7 +110,11 @@ def _check_signals(name: str, needed: Collection[str], offered: Offer) -> None:
     only_names = (
         "logits" in needed and "label" in offered
     )  # a class is no logit: at any temperature it would be another answer
-    votes = "; or ask several times for each sample (teacher.samples, where the kind takes it): votes are logits" if only_names else ""
+    votes = (
+        "; or ask several times for each sample (teacher.samples, where the kind takes it): votes are logits"
+        if only_names
+        else ""
+    )
     where = "teacher.answers: it names a class, and no scores" if only_names else "teacher.signals"
     raise UserError(
         f"study.methods: {name!r} needs {', '.join(sorted(set(needed) - set(found)))}, but the teacher gives only "

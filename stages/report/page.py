@@ -190,7 +190,7 @@ def pictures_of(cell: Any, owned: best.Owned | None, classes: list[str]) -> list
 
 
 def training_chart(study: dict[str, Any], cell: Any) -> Any:
-    """Validation top-1 by step, of the best student's budget: one line a method, its first seed."""
+    """Validation top-1 by step, of the best student's budget: one line a method, its first seed; None where none has two points."""
     lines = []
     for method in study["methods"]:
         path = Workspace().student(cell_name(cell[0], method, study["seeds"][0])).history
@@ -199,7 +199,7 @@ def training_chart(study: dict[str, Any], cell: Any) -> Any:
             lines.append(
                 (method, [(int(r["step"]), 100 * float(r["val_top1"]), float("nan"), float("nan")) for r in rows])
             )
-    return chart(lines, "step", "validation top-1, %") if any(points for _, points in lines) else None
+    return chart(lines, "step", "validation top-1, %") if any(len(points) > 1 for _, points in lines) else None
 
 
 def spend_rows(study: dict[str, Any]) -> list[Row]:

@@ -179,6 +179,7 @@ def test_no_inbox_at_all(inbox):
     ("changes", "said"),
     [
         ({"teach.views": 2}, "teach.views: 2"),
+        ({"teacher.samples": 2}, "teacher.samples: 2, but a refresh counts its allowance in samples"),
         ({"teach.mixed": True}, "teach.mixed: true"),
         ({"teacher.kind": "checkpoint"}, "cp -r teacher kept"),
         ({"teacher.kind": "checkpoint", "teacher.weights": "./teacher/weights.safetensors"}, "cp -r teacher kept"),

@@ -91,9 +91,9 @@ def test_answers_beyond_those_that_were_asked_for_are_left_out():
         (
             [3.0, 1.0],
             "noted",
-            "twice: the same class, and not the same answer to the bit; the largest difference of a probability",
+            "twice: the same class; the largest difference of a probability is 0.15",
         ),
-        ([1.0, 2.0], "noted", "twice: another class, and not the same answer to the bit"),
+        ([1.0, 2.0], "noted", "twice: another class; the largest difference of a probability is 0.46"),
     ],
 )
 def test_how_far_a_teacher_repeats_itself_is_said(second, state, says):
@@ -108,5 +108,5 @@ def test_of_many_it_is_counted():
     measured = check.measure(asked, {"label": labels})
     assert measured is not None
     assert (measured.samples, measured.answers, measured.same_answer, measured.same_class) == (3, 9, 2, 2)
-    assert "3 samples were asked for 9 times in all: 2 got the same answer" in check.check(measured).found
+    assert "3 samples were asked for 9 times in all: 2 got the same class each time" in check.check(measured).found
     assert check.check(None).state == "skipped"

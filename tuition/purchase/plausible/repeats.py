@@ -62,24 +62,31 @@ def check(measured: Measured | None) -> Finding:
     """Tell of it."""
     if measured is None:
         return Finding(NAME, "skipped", "no sample was asked for twice")
-    one = measured.samples == 1
-    asked = (
-        f"1 sample was asked for {'twice' if measured.answers == 2 else f'{measured.answers} times'}"
-        if one
-        else (f"{measured.samples} samples were asked for {measured.answers} times in all")
-    )
+    asked = _asked(measured)
     if measured.same_answer == measured.samples:
         return Finding(NAME, "passed", f"{asked}: the same answer to the bit each time")
-    of = "of a probability" if measured.signal == "logits" else f"of {measured.signal!r}"
-    largest = f"the largest difference {of} is {measured.largest_difference:.2g}"
-    if measured.same_class is None:
-        return Finding(NAME, "noted", f"{asked}: the answers differ; {largest}")
-    if one:
-        same = "the same class" if measured.same_class else "another class"
-        found = f"{asked}: {same}, and not the same answer to the bit"
-    else:
-        found = f"{asked}: {measured.same_answer} got the same answer to the bit each time, {measured.same_class} the same class"
-    return Finding(NAME, "noted", found if measured.signal == CLASS else f"{found}; {largest}")
+    unit = "of a probability" if measured.signal == "logits" else f"of {measured.signal!r}"
+    largest = (
+        "" if measured.signal == CLASS else f"; the largest difference {unit} is {measured.largest_difference:.2g}"
+    )
+    return Finding(NAME, "noted", f"{asked}: {_differing(measured)}{largest}")
+
+
+def _asked(measured: Measured) -> str:
+    if measured.samples > 1:
+        return f"{measured.samples} samples were asked for {measured.answers} times in all"
+    return "1 sample was asked for " + ("twice" if measured.answers == 2 else f"{measured.answers} times")
+
+
+def _differing(measured: Measured) -> str:
+    """How answers that are not all the same differ."""
+    same = measured.same_class
+    if measured.samples == 1:
+        return "other answers each time" if same is None else "the same class" if same else "another class"
+    exact = f"{measured.same_answer} got the same answer to the bit each time"
+    if measured.signal == CLASS:
+        return f"{same} got the same class each time"
+    return exact if same is None else f"{exact}, {same} the same class"
 
 
 def _all_of(of: np.ndarray, holds: np.ndarray, number: int) -> int:
