@@ -14,7 +14,7 @@ from PIL import Image
 
 from tuition.errors import UserError
 from tuition.params.teacher import teacher_settings
-from tuition.teachers import Stop
+from tuition.teachers import Stop, load_teacher
 from tuition.teachers.formats.bodies import Malformed
 from tuition.teachers.formats.labels import class_scores
 from tuition.teachers.formats.openai import OpenAIFormat
@@ -158,11 +158,23 @@ def test_text_in_place_of_an_image(tmp_path, monkeypatch):
         ({}, {"extra": {"model": "x"}}, "teacher.options.extra: model"),
         ({}, {"extra": {"x": {1, 2}}}, "teacher.options.extra: not JSON"),
         ({}, {"top_logprobs": 0}, "teacher.options.top_logprobs: found 0"),
+        ({"samples": 3}, {}, "teacher.samples: found 3, but a model that is asked at temperature 0, or with a seed"),
+        ({"samples": 3}, {"extra": {"temperature": 1.0, "seed": 0}}, "without a seed, or teacher.samples: 1"),
     ],
 )
 def test_settings_that_cannot_be_used(settings, options, words):
     with pytest.raises(UserError, match=words):
         form(settings, **options)
+
+
+def test_a_model_that_names_a_class_several_times_gives_logits_too():
+    settings = {"samples": 3, "answers": "label", "model": "seer", "url": "http://127.0.0.1:9/v1", "batch_size": 1}
+    options = {"extra": {"temperature": 1.0}}
+    made = teacher_settings(kind="openai", options=options, **settings)
+    teacher = load_teacher(made, DATA)
+    assert (teacher.signals, teacher.families, made.offered) == (("label",), ("label", "logits"), ("label", "logits"))
+    once = load_teacher(made.model_copy(update={"samples": 1}), DATA)
+    assert once.description == teacher.description  # more answers are the same teacher's
 
 
 def test_the_fingerprint_knows_what_decides_the_answers():
