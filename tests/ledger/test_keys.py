@@ -13,6 +13,7 @@ from tuition.ledger.database import open_ledger
 from tuition.ledger.keys import Request, key_of, keyed
 from tuition.ledger.merge import merge
 from tuition.views import from_text
+from tuition.workspace import Export
 
 pytestmark = pytest.mark.usefixtures("new_place")  # on SQLite and on PostgreSQL
 
@@ -163,6 +164,36 @@ def test_an_export_of_clean_samples_is_as_it_was(tmp_path, new_place):
     assert exports.export(ledger, tmp_path / "out", None) == (4, {})
     assert not (tmp_path / "out/views.npy").exists()
     assert np.load(tmp_path / "out/ids.npy").tolist() == [one.encode() for one in IDS[:4]]
+    ledger.close()
+
+
+def test_further_answers_to_the_same_are_exported_beside_the_first_and_owned_elsewhere(tmp_path, new_place):
+    ledger, new, joined = open_ledger(), open_ledger(new_place()), open_ledger(new_place())
+    first = [Request(one) for one in IDS[:4]]
+    asked = [*first, *(one.repeated(number) for number in (1, 2) for one in first[:3])]
+    buy(ledger, asked, {"logits": LOGITS[:10]})
+    assert exports.export(ledger, tmp_path / "out", None) == (4, {})
+    folders = [tmp_path / "out", *(one.path for one in Export(tmp_path / "out").repeats())]
+    assert [imports.import_folder(new, folder) for folder in folders] == [(4, 0), (3, 0), (3, 0)]
+    assert merge(joined, ledger)["taken"] == 10
+    for one in (new, joined):
+        np.testing.assert_array_equal(owned.read(one, open_account(one), asked)[1]["logits"], LOGITS[:10])
+        assert accounts.status(one)[0]["samples"] == 4
+        assert accounts.verify(one) == []
+    for one in (ledger, new, joined):
+        one.close()
+
+
+ABOUT = {"name": "t", "fingerprint": "ef" * 32, "description": {"kind": "test"}}
+
+
+def test_what_is_made_of_several_answers_is_no_answer(tmp_path, new_place):
+    ledger = open_ledger()
+    exports.write(tmp_path, [Request(IDS[0])], {"logits": LOGITS[:1]}, np.array([0]), ABOUT, samples=3)
+    with pytest.raises(
+        UserError, match=r"its rows are made of 3 answers each; the answers themselves are below .*repeats"
+    ):
+        imports.import_folder(ledger, tmp_path)
     ledger.close()
 
 
