@@ -144,6 +144,16 @@ def test_a_clone_owns_each_answer_without_a_call(drawn, paid, monkeypatch):
     assert "13 are in the ledger so" in replayed.stdout, replayed.stderr
 
 
+def test_each_view_of_a_sample_is_asked_for_as_often(drawn, paid):
+    drawn(40, teach__views=2)
+    assert len(set(bill(paid))) == 39  # 13 views, of seven samples
+    ids, views = (read_array(paid / f"outputs/40/{name}.npy") for name in ("ids", "views"))
+    assert len(set(ids.tolist())) == 7
+    assert len({(id, tuple(view)) for id, view in zip(ids.tolist(), views.tolist(), strict=True)}) == 13
+    assert read_array(paid / "outputs/40/positions.npy").shape == (13,)
+    assert said(paid, 40).shape == (3, 13)
+
+
 def test_val_and_test_are_asked_as_often(drawn, paid):
     for split in ("train", "val", "test"):
         labels = paid / "data" / split / "labels.npy"
