@@ -67,6 +67,10 @@ MISTAKES = {  # what was meant to be set, and part of what is said
         "NO_SUCH_KEY: no such variable",
     ),
     "a cap below the budget": ({**PAID, "teacher.cap": 30}, "30 calls, but the largest of study.budgets takes 40"),
+    "fewer calls than answers to a sample": (
+        {**PAID, "teacher.samples": 50},
+        "each asked for 50 times (teacher.samples); valid: 50 to",
+    ),
     "money below the budget": (
         {**PAID, "teacher.cap": {"money": 0.3}},
         "0.3, but 40 calls at teacher.price 0.01 come to 0.4",
