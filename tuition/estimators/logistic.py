@@ -15,12 +15,12 @@ STEPS = 60
 
 def fit(bought: Bought) -> Fitted:
     """O(n d C) a step of L-BFGS; at most STEPS steps for each penalty and fold, and for each penalty at the end."""
-    x, target = bought.features.astype(np.float64), bought.target
+    x, target = bought.features, bought.target.astype(np.float32)
     mean = x.mean(axis=0)
     spread = max(float(x.std(axis=0).mean()), float(np.finfo(np.float32).tiny))
     x = (x - mean) / spread
     fold = folds(len(x))
-    held = [np.empty(target.shape) for _ in PENALTIES]
+    held = [np.empty(target.shape, dtype=np.float32) for _ in PENALTIES]
     for one in range(fold.max() + 1):
         for found, (weights, offset) in zip(held, _path(x[fold != one], target[fold != one]), strict=True):
             found[fold == one] = x[fold == one] @ weights + offset

@@ -17,7 +17,6 @@ from tuition.estimators.protocol import Bought, Fitted, best_scale, folds, softm
 
 NEIGHBOURS, SHARPNESS, ALPHA = 20, 10.0, 0.8
 LIMIT = 100_000  # samples of the pool: minutes on two cores
-ROWS = 500  # of the similarities held at a time
 FLOOR = 1e-6
 Space = Literal["none", "logits", "probabilities"]
 CHOICES: tuple[tuple[Space, int], ...] = (("none", 0), ("logits", 1), ("probabilities", 1), ("probabilities", 3))
@@ -53,14 +52,13 @@ def _estimates(bought: Bought) -> np.ndarray:
 
 def graph(features: np.ndarray) -> sparse.csr_array:
     """S (N, N) of features (N, d)."""
+    from sklearn.neighbors import NearestNeighbors
+
     unit = unit_rows(features)
     count, k = len(unit), min(NEIGHBOURS, len(unit) - 1)
-    places, cosines = np.empty((count, k), np.int32), np.empty((count, k), np.float32)
-    for start in range(0, count, ROWS):
-        block = unit[start : start + ROWS] @ unit.T
-        block[np.arange(len(block)), np.arange(start, start + len(block))] = -np.inf
-        best = np.argpartition(block, -k, axis=1)[:, -k:]
-        places[start : start + ROWS], cosines[start : start + ROWS] = best, np.take_along_axis(block, best, axis=1)
+    nearest = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(unit)
+    distances, places = nearest.kneighbors()  # without a sample itself
+    cosines = 1 - distances.astype(np.float32) ** 2 / 2  # of rows of length 1
     weights = np.exp(SHARPNESS * (cosines - 1))
     rows = np.repeat(np.arange(count), k)
     near = sparse.csr_array((weights.ravel(), (rows, places.ravel())), shape=(count, count))
