@@ -53,7 +53,8 @@ def _path(x: np.ndarray, target: np.ndarray, count: int = len(PENALTIES)) -> lis
 def _loss(flat: np.ndarray, x: np.ndarray, target: np.ndarray, penalty: float) -> tuple[float, np.ndarray]:
     """The penalised cross-entropy at `flat`, weights and offset in one row, and its gradient."""
     d, c = x.shape[1], target.shape[1]
-    weights, offset = flat[: d * c].reshape(d, c), flat[d * c :]
+    single = flat.astype(x.dtype)
+    weights, offset = single[: d * c].reshape(d, c), single[d * c :]
     logits = x @ weights + offset
     logits -= logits.max(axis=1, keepdims=True)
     e = np.exp(logits)
@@ -61,4 +62,4 @@ def _loss(flat: np.ndarray, x: np.ndarray, target: np.ndarray, penalty: float) -
     value = float((np.log(total[:, 0]) - (target * logits).sum(axis=1)).mean())
     slope = (e / total - target) / len(x)
     gradient = np.concatenate([(x.T @ slope + penalty * weights).ravel(), slope.sum(axis=0)])
-    return value + 0.5 * penalty * float((weights**2).sum()), gradient
+    return value + 0.5 * penalty * float((weights**2).sum()), gradient.astype(np.float64)
