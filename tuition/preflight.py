@@ -12,7 +12,7 @@ from tuition.comparisons import checked_weights
 from tuition.errors import UserError, unknown
 from tuition.inputs.kinds import described, inputs_of
 from tuition.methods import METHODS, Card, Context, Method, build, card, check_settings, method_file, resolve
-from tuition.params import Params, comparison_set
+from tuition.params import Params, comparison_set, student_training
 from tuition.signals import MAIN, readable
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def check_methods(
         _check_signals(name, objective.signals, offered)
         if labelled is not None:
             _check_labels(name, about.label_use, bool(objective.weight_kd), labelled, offered)
+        _check_rest(params, name, about)
         if about.compares:
             _check_comparisons(params, name, objective.method, offered)
         if about.views == "mixed":
@@ -146,6 +147,21 @@ def _check_labels(name: str, use: str, and_kd: bool, labelled: Labelled, offered
         f"study.methods: {name!r} needs the label of every sample, but {lack}. {works}. Of a method of your own, say "
         f'`label_use = "used"` in its class if it copes with labels of -1 (docs/your_method.md)'
     )
+
+
+def _check_rest(params: Params, name: str, about: Card) -> None:
+    """Raises UserError where a method needs samples that were not bought, and is given none, or is given such that say nothing."""
+    rest, key = student_training(params, name).rest, f"methods.{name}.rest"
+    if rest == "none" and about.rest_use == "needed":
+        raise UserError(
+            f"study.methods: {name!r} learns from samples that were not bought; set {key}: unlabelled, or estimated"
+        )
+    if rest == "unlabelled" and about.rest_use == "added":
+        able = [other for other in METHODS if card(other).rest_use != "added"]
+        raise UserError(
+            f"study.methods: {name!r} learns nothing of samples of which nothing is known (rest: unlabelled); set {key}: estimated, "
+            f"labelled, both or none. Methods that would work: {', '.join(able)}"
+        )
 
 
 def _check_mixed(params: Params, name: str) -> None:

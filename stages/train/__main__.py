@@ -52,13 +52,14 @@ def train_cell(
     objective, pool = build(name, section), read_split("train")[0]
     groups = read_json(Workspace().comparisons(budget, name).meta)
     data = read_training_set(params, budget, name, groups)
+    settings = parameters.student_training(params, name)
     model = describe(params.student.arch, pool, params.student.taps)
     identity = [name, section, groups.get("code")]
     done, speed = train(
         cell_name(budget, name, seed),
         model,
         objective,
-        params.train,
+        settings,
         seed,
         data,
         validation=read_evaluated("val", budget),
@@ -73,7 +74,7 @@ def train_cell(
         "samples": len(data.labels),
         "comparisons": groups,
         "augmentation": "random" if data.augment else "views as bought",
-        "settings": {"train": params.train.model_dump(), "student": params.student.model_dump(), name: section or {}},
+        "settings": {"train": settings.model_dump(), "student": params.student.model_dump(), name: section or {}},
         "best_step": done.best_step,
         "val_top1": best["val_top1"],
         "val_loss": best["val_loss"],

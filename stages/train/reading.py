@@ -10,7 +10,7 @@ from tuition.files import read_array, read_json
 from tuition.inputs.bought import read_bought
 from tuition.inputs.kinds import workspace_inputs
 from tuition.methods import build, card, resolve
-from tuition.params import Params
+from tuition.params import Params, student_training
 from tuition.signals import arrays_of
 from tuition.targets.classes import complete, top_class
 from tuition.training.data import TrainingSet
@@ -35,8 +35,7 @@ def read_training_set(params: Params, budget: int, name: str, groups: dict[str, 
         positions, teacher = positions[:clean], {key: values[:clean] for key, values in teacher.items()}
         mixed = read_mixed(outputs.mixed, name, positions)
     others, present = read_others(outputs, objective.method.signals, len(positions)) if about.several else ({}, {})
-    classes = len(read_json(here.split("train").meta)["classes"])
-    rest = read_rest(params.train, budget, samples, labels, read_array(outputs.positions), classes)
+    rest = read_rest(student_training(params, name), budget, samples, labels, read_array(outputs.positions))
     members, weights = _groups(name, about.compares, here.comparisons(budget, name), groups)
     return TrainingSet(
         inputs=seen[: len(positions)],

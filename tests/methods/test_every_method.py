@@ -13,7 +13,7 @@ from tuition.losses.comparisons import in_batch
 from tuition.methods import METHODS, build, card
 from tuition.models import build as build_model
 from tuition.models import make
-from tuition.params import Training
+from tuition.params import StudentTraining
 from tuition.signals import FAMILIES, arrays_of
 from tuition.teachers.checkpoint import CheckpointTeacher
 from tuition.training import run
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 N, HELD_OUT, SIDE = 300, 500, 16
 CHANCE = 0.1
-SETTINGS = Training(steps=120, batch_size=32, lr=0.05, validate_every=40, checkpoint_every=120, crop=1)
+SETTINGS = StudentTraining(steps=120, batch_size=32, lr=0.05, validate_every=40, checkpoint_every=120, crop=1)
 MODEL = {
     "arch": "resnet8",
     "channels": 1,
@@ -51,7 +51,7 @@ def train(name, objective, **more):
         name,
         dict(MODEL),
         objective,
-        SETTINGS,
+        SETTINGS.model_copy(update={"rest": "estimated"} if "rest" in more else {}),
         0,
         TrainingSet(images[:N], labels[:N], **more),
         validation=(images[N:], labels[N:]),
@@ -98,6 +98,19 @@ def teacher():
 
 
 @cache
+def rest():
+    """Samples that were not bought: for want of more digits bought ones again, with the teacher's answers as their estimates."""
+    said = torch.from_numpy(teacher()[0]["logits"])
+    return {
+        "inputs": data()[0][:N],
+        "estimated": said.softmax(1).half().numpy(),
+        "weight": np.ones(N, np.float32),
+        "labels": np.full(N, -1),
+        "share": np.zeros(N, np.float32),
+    }
+
+
+@cache
 def outcome(name):
     """(validation top-1, the student's weights as bytes)."""
     said, constants, of_blends = teacher()
@@ -111,6 +124,7 @@ def outcome(name):
         mixed=of_blends if about.views == "mixed" else {},
         others={"second": {"logits": said["pruned"]}} if about.several else {},
         present={"second": np.ones(N, dtype=bool)} if about.several else {},
+        **({"rest": rest()} if about.rest_use != "added" else {}),
     )
     return done.best_score[0], b"".join(value.numpy().tobytes() for _, value in sorted(done.best.items()))
 
@@ -131,6 +145,7 @@ def one_batch(name, unknown):
         mixed=of_blends if about.views == "mixed" else {},
         others={"second": {"logits": said["pruned"]}} if about.several else {},
         present={"second": np.ones(N, dtype=bool)} if about.several else {},
+        rest=rest() if about.rest_use != "added" else {},
     )
     loader, _ = run._loaders(learned, dict(MODEL), SETTINGS, 0, torch.device("cpu"))
     objective.setup(run._context(learned, dict(MODEL), SETTINGS, 0, student, loader, objective))

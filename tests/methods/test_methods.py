@@ -16,6 +16,7 @@ from tuition.comparisons import group_weights
 from tuition.errors import UserError
 from tuition.losses.comparisons import listed
 from tuition.methods import METHODS, build, card, check_settings, load_class, module_name
+from tuition.methods.protocol import Rest
 from tuition.models import signals
 from tuition.models.network import Maps
 from tuition.signals import FAMILIES
@@ -25,7 +26,7 @@ N, B, CLASSES, SIDE, STEPS = 24, 12, 10, 8, 100
 OURS, THEIRS = (8, 16, 32), (16, 32, 64)
 QUICK = {"ft": {"pretrain_steps": 2}}  # what would take seconds by default
 SAME_WIDTHS = {"fsp"}  # a method that refuses a teacher of other widths
-LOOK_INSIDE = ("mixup", "mixup3", "cutmix", "mixkd", "mix-cached", "bss", "r2kd", "simkd")
+LOOK_INSIDE = ("mixup", "mixup3", "cutmix", "mixkd", "mix-cached", "bss", "r2kd", "simkd", "fixmatch", "uda")
 NO_TEACHER = {"ce", "label-smoothing", "tf-kd", "dml", "one"}
 
 
@@ -112,6 +113,14 @@ def of_others(scale=1.0):
     return others, {"second": torch.ones(N, dtype=torch.bool), "third": torch.arange(N) % 3 > 0}
 
 
+def rest_of(context, pixels):
+    """Samples that were not bought, half of them with a label."""
+    draw = torch.Generator().manual_seed(5)
+    labels = torch.where(torch.arange(N - B) % 2 == 0, torch.randint(0, CLASSES, (N - B,), generator=draw), -1)
+    target = torch.rand(N - B, CLASSES, generator=draw).softmax(1)
+    return Rest(context.normalise(pixels[B:]), target, torch.rand(N - B, generator=draw), labels)
+
+
 def learner_of(name, scale=1.0, student_scale=1.0):
     """A student and the objective of `name` as one training has them, and its batch of a step."""
     torch.manual_seed(0)
@@ -155,7 +164,15 @@ def learner_of(name, scale=1.0, student_scale=1.0):
         }
         answered = {name: one[:B] for name, one in present.items()}
         return batch_of(
-            labels[:B], theirs, groups=groups, images=images, step=step, seed=step, others=further, present=answered
+            labels[:B],
+            theirs,
+            groups=groups,
+            images=images,
+            step=step,
+            seed=step,
+            others=further,
+            present=answered,
+            rest=rest_of(context, pixels) if card(base).rest_use != "added" else None,
         )
 
     return learner, batch

@@ -12,7 +12,18 @@ def tensors(arrays):
 
 
 def batch_of(
-    labels, teacher=None, *, groups=None, rows=None, step=0, images=None, seed=0, extra=None, others=None, present=None
+    labels,
+    teacher=None,
+    *,
+    groups=None,
+    rows=None,
+    step=0,
+    images=None,
+    seed=0,
+    extra=None,
+    others=None,
+    present=None,
+    rest=None,
 ):
     """A Batch of float64 teacher signals (arrays or tensors, (B, …))."""
     labels = torch.as_tensor(labels, dtype=torch.int64)
@@ -28,6 +39,7 @@ def batch_of(
         extra=extra or {},
         others={name: tensors(one) for name, one in (others or {}).items()},
         present=tensors(present or {}),
+        rest=rest,
     )
 
 

@@ -14,7 +14,7 @@ from tuition.methods.protocol import Rest
 from tuition.params import StudentTraining
 from tuition.training import run
 from tuition.training.data import TrainingSet
-from tuition.training.rest import share_of, term
+from tuition.training.rest import RestLoader, share_of, term
 from tuition.workspace import Workspace
 
 MODEL = {
@@ -35,7 +35,7 @@ def test_the_term_is_a_weighted_cross_entropy():
     logits, target, weight = rng.normal(size=(6, 4)), rng.dirichlet(np.ones(4), 6), rng.uniform(size=6)
     said = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     expected = float(np.mean(weight * -(target * said).sum(1)))
-    rest = Rest(torch.empty(6, 0), torch.from_numpy(target), torch.from_numpy(weight))
+    rest = Rest(torch.empty(6, 0), torch.from_numpy(target), torch.from_numpy(weight), torch.full((6,), -1))
     assert float(term(torch.from_numpy(logits), rest)) == pytest.approx(expected, abs=1e-12)
 
 
@@ -49,8 +49,8 @@ def trained(rest, method="kd", seed=0):
     images, labels = digits(1500)
     images = np.ascontiguousarray(images[:, None, ::2, ::2])
     logits = np.eye(10, dtype=np.float32)[labels] * 8
-    held = {"inputs": images[30:1000], "target": np.eye(10, dtype=np.float32)[labels[30:1000]]}
-    held["weight"] = np.ones(970, np.float32)
+    held = {"inputs": images[30:1000], "labels": np.full(970, -1), "share": np.zeros(970, np.float32)}
+    held |= {"estimated": np.eye(10, dtype=np.float16)[labels[30:1000]], "weight": np.ones(970, np.float32)}
     settings = StudentTraining(
         steps=120,
         batch_size=32,
@@ -94,7 +94,27 @@ def pool(tmp_path, monkeypatch):
 
 
 def read(pool, **settings):
-    return read_rest(StudentTraining(**settings), 2, *pool, 3)
+    """The arrays, and the target that a training makes of them, row for row."""
+    found = read_rest(StudentTraining(**settings), 2, *pool)
+    if not found:
+        return found
+    arrays = {key: torch.from_numpy(values) for key, values in found.items() if key != "inputs"}
+    every = RestLoader(AsStored(torch.from_numpy(found["inputs"])), arrays, 3, len(found["weight"]), 0).at(0)
+    order = every.inputs.ravel().argsort()
+    return found | {"target": every.target[order].numpy()}
+
+
+class AsStored:
+    """Samples that are seen as they are."""
+
+    def __init__(self, stored):
+        self.stored, self.device = stored, stored.device
+
+    def __len__(self):
+        return len(self.stored)
+
+    def batch(self, index, generator):
+        return self.stored[index]
 
 
 def test_what_each_regime_reads(pool):
@@ -112,6 +132,10 @@ def test_what_each_regime_reads(pool):
     assert np.allclose(both["target"][3], [0.25, 0.125, 0.625])  # label and estimate
     assert np.allclose(both["target"][0], [0, 0, 1])  # its estimate is too unsure
     assert np.allclose(both["target"][5], [0.5, 0.25, 0.25])
+    unlabelled = read(pool, rest="unlabelled")
+    assert unlabelled["inputs"].ravel().tolist() == list(range(2, 10))
+    assert not unlabelled["target"].any()
+    assert (unlabelled["labels"] == -1).all()
 
 
 def test_nothing_left_and_older_estimates_are_refused(pool):

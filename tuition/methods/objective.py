@@ -28,10 +28,13 @@ class Objective(nn.Module):
         temperature_kd: float,
         maps: bool,
         inside: tuple[str, ...] = (),
+        rest: str | None = None,
     ):
         super().__init__()
         self.method, self.weight_ce, self.weight_kd, self.temperature_kd = method, weight_ce, weight_kd, temperature_kd
         self.maps, self.inside = maps, inside
+        # Whether the method has terms of its own for samples that were not bought, and what is known of them (None: as `train.rest`).
+        self.reads_rest, self.rest = getattr(method, "rest_use", "added") != "added", rest
         own: tuple[str, ...] = self.method.signals  # of the object: settings may decide
         self.signals = tuple(dict.fromkeys((*own, *(("logits",) if weight_kd else ()))))
 

@@ -21,6 +21,13 @@ LABEL_USES = {  # what becomes of samples without a label (-1), with the plain c
     "all": "every sample must have one",
 }
 
+REST_USES = {  # what becomes of samples that were not bought, where `train.rest` or the method's `rest` has some
+    "added": "a term is added for them",
+    "read": "it has terms of its own for them, and learns without",
+    "needed": "it has terms of its own for them, and there must be some",
+}
+RESTS = ("none", "estimated", "labelled", "both", "unlabelled")  # what is known of them
+
 
 class Card(NamedTuple):
     """What a method's class says of itself, by class attributes of these names."""
@@ -41,14 +48,17 @@ class Card(NamedTuple):
     calls: float = 1.0  # teacher calls a sample
     several: bool = False  # reads the answers of `teachers` too: as many calls more a sample, each
     label_use: str = "all"  # of what labels it needs, see LABEL_USES; of a method that does not say, that all are known
+    rest_use: str = "added"  # of samples that were not bought, see REST_USES
 
 
 class Rest(NamedTuple):
-    """R samples that were not bought: inputs (R, …) as those of a `Batch`, target (R, C) float32 probabilities, weight (R,) float32."""
+    """R samples that were not bought: inputs (R, …) as those of a `Batch`, target (R, C) float32, probabilities (zeros where nothing is
+    known), weight (R,) float32, labels (R,) int64, −1 where unknown or not to be used."""
 
     inputs: Tensor
     target: Tensor
     weight: Tensor
+    labels: Tensor
 
 
 class Batch(NamedTuple):
@@ -60,7 +70,9 @@ class Batch(NamedTuple):
     again. `groups` are the comparisons, where the method compares. For a method that reads several teachers, `others`
     {name: {signal: (B, …)}} and `present` {name: (B,) bool} as in `Context`.
     `extra` is what a method's `augment` hands on to its `forward`; `augment` may append inputs after the first B. `rest` rides behind all
-    of these in the student's pass, and adds a term of its own; a method need not look at it.
+    of these in the student's pass, and adds a term of its own; a method need not look at it. One with terms of
+    its own for it (`Card.rest_use`) has these instead: its `augment` may change the rest's inputs, and it is given what the student says
+    of them as `rest` (R', C).
     """
 
     inputs: Tensor

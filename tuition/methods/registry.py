@@ -12,11 +12,11 @@ import re
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_type_hints
 
 from tuition.errors import UserError, unknown
 from tuition.imports import import_class, source_file
-from tuition.methods.protocol import LABEL_USES, Card, Method
+from tuition.methods.protocol import LABEL_USES, REST_USES, RESTS, Card, Method
 from tuition.ranges import NotNegative, Positive
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ METHODS = {  # name: its class
     "ckd-fitnet": "CKDFitNet",
     "ckd-vid": "CKDVID",
     "ckd-cc": "CKDCC",
+    "pool-ckd": "PoolCKD",
     # embeddings and their relations
     "icd": "ICD",
     "rrd": "RRD",
@@ -67,6 +68,9 @@ METHODS = {  # name: its class
     "reviewkd": "ReviewKD",
     "simkd": "SimKD",
     "rtk-like": "RTKLike",
+    # consistency on samples that were not bought
+    "fixmatch": "FixMatch",
+    "uda": "UDA",
     # mixed and boundary inputs
     "mixup": "Mixup",
     "mixup3": "Mixup3",
@@ -161,8 +165,9 @@ def _own_class(method: str) -> type[Method]:
             raise UserError(
                 f"params.yaml: methods: {method}.{field}: found {value!r}, expected a {type(default).__name__}"
             )
-    if (use := getattr(found, "label_use", "all")) not in LABEL_USES:
-        raise unknown(f"params.yaml: methods: {method}.label_use", use, LABEL_USES)
+    for key, valid in (("label_use", LABEL_USES), ("rest_use", REST_USES)):
+        if (use := getattr(found, key, Card._field_defaults[key])) not in valid:
+            raise unknown(f"params.yaml: methods: {method}.{key}", use, valid)
     return cast(type[Method], found)
 
 
@@ -208,8 +213,10 @@ def _checked(where: str, annotation: Any, value: object) -> object:
 
 
 def _common(spec: Spec) -> dict[str, Any]:
-    """Settings that are not the method's own: the weight of cross-entropy where it is not the method's, and those of +kd."""
-    common: dict[str, Any] = {"weight_ce": NotNegative} if card(spec.method).weight_ce else {}
+    """Settings that are not the method's own: `rest`, the weight of cross-entropy where it is not the method's, and those of +kd."""
+    common: dict[str, Any] = {"rest": Literal[*RESTS]}
+    if card(spec.method).weight_ce:
+        common["weight_ce"] = NotNegative
     return common | ({"weight_kd": NotNegative, "temperature_kd": Positive} if spec.kd else {})
 
 
@@ -222,9 +229,10 @@ def build(name: str, section: dict[str, Any] | None = None) -> Objective:
 
     spec = check_settings(name, section)
     about, own = card(spec.method), dict(spec.settings)
+    rest = own.pop("rest", None)
     weights = {
         "weight_ce": own.pop("weight_ce", about.weight_ce),
         "weight_kd": own.pop("weight_kd", WEIGHT_KD) if spec.kd else 0.0,
         "temperature_kd": own.pop("temperature_kd", TEMPERATURE_KD),
     }
-    return Objective(load_class(spec.method)(**own), maps=about.maps, inside=about.inside, **weights)
+    return Objective(load_class(spec.method)(**own), maps=about.maps, inside=about.inside, rest=rest, **weights)

@@ -2,6 +2,7 @@
 
 from tuition.params.identity import identity
 from tuition.params.load import FILE, load
+from tuition.params.methods import REGIMES, comparison_set, regime, student_training
 from tuition.params.schema import (
     BY_FEATURES,
     Additions,
@@ -24,12 +25,12 @@ from tuition.params.schema import (
     Teach,
     Training,
     Transfer,
-    comparison_set,
 )
 
 __all__ = [
     "BY_FEATURES",
     "FILE",
+    "REGIMES",
     "Additions",
     "Columns",
     "Compare",
@@ -53,4 +54,6 @@ __all__ = [
     "comparison_set",
     "identity",
     "load",
+    "regime",
+    "student_training",
 ]

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from tuition.errors import UserError, unknown
-from tuition.params import Params
+from tuition.params import Params, student_training
 from tuition.params.places import watched
 from tuition.params.teacher import CheckpointSettings, ExpertsSettings, Network, TeacherSettings
 from tuition.signals import MAIN
@@ -33,11 +33,7 @@ def check(params: Params, path: Path) -> None:
             f"{path}: estimate.estimator: found {params.estimate.estimator!r}, which reads features, but encode.source is 'none'; "
             "name a source of features, such as pixels, or set estimate.estimator: none"
         )
-    if params.train.rest in ("estimated", "both") and params.estimate.estimator == "none":
-        raise UserError(
-            f"{path}: train.rest: found {params.train.rest!r}, which reads estimates, but estimate.estimator is 'none'; set one, such as "
-            "auto, and encode.source, such as pixels; or set train.rest: none"
-        )
+    _check_rest(params, path)
     for key, place in watched(params).items():
         if place.startswith("~"):
             raise UserError(
@@ -92,6 +88,19 @@ def _check_methods(params: Params, path: Path) -> None:
         if name not in METHODS and name not in params.methods:
             raise unknown(f"{path}: compare.sets", name, {*METHODS, *params.methods})
     check_arch(f"{path}: student.arch", params.student.arch)
+
+
+def _check_rest(params: Params, path: Path) -> None:
+    """Raises UserError where a method of the study learns from estimates, and none are made."""
+    if params.estimate.estimator != "none":
+        return
+    for name in params.study.methods:
+        if (rest := student_training(params, name).rest) in ("estimated", "both"):
+            key = f"methods.{name}.rest" if (params.methods[name] or {}).get("rest") else "train.rest"
+            raise UserError(
+                f"{path}: {key}: found {rest!r}, which reads estimates, but estimate.estimator is 'none'; set one, such as auto, and "
+                f"encode.source, such as pixels; or set {key}: none"
+            )
 
 
 def _check_teacher(teacher: TeacherSettings, where: str) -> None:

@@ -134,7 +134,7 @@ class Pretrain(Training):
 class StudentTraining(Training):
     """Of students, who may learn from samples that were not bought, too."""
 
-    rest: Annotated[Literal["none", "estimated", "labelled", "both"], LATER] = "none"
+    rest: Annotated[Literal["none", "estimated", "labelled", "both", "unlabelled"], LATER] = "none"
     rest_share: Annotated[float, Field(gt=0, lt=1), LATER] = 0.5
     rest_weight: Annotated[Positive, LATER] = 1.0
     rest_confidence: Annotated[Share, LATER] = 0.0
@@ -296,13 +296,3 @@ class Params(Section):
     )  # BaseModel has a `register` of its own
     flows: Annotated[Flows, OPERATIONAL] = Flows()
     refresh: Annotated[Refresh, OPERATIONAL] = Refresh()
-
-
-def comparison_set(params: Params, name: str) -> tuple[str, ComparisonSet] | None:
-    """The key and the section of `compare.sets` that the method `name` uses: its own, or that of the method whose variant it is."""
-    from tuition.methods import resolve
-
-    for key in (name, resolve(name, params.methods.get(name)).method):
-        if key in params.compare.sets:
-            return key, params.compare.sets[key]
-    return None

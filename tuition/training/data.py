@@ -18,7 +18,8 @@ class TrainingSet:
     as they are, neither cropped nor flipped at random. `members` (M, k) make every batch of whole groups; `weights` (k,) float32 are one
     group's, with `members` or alone for comparisons within each batch.
     `constants`, `mixed`, `others` and `present` are as in `tuition.methods.Context`. `rest`: M samples that were not bought,
-    `inputs` (M, …) as stored, `target` (M, C) floats, estimated probabilities or labels as such, `weight` (M,) float32.
+    `inputs` (M, …) as stored, `weight` (M,) float32, `labels` (M,) int64, −1 where unknown, `estimated` (M, C) float16, the teacher's
+    estimated probabilities, where there are any, and `share` (M,) float32, what the label has of the target beside them.
     """
 
     inputs: np.ndarray

@@ -47,16 +47,20 @@ class Learner(nn.Module):
             first, rest = self._look_behind(batch.inputs[parts[0]], batch.rest)
             second = self._look(batch.inputs[parts[1]])
             order = torch.cat(parts).argsort()
-            given = {name: torch.cat([first[name], second[name]])[order] for name in first}
+            given = first | {name: torch.cat([first[name], second[name]])[order] for name in second}
         return self.objective(given, batch) | rest
 
     def _look_behind(self, inputs: Tensor, rest: Rest | None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """What the student says of inputs, and the term of the rest, which is in the same pass."""
+        """What the student says of inputs, and the term of the rest, which is in the same pass; a method that reads the rest has its
+        logits, and no term is added."""
         if rest is None:
             return self._look(inputs), {}
         given = self._look(torch.cat([inputs, rest.inputs]))
         logits = given["logits"][len(inputs) :]
-        return {name: value[: len(inputs)] for name, value in given.items()}, {"rest": term(logits, rest)}
+        given = {name: value[: len(inputs)] for name, value in given.items()}
+        if self.objective.reads_rest:
+            return given | {"rest": logits}, {}
+        return given, {"rest": term(logits, rest)}
 
     def _look(self, inputs: Tensor) -> dict[str, Tensor]:
         """What the student says of inputs (B, …) in one pass, as float32."""

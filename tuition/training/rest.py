@@ -6,11 +6,11 @@ what the student says. Which samples a step has is a function of (seed, step), a
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from tuition.inputs.protocol import Placed
+from tuition.losses import labelled
 from tuition.methods.protocol import Rest
 from tuition.training.loader import Loader
 
@@ -25,11 +25,11 @@ def share_of(batch_size: int, share: float) -> int:
 class RestLoader:
     """An endless sequence of samples that were not bought, by step."""
 
-    def __init__(self, inputs: Placed, arrays: Mapping[str, Tensor], rows: int, seed: int):
-        """inputs (M, …); arrays: `target` (M, C), `weight` (M,); `rows` of them a step (all where there are fewer)."""
-        signals = {name: arrays[name] for name in ("target", "weight")}
-        labels = torch.zeros(len(inputs), dtype=torch.int64, device=inputs.device)
-        self.loader = Loader(inputs, labels, signals, batch_size=rows, seed=seed + APART)
+    def __init__(self, inputs: Placed, arrays: Mapping[str, Tensor], classes: int, rows: int, seed: int):
+        """inputs (M, …) and the other arrays of `TrainingSet.rest`; `rows` of them a step (all where there are fewer)."""
+        signals = {name: arrays[name] for name in ("weight", "share", "estimated") if name in arrays}
+        self.loader = Loader(inputs, arrays["labels"], signals, batch_size=rows, seed=seed + APART)
+        self.classes = classes
 
     @property
     def rows(self) -> int:
@@ -39,7 +39,11 @@ class RestLoader:
     def at(self, step: int) -> Rest:
         """The rest of `step` (from 0)."""
         batch = self.loader.batch(step)
-        return Rest(batch.inputs, batch.teacher["target"], batch.teacher["weight"])
+        share, estimated = batch.teacher["share"][:, None], batch.teacher.get("estimated")
+        target = share * labelled.one_hot(batch.labels, self.classes)
+        if estimated is not None:
+            target = target + (1 - share) * estimated
+        return Rest(batch.inputs, target, batch.teacher["weight"], batch.labels)
 
 
 def term(logits: Tensor, rest: Rest) -> Tensor:

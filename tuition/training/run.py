@@ -121,8 +121,9 @@ def _loaders(
     if data.rest:
         assert isinstance(settings, StudentTraining)
         rows = share_of(settings.batch_size, settings.rest_share)
-        kept = {name: place(data.rest[name], device) for name in ("target", "weight")}
-        rest = RestLoader(inputs.place(data.rest["inputs"], device, model, settings), kept, rows, seed)
+        kept = {name: place(values, device) for name, values in data.rest.items() if name != "inputs"}
+        samples = inputs.place(data.rest["inputs"], device, model, settings)
+        rest = RestLoader(samples, kept, model["classes"], rows, seed)
     loader = Loader(
         inputs.place(data.inputs, device, model, settings if data.augment else None),
         place(data.labels, device),
