@@ -15,7 +15,7 @@ import numpy as np
 from stages.report import intervals
 from tuition.errors import UserError
 from tuition.files import read_array, read_json
-from tuition.params import Params
+from tuition.params import REGIMES, Params
 from tuition.targets.truth import read_truth
 from tuition.workspace import Workspace, cell_name
 
@@ -46,7 +46,21 @@ CELL_COLUMNS = [
     "n_test",
 ]
 TRANSFER_COLUMNS = ["transfer_top1", "transfer_l2"]  # of cells.csv where there is a transfer.source
-SUMMARY_COLUMNS = ["budget", "method", "n", "calls", "top1", "sd", "low", "high", "nll", "ece", "agreement", "cost"]
+SUMMARY_COLUMNS = [
+    "budget",
+    "method",
+    "regime",
+    "n",
+    "calls",
+    "top1",
+    "sd",
+    "low",
+    "high",
+    "nll",
+    "ece",
+    "agreement",
+    "cost",
+]
 PAIRED_COLUMNS = ["budget", "method", "baseline", "n", "difference", "low", "high", "p", "wins", "losses"]
 CURVE_COLUMNS = ["calls", "method", "top1", "low", "high"]
 
@@ -68,6 +82,7 @@ def collect_study(params: Params) -> dict[str, Any]:
     pretrained = here.teacher.meta
     labels = {b: read_truth(here, "test", b) for b in params.study.budgets}
     figures = {c: read_json(here.results(cell_name(*c)).metrics) for c in cells}
+    students = {c: read_json(here.student(cell_name(*c)).meta) for c in cells}
     return {
         "budgets": sorted(params.study.budgets),
         "methods": list(params.study.methods),
@@ -76,12 +91,19 @@ def collect_study(params: Params) -> dict[str, Any]:
         "against": next(iter(figures.values())).get("against", "labels"),
         "metrics": figures,
         "right": {c: _right(c, labels[c[0]]) for c in cells},
-        "students": {c: read_json(here.student(cell_name(*c)).meta) for c in cells},
+        "students": students,
+        "regimes": {method: _regime(students[cell]) for cell in cells for method in (cell[1],)},
         "spend": {b: read_json(here.outputs(b).spend) for b in params.study.budgets},
         "outputs": {b: read_json(here.outputs(b).meta) for b in params.study.budgets},
         "data": read_json(here.data.meta),
         "teacher": read_json(pretrained) if pretrained.is_file() else {},
     }
+
+
+def _regime(meta: dict[str, Any]) -> str:
+    """What a student saw, by its meta.json: few (bought samples alone), pool or labelled (the rest too)."""
+    settings = (meta.get("settings") or {}).get("train") or {}
+    return REGIMES[settings.get("rest", "none")]
 
 
 def cell_rows(study: dict[str, Any]) -> list[Row]:
@@ -104,6 +126,7 @@ def summary_rows(study: dict[str, Any]) -> list[Row]:
                 {
                     "budget": budget,
                     "method": method,
+                    "regime": study["regimes"][method],
                     "n": len(study["seeds"]),
                     "calls": study["spend"][budget]["calls"],
                     "top1": top1,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from math import isnan
 from typing import Any
 
+from stages.report.estimated import estimate_rows, estimates_text
 from stages.report.study import BASELINES
 from tuition.inputs.kinds import inputs_of
 from tuition.params import Params
@@ -25,12 +26,24 @@ def report_text(params: Params, study: dict[str, Any], summary: list[Row], paire
         f"![Top-1 {word(study.get('against'))} against teacher calls](accuracy.svg)",
         "## Differences on the same seeds\n\n" + _differences(study, paired),
         "![Paired differences to the baselines](paired.svg)",
+        *_estimated(study),
         "## Calls needed\n\n" + _needed(study, needed),
         "## What was spent\n\n" + _spent(study),
         "## How to read this\n\n" + _reading(study, paired),
         "## Where to look further\n\n" + _further(params),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _estimated(study: dict[str, Any]) -> list[str]:
+    """What is estimated of the rest of the pool, where anything is."""
+    if not (rows := estimate_rows(study["budgets"])):
+        return []
+    told = (
+        "The share of samples whose estimated top class is expected to be the teacher's, by held-out bought answers; and the share that "
+        "was, of the samples that a larger budget bought."
+    )
+    return ["## What is estimated of the rest\n\n" + told + "\n\n" + estimates_text(rows)]
 
 
 def _studied(params: Params, study: dict[str, Any]) -> str:
@@ -100,15 +113,15 @@ def _table(summary: list[Row], against: str | None = None) -> str:
     share = "top-1 %" if against != "teacher" else f"{word(against)} %"
     probed = any(not isnan(r["transfer_top1"]) for r in summary)
     lines = [
-        f"| calls | method | seeds | {share} | 95 % interval | sd | NLL | ECE | agrees with teacher{bought} % | cost |"
+        f"| calls | method | sees | seeds | {share} | 95 % interval | sd | NLL | ECE | agrees with teacher{bought} % | cost |"
         + (" transfer top-1 % |" if probed else ""),
-        "|---:|:---|---:|---:|:---:|---:|---:|---:|---:|---:|" + ("---:|" if probed else ""),
+        "|---:|:---|:---|---:|---:|:---:|---:|---:|---:|---:|---:|" + ("---:|" if probed else ""),
     ]
     for r in summary:
         span = "–" if isnan(r["low"]) else f"{_percent(r['low'])} … {_percent(r['high'])}"
         sd, agreement, transfer = (_dash(r[key], _percent) for key in ("sd", "agreement", "transfer_top1"))
         lines.append(
-            f"| {r['calls']} | `{r['method']}` | {r['n']} | {_percent(r['top1'])} | {span} | {sd} | {r['nll']:.3f} "
+            f"| {r['calls']} | `{r['method']}` | {r['regime']} | {r['n']} | {_percent(r['top1'])} | {span} | {sd} | {r['nll']:.3f} "
             f"| {r['ece']:.3f} | {agreement} | {r['cost']:.2f} |" + (f" {transfer} |" if probed else "")
         )
     return "\n".join(lines)

@@ -141,7 +141,7 @@ COMMENTS: dict[str, dict[str, str]] = {
         "validate_every": "steps",
         "checkpoint_every": "steps",
         "seed": "of the pretrained teacher",
-        "rest": "what is learnt of samples that were not bought: none | estimated | labelled | both",
+        "rest": "what is learnt of samples that were not bought: none | estimated | labelled | both | unlabelled",
         "rest_share": "of batch_size, the share of such samples",
         "rest_weight": "of their term beside the method's loss",
         "rest_confidence": "estimates of less are left out",
