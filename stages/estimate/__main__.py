@@ -4,6 +4,7 @@ With `estimate.estimator: none` it writes a `meta.json` that says so and reads n
 """
 
 import shutil
+from functools import partial
 
 from tuition import params as parameters
 from tuition.errors import read_arguments, run
@@ -14,7 +15,8 @@ from tuition.workspace import Workspace
 
 def main(argv: list[str]) -> None:
     (budget,) = read_arguments("stages.estimate", argv, budget=int)
-    name, folder = parameters.load().estimate.estimator, Workspace().estimates(budget)
+    params, folder = parameters.load(), Workspace().estimates(budget)
+    name, joined = params.estimate.estimator, None
     shutil.rmtree(folder.path, ignore_errors=True)
     if name == NONE:
         write_json(folder.meta, {"estimator": NONE})
@@ -22,7 +24,11 @@ def main(argv: list[str]) -> None:
     from stages.estimate import reading, rest  # SciPy is for those who want estimates
 
     given = reading.read_given(budget)
-    meta = rest.write_estimates(name, given, folder)
+    if params.estimate.students:
+        from stages.estimate.students import with_students
+
+        joined = partial(with_students, params, budget, name, bought=given.bought)
+    meta = rest.write_estimates(name, given, folder, joined)
     write_json(folder.meta, meta)
     print(f"estimate {budget}: {rest.summary(meta)}")
 

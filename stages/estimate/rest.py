@@ -1,6 +1,6 @@
 """`estimates/<budget>/`: estimates of the samples that were not bought, block by block, and what is expected of them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,12 @@ AT_LEAST = (0.5, 0.7, 0.8, 0.9, 0.95)  # confidences whose coverage is told
 WORST = 10  # classes that are named
 
 
-def write_estimates(name: str, given: Given, folder: Estimates) -> dict[str, Any]:
+def write_estimates(
+    name: str, given: Given, folder: Estimates, joined: Callable[[Fitted], Fitted] | None = None
+) -> dict[str, Any]:
     """Write `positions`, `probabilities` and `confidence` of the rest of the pool; returns what meta.json says.
 
-    Raises UserError where all of the pool was bought.
+    `joined` makes of the estimator `name` one in which others have a part. Raises UserError where all of the pool was bought.
     """
     bought = given.bought
     rest = np.setdiff1d(np.arange(len(bought.pool)), bought.positions)
@@ -30,6 +32,8 @@ def write_estimates(name: str, given: Given, folder: Estimates) -> dict[str, Any
             f"estimate: all {len(bought.pool)} samples of data/train were bought; there is no rest to estimate"
         )
     fitted = fit(name, bought)
+    if joined:
+        fitted = joined(fitted)
     sure = calibrate(fitted.held_out, bought.logits)
     top, confidence = np.empty(len(rest), dtype=np.int64), np.empty(len(rest), dtype=np.float32)
     blocks = _blocks(fitted, sure, rest, top, confidence)

@@ -110,6 +110,7 @@ COMMENTS: dict[str, dict[str, str]] = {
     "estimate": {
         "": "what the teacher would say of the samples that are not bought; costs no call",
         "estimator": "none | auto | ridge | logistic | knn | propagation: docs/estimates.md",
+        "students": "so many students, each without a part of the bought answers, join the estimate: 0, or 2 and more",
     },
     "compare": {
         "": "which samples a method compares",

@@ -204,6 +204,16 @@ class Teach(Section):
 
 class Estimate(Section):
     estimator: Annotated[Literal["none", "auto", "ridge", "logistic", "knn", "propagation"], LATER] = "none"
+    students: Annotated[int, Field(ge=0, le=20), LATER] = 0
+
+    @model_validator(mode="after")
+    def _parts(self) -> "Estimate":
+        if self.students == 1 or (self.students and self.estimator == "none"):
+            raise ValueError(
+                f"estimate.students: found {self.students} with estimate.estimator: {self.estimator}; valid: 0, or 2 and more (each is "
+                "trained without a part of the bought answers) beside an estimator, such as auto"
+            )
+        return self
 
 
 class ComparisonSet(Section):

@@ -54,6 +54,22 @@ def test_the_rest_of_the_pool_is_estimated_and_nothing_is_paid(bought, monkeypat
         estimates.read(40)
 
 
+def test_students_join_the_estimate_by_answers_that_they_have_not_seen(bought):
+    choose(bought, "ridge", **{"estimate.students": 2, "train.steps": 60})
+    ran = stage("estimate", 40, cwd=bought)
+    assert ran.returncode == 0, ran.stderr
+    assert len(bill(bought)) == 40
+    rest = estimates.read(40)
+    assert "estimate-40-0: step 60/60" in ran.stdout + ran.stderr
+    assert "estimate-40-1: step 60/60" in ran.stdout + ran.stderr
+    assert set(rest.meta["settings"]) <= {"weight_ridge", "weight_students"}  # one that adds nothing is left out
+    assert rest.meta["held_out"]["answers"] == 40
+    choose(bought, "ridge", **{"estimate.students": 1})
+    refused = stage("estimate", 40, cwd=bought)
+    assert refused.returncode == 2
+    assert "estimate.students: found 1 with estimate.estimator: ridge; valid: 0, or 2 and more" in refused.stderr
+
+
 def test_by_default_nothing_is_read_or_made(paid):
     ran = stage("estimate", 40, cwd=paid)  # neither features nor outputs are there
     assert (ran.returncode, ran.stderr) == (0, "")
