@@ -51,7 +51,7 @@ FURTHER = {
 
 REST = {  # samples that were not bought ride along with every method
     "inputs": np.random.default_rng(1).integers(0, 256, (20, 1, SIDE, SIDE), dtype=np.uint8),
-    "estimated": np.random.default_rng(2).dirichlet(np.ones(10), 20).astype(np.float16),
+    "estimated": np.random.default_rng(3).dirichlet(np.ones(10), 20).astype(np.float16),
     "labels": np.where(np.arange(20) % 3 == 0, np.arange(20) % 10, -1),
     "share": np.where(np.arange(20) % 3 == 0, 0.5, 0).astype(np.float32),
     "weight": np.linspace(0.2, 1, 20, dtype=np.float32),
