@@ -11,6 +11,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0)]
 Money = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=0)]
+Place = Annotated[str, Field(min_length=1)]  # of a file or folder, or the name of a column
 
 
 @dataclass(frozen=True)

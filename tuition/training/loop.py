@@ -23,7 +23,7 @@ from tuition.models.network import Network
 from tuition.params import Training
 from tuition.training import processes, sharing
 from tuition.training.loader import Loader
-from tuition.training.rest import term
+from tuition.training.rest import behind, term
 from tuition.training.state import State
 
 Row = dict[str, float]
@@ -54,7 +54,7 @@ class Learner(nn.Module):
         """What the student says of inputs, and the term of the rest, which is in the same pass."""
         if rest is None:
             return self._look(inputs), {}
-        given = self._look(torch.cat([inputs, rest.inputs]))
+        given = self._look(behind(inputs, rest.inputs))
         logits = given["logits"][len(inputs) :]
         return {name: value[: len(inputs)] for name, value in given.items()}, {"rest": term(logits, rest)}
 

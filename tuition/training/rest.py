@@ -42,6 +42,14 @@ class RestLoader:
         return Rest(batch.inputs, batch.teacher["target"], batch.teacher["weight"])
 
 
+def behind(inputs: Tensor, rest: Tensor) -> Tensor:
+    """(B + R, …): the rest behind the batch. Of texts the narrower of the two is filled up with 0, as a batch is."""
+    if inputs.ndim == 2 and inputs.shape != rest.shape:
+        wide = max(inputs.shape[1], rest.shape[1])
+        inputs, rest = (F.pad(one, (0, wide - one.shape[1])) for one in (inputs, rest))
+    return torch.cat([inputs, rest])
+
+
 def term(logits: Tensor, rest: Rest) -> Tensor:
     """mean over R of weight × −Σ_c target_c · log softmax(logits)_c; logits (R, C) float32."""
     return -(rest.weight * (rest.target * F.log_softmax(logits, dim=1)).sum(dim=1)).mean()

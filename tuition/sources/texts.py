@@ -1,0 +1,120 @@
+"""A row a text: one column as it stands, or several joined by `data.columns.template`. Tables are gone through once."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tuition.errors import UserError
+from tuition.inputs.kinds import INPUTS
+from tuition.origins import Origins, words
+from tuition.params import Data
+from tuition.params.data import PLACEHOLDER
+from tuition.sources.columns import Chosen, Labels, split_of
+from tuition.sources.parts import SPLITS, Source, place_of
+from tuition.sources.raw import Part, Raw
+
+KIND = "texts"
+
+
+class Unusable(Exception):
+    """Why a row holds no text."""
+
+
+def load_texts(
+    sources: Sequence[Source], chosen: Chosen, root: Path, data: Data, where: str, warnings: Sequence[str] = ()
+) -> Raw:
+    """The texts of several tables, with origins relative to `root`. Rows without a text are rejected, with the reason.
+
+    Raises UserError for labels and splits that are not what they must be, and where there is no row.
+    """
+    labels = Labels(where, chosen.label or "")
+    texts: list[str] = []
+    splits: list[int] = []
+    kept: list[int] = []
+    starts: list[int] = []
+    refused: list[tuple[int, str]] = []
+    row = 0
+    for one in sources:
+        starts.append(row)
+        split = chosen.split if one.split is None else None
+        wanted = [*chosen.texts, *(name for name in (chosen.label, split) if name is not None)]
+        for batch in one.table.batches(list(dict.fromkeys(wanted))):
+            columns = dict(zip(dict.fromkeys(wanted), batch, strict=True))
+            for place in range(len(batch[0])):
+                try:
+                    texts.append(text_of({name: columns[name][place] for name in chosen.texts}, data.columns.template))
+                except Unusable as error:
+                    refused.append((row, str(error)))
+                else:
+                    here = f"{one.table.where}: row {row - starts[-1]}"
+                    value = split_of(columns[split][place], here, split) if split else one.split or "train"
+                    splits.append(SPLITS.index(value))
+                    labels.add(columns[chosen.label][place] if chosen.label else None, here)
+                    kept.append(row)
+                row += 1
+    if not row:
+        raise UserError(f"{where}: no rows")
+    tables = [one.table for one in sources]
+    label, classes = labels.mapped(tables[0].names.get(chosen.label or ""), data.classes)
+    samples = np.array([*texts, None], dtype=object)[:-1]
+    places = [place_of(starts, tables, root, one) for one in kept]
+    origins = Origins(
+        np.array([*(file for file, _ in places), None], dtype=object)[:-1], np.array([r for _, r in places], np.int64)
+    )
+    split_numbers, parts = np.array(splits, np.int64), {}
+    for number, name in enumerate(SPLITS):
+        mine = split_numbers == number
+        if mine.any():
+            parts[name] = Part(samples[mine], label[mine], origins[mine])
+    rejected = [(words(place_of(starts, tables, root, one)), why) for one, why in refused]
+    told = [*warnings, *alike(classes), *INPUTS[KIND].warnings([part.images for part in parts.values()])]
+    return Raw(parts, classes, rejected, told, KIND)
+
+
+def text_of(cells: dict[str, Any], template: str | None) -> str:
+    """The text of a row's cells. Raises Unusable where they hold none.
+
+    Of several cells an empty one is an empty place in the template. Numbers become texts as they are written.
+    """
+    found = {name: _text(value) for name, value in cells.items()}
+    if template is None:
+        (text,) = found.values()
+    else:
+        text = (
+            re.sub(PLACEHOLDER, lambda match: found[match[1]], template) if any(map(str.strip, found.values())) else ""
+        )
+    if not text.strip():
+        raise Unusable("holds no text" if not text else "holds nothing but white space")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise Unusable(f"holds half a character (U+{ord(text[error.start]):04X}), which UTF-8 does not have") from None
+    return text
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None or value != value:  # NaN
+        return ""
+    if isinstance(value, int | float):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    raise Unusable(f"holds {type(value).__name__}, expected text")
+
+
+def alike(classes: Sequence[str]) -> list[str]:
+    """A warning for classes whose names differ in case or spaces alone: they stay apart, and may be meant as one."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        found["".join(name.split()).casefold()].append(name)
+    groups = [names for names in found.values() if len(names) > 1]
+    if not groups:
+        return []
+    named = "; ".join(" and ".join(map(repr, names)) for names in groups[:3]) + ("; …" if len(groups) > 3 else "")
+    return [
+        f"classes that differ in case or spaces alone are classes of their own: {named}; mend the labels where one is meant"
+    ]
