@@ -54,7 +54,9 @@ class NGram(OfTexts):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, L) hashed n-grams -> (B, d)."""
-        mean = F.embedding_bag(x, self.embedding.weight, mode="mean", padding_idx=0)
+        # Where each text begins is spelt out: a trace of `embedding_bag` with rows alone fails for a batch of one.
+        starts = torch.arange(x.shape[0], dtype=x.dtype, device=x.device) * x.shape[1]
+        mean = F.embedding_bag(x.flatten(), self.embedding.weight, starts, mode="mean", padding_idx=0)
         return F.relu(self.hidden(mean))
 
 

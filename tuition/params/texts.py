@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tuition.errors import UserError, unknown
-from tuition.params.schema import Params
+from tuition.params.schema import Params, Training
 from tuition.params.teacher import CUSTOM
 
 OF_TEXTS = "csv", "jsonl", "parquet", "hf", "wordnet"  # kinds of data.source
@@ -46,9 +46,9 @@ def _of_images(params: Params) -> Iterator[tuple[str, Any, Any, str]]:
         for name in ("resize", "mean", "std"):
             key = f"teachers.{number - 1}" if number else "teacher"
             yield f"{key}.{name}", getattr(one, name, None), None, size
-    for name in ("crop", "flip"):
-        asked = name in params.train.model_fields_set
-        yield f"train.{name}", int(getattr(params.train, name)) if asked else 0, 0, "which are not cropped or mirrored"
+    if params.train.crop:  # the default means nothing here, and `tuition params` writes it down
+        yield "train.crop", params.train.crop, Training.model_fields["crop"].default, "which are not cropped"
+    yield "train.flip", params.train.flip, False, "which are not mirrored"
     yield "student.taps", params.student.taps, [], "and students of texts have no maps"
     yield "teach.views", params.teach.views, 1, "which have no views"
     yield "teach.mixed", params.teach.mixed, False, "and two cannot be mixed into one that a teacher could be asked"

@@ -2,22 +2,24 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tuition.errors import UserError
+from tuition.errors import UserError, unknown
 from tuition.inputs.kinds import INPUTS
 from tuition.origins import Origins, words
-from tuition.params import Data
+from tuition.params import Columns, Data
 from tuition.params.data import PLACEHOLDER
 from tuition.sources.columns import Chosen, Labels, split_of
 from tuition.sources.parts import SPLITS, Source, place_of
 from tuition.sources.raw import Part, Raw
+from tuition.sources.readers import Table
 
 KIND = "texts"
+USUAL = ("text", "sentence", "content", "question", "body")  # names of a column with texts, in any case
 
 
 class Unusable(Exception):
@@ -73,6 +75,34 @@ def load_texts(
     rejected = [(words(place_of(starts, tables, root, one)), why) for one, why in refused]
     told = [*warnings, *alike(classes), *INPUTS[KIND].warnings([part.images for part in parts.values()])]
     return Raw(parts, classes, rejected, told, KIND)
+
+
+class Row(NamedTuple):
+    """A text, or "" and why there is none."""
+
+    text: str
+    reason: str = ""
+
+
+def read_texts(table: Table, columns: Columns) -> Iterator[Row]:
+    """The texts of a table, in its order: of the columns that are named, else of the one with a usual name, or of the only one.
+
+    Raises UserError where a column is not there, or none is named and there are several.
+    """
+    folded = {name.casefold(): name for name in reversed(table.columns)}
+    usual = [folded[name] for name in USUAL if name in folded]
+    wanted = columns.texts or tuple(usual[:1] or table.columns)
+    for name in wanted:
+        if name not in table.columns:
+            raise unknown(f"{table.where}: column", name, table.columns)
+    if not columns.texts and len(wanted) > 1:
+        raise UserError(f"{table.where}: which column holds the texts? Found {', '.join(wanted)}; name one by --column")
+    for batch in table.batches(list(dict.fromkeys(wanted))):
+        for cells in zip(*batch, strict=True):
+            try:
+                yield Row(text_of(dict(zip(wanted, cells, strict=True)), columns.template))
+            except Unusable as error:
+                yield Row("", str(error))
 
 
 def text_of(cells: dict[str, Any], template: str | None) -> str:
