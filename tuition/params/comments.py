@@ -76,7 +76,7 @@ COMMENTS: dict[str, dict[str, str]] = {
         "choose": "which expert answers: difficulty | anti | random | mean",
         "function": "module:function",
         "path": "table: a CSV, Parquet or JSON Lines file with answers",
-        "columns": "table: {file|id|row: …, answer: …}; null: the usual names, or a column for each class",
+        "columns": "table: {file|id|row|text: …, answer: …}; null: the usual names, or a column for each class",
         "answers": "logits | probabilities | labels | top-k; openai: logprobs | label | json. null: as scores says, or logprobs",
         "retry": "further exceptions that pass, such as [mine.Busy], beside time-outs and connection errors of the usual clients",
         "scores": "logits | probabilities; answers says the same",

@@ -47,7 +47,7 @@ def read(folder: Path) -> np.ndarray:
 
 def content_id(sample: str) -> str:
     """The sha256 (hex) of a text's UTF-8 bytes, as it was given: no form of Unicode is put in the place of another."""
-    return hashlib.sha256(sample.encode()).hexdigest()
+    return hashlib.sha256(sample.encode(errors="surrogatepass")).hexdigest()
 
 
 def facts(samples: np.ndarray) -> dict[str, Any]:
