@@ -30,6 +30,7 @@ def gallery(owned: Owned, logits: np.ndarray, names: list[str]) -> list[dict[str
     for row in rows:
         found.append(
             {
+                **{"picture": "", "text": ""},
                 **inputs.shown(np.asarray(owned.samples[np.array([row])])[0]),
                 "file": places.get(int(owned.positions[row]), f"data/train, row {int(owned.positions[row])}"),
                 "teacher": names[teacher[row]],

@@ -223,5 +223,5 @@ class Inputs(Protocol):
     # Reports
 
     def shown(self, sample: Any) -> dict[str, str]:
-        """One sample as a reader can look at it: `picture`, a PNG in base64, or `text`; "" where it is too large for a page."""
+        """One sample as a reader can look at it: `picture`, a PNG in base64, or `text`; "" where it is too large."""
         ...
