@@ -31,15 +31,15 @@ def scores(texts, keys, classes):
     return [[3.0 * sum(word in text for word in words.get(name, ("someone", "who", "(1"))) for name in classes] for text in texts]
 '''
 PARAMS = """
-study: {budgets: [60], methods: [kd, pseudo-label], seeds: [0]}
+study: {budgets: [60], methods: [kd], seeds: [0]}
 data: {source: "csv:glosses.csv", columns: {text: definition, label: kind}}
 encode: {source: tfidf, dimensions: 24}
 teacher: {kind: python, name: mine, function: "mine:scores", batch_size: 20}
 teach: {strategy: typiclust}
 estimate: {estimator: auto}
-student: {arch: ngram, vocabulary: 4000}
-train: {steps: 60, batch_size: 32, optimizer: adamw, lr: 0.01, weight_decay: 0.01, validate_every: 20, rest: estimated, token_dropout: 0.1}
-methods: {kd: {}, pseudo-label: {}}
+student: {arch: text-cnn, vocabulary: 1000}
+train: {steps: 60, batch_size: 32, optimizer: adamw, lr: 0.005, weight_decay: 0.01, validate_every: 20, rest: estimated, token_dropout: 0.1}
+methods: {kd: {}}
 register: {name: things}
 """
 
@@ -66,7 +66,8 @@ def study(tmp_path_factory):
         ("teach", 60),
         ("estimate", 60),
         ("compare", 60),
-        *((step, 60, method, 0) for method in ("kd", "pseudo-label") for step in ("train", "evaluate")),
+        ("train", 60, "kd", 0),
+        ("evaluate", 60, "kd", 0),
         ("report",),
         ("register",),
     ):
