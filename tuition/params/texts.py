@@ -42,6 +42,7 @@ def _of_images(params: Params) -> Iterator[tuple[str, Any, Any, str]]:
     size = "which have no pixels"
     yield "data.resize", params.data.resize, None, size
     yield "data.channels", params.data.channels, None, size
+    yield "data.additions", params.data.additions, None, "and the flow `refresh` takes images"
     for number, one in enumerate((params.teacher, *params.teachers)):
         for name in ("resize", "mean", "std"):
             key = f"teachers.{number - 1}" if number else "teacher"
