@@ -125,7 +125,12 @@ def test_columns_in_which_no_text_has_a_token_are_cut():
 
 @pytest.mark.parametrize(
     ("given", "told"),
-    [("", "text 0: empty"), (["a", " \n"], "text 1: holds nothing but white space"), ([b"a"], "text 0: found bytes")],
+    [
+        ("", "text 0: empty"),
+        (["a", " \n"], "text 1: holds nothing but white space"),
+        ([b"a"], "text 0: found bytes"),
+        ("a\udcff", "half a character"),
+    ],
 )
 def test_what_a_client_sends_that_is_no_text_is_told(given, told):
     with pytest.raises(ValueError, match=told):

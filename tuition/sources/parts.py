@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tuition.errors import UserError
+from tuition.origins import Origins, Place
 from tuition.sources.columns import Chosen
 from tuition.sources.readers import Table
 
@@ -30,8 +31,19 @@ def check_all_have(sources: Sequence[Source], chosen: Chosen) -> None:
             )
 
 
-def place_of(starts: Sequence[int], tables: Sequence[Table], root: Path, row: int) -> tuple[str, int]:
+def place_of(starts: Sequence[int], tables: Sequence[Table], root: Path, row: int) -> Place:
     """The table, relative to `root`, and the row in it, of a row counted over all tables; `starts`: the first row of each."""
     number = int(np.searchsorted(starts, row, side="right")) - 1
-    path = tables[number].path
-    return (path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name), row - starts[number]
+    return _name(tables[number], root), row - starts[number]
+
+
+def origins_of(starts: Sequence[int], tables: Sequence[Table], root: Path, rows: np.ndarray) -> Origins:
+    """The same of many rows (n,)."""
+    number = np.searchsorted(starts, rows, side="right") - 1
+    names = np.array([*(_name(table, root) for table in tables), None], dtype=object)
+    return Origins(names[number], rows - np.array(starts, np.int64)[number])
+
+
+def _name(table: Table, root: Path) -> str:
+    path = table.path
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name

@@ -1,8 +1,10 @@
 """A row a text: one column as it stands, or several joined by `data.columns.template`. Tables are gone through once."""
 
 import re
+from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,11 +12,11 @@ import numpy as np
 
 from tuition.errors import UserError, unknown
 from tuition.inputs.kinds import INPUTS
-from tuition.origins import Origins, words
+from tuition.origins import words
 from tuition.params import Columns, Data
 from tuition.params.data import PLACEHOLDER
 from tuition.sources.columns import Chosen, Labels, split_of
-from tuition.sources.parts import SPLITS, Source, place_of
+from tuition.sources.parts import SPLITS, Source, origins_of, place_of
 from tuition.sources.raw import Part, Raw
 from tuition.sources.readers import Table
 
@@ -26,6 +28,19 @@ class Unusable(Exception):
     """Why a row holds no text."""
 
 
+@dataclass
+class Rows:
+    """What memory holds of the rows of all tables; a row is counted over all of them."""
+
+    labels: Labels
+    texts: list[str] = field(default_factory=list)
+    splits: array = field(default_factory=lambda: array("b"))
+    kept: array = field(default_factory=lambda: array("q"))  # the row of each text
+    refused: list[tuple[int, str]] = field(default_factory=list)  # a row, and why it holds no text
+    starts: list[int] = field(default_factory=list)  # the first row of each table
+    count: int = 0
+
+
 def load_texts(
     sources: Sequence[Source], chosen: Chosen, root: Path, data: Data, where: str, warnings: Sequence[str] = ()
 ) -> Raw:
@@ -33,48 +48,44 @@ def load_texts(
 
     Raises UserError for labels and splits that are not what they must be, and where there is no row.
     """
-    labels = Labels(where, chosen.label or "")
-    texts: list[str] = []
-    splits: list[int] = []
-    kept: list[int] = []
-    starts: list[int] = []
-    refused: list[tuple[int, str]] = []
-    row = 0
+    rows = Rows(Labels(where, chosen.label or ""))
     for one in sources:
-        starts.append(row)
-        split = chosen.split if one.split is None else None
-        wanted = [*chosen.texts, *(name for name in (chosen.label, split) if name is not None)]
-        for batch in one.table.batches(list(dict.fromkeys(wanted))):
-            columns = dict(zip(dict.fromkeys(wanted), batch, strict=True))
-            for place in range(len(batch[0])):
-                try:
-                    texts.append(text_of({name: columns[name][place] for name in chosen.texts}, data.columns.template))
-                except Unusable as error:
-                    refused.append((row, str(error)))
-                else:
-                    here = f"{one.table.where}: row {row - starts[-1]}"
-                    value = split_of(columns[split][place], here, split) if split else one.split or "train"
-                    splits.append(SPLITS.index(value))
-                    labels.add(columns[chosen.label][place] if chosen.label else None, here)
-                    kept.append(row)
-                row += 1
-    if not row:
+        _scan(one, chosen, data.columns.template, rows)
+    if not rows.count:
         raise UserError(f"{where}: no rows")
     tables = [one.table for one in sources]
-    label, classes = labels.mapped(tables[0].names.get(chosen.label or ""), data.classes)
-    samples = np.array([*texts, None], dtype=object)[:-1]
-    places = [place_of(starts, tables, root, one) for one in kept]
-    origins = Origins(
-        np.array([*(file for file, _ in places), None], dtype=object)[:-1], np.array([r for _, r in places], np.int64)
-    )
-    split_numbers, parts = np.array(splits, np.int64), {}
+    label, classes = rows.labels.mapped(tables[0].names.get(chosen.label or ""), data.classes)
+    samples = np.array([*rows.texts, None], dtype=object)[:-1]
+    origins = origins_of(rows.starts, tables, root, np.array(rows.kept, np.int64))
+    split, parts = np.array(rows.splits), {}
     for number, name in enumerate(SPLITS):
-        mine = split_numbers == number
-        if mine.any():
+        if (mine := split == number).any():
             parts[name] = Part(samples[mine], label[mine], origins[mine])
-    rejected = [(words(place_of(starts, tables, root, one)), why) for one, why in refused]
+    rejected = [(words(place_of(rows.starts, tables, root, row)), why) for row, why in rows.refused]
     told = [*warnings, *alike(classes), *INPUTS[KIND].warnings([part.images for part in parts.values()])]
     return Raw(parts, classes, rejected, told, KIND)
+
+
+def _scan(source: Source, chosen: Chosen, template: str | None, rows: Rows) -> None:
+    """Add the texts, splits and labels of a table's rows."""
+    table, split = source.table, chosen.split if source.split is None else None
+    rows.starts.append(rows.count)
+    wanted = dict.fromkeys([*chosen.texts, *(name for name in (chosen.label, split) if name is not None)])
+    for batch in table.batches(list(wanted)):
+        columns = dict(zip(wanted, batch, strict=True))
+        for place in range(len(batch[0])):
+            row, rows.count = rows.count, rows.count + 1
+            try:
+                text = text_of({name: columns[name][place] for name in chosen.texts}, template)
+            except Unusable as error:
+                rows.refused.append((row, str(error)))
+                continue
+            here = f"{table.where}: row {row - rows.starts[-1]}"
+            value = split_of(columns[split][place], here, split) if split else source.split or "train"
+            rows.labels.add(columns[chosen.label][place] if chosen.label else None, here)
+            rows.texts.append(text)
+            rows.splits.append(SPLITS.index(value))
+            rows.kept.append(row)
 
 
 class Row(NamedTuple):

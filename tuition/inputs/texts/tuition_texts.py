@@ -23,9 +23,8 @@ INVERSE = pow(BASE, -1, 1 << 64)
 SALT = 0xD1B54A32D192ED03  # of characters, so that a word and the same characters are two things
 
 Facts = Mapping[str, Any]
-Ragged = tuple[
-    np.ndarray, np.ndarray
-]  # tokens (T,) int32 of n texts one after another, and where each begins: (n + 1,) int64
+# Tokens (T,) int32 of n texts one after another, and where each begins: (n + 1,) int64.
+Ragged = tuple[np.ndarray, np.ndarray]
 
 
 def stored(given: Any, shape: Sequence[int] = ()) -> np.ndarray:
@@ -36,6 +35,10 @@ def stored(given: Any, shape: Sequence[int] = ()) -> np.ndarray:
             raise ValueError(f"text {place}: found {type(text).__name__}, expected text")
         if not text.strip():
             raise ValueError(f"text {place}: holds nothing but white space" if text else f"text {place}: empty")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"text {place}: holds half a character, which UTF-8 does not have") from None
     return np.array([*texts, None], dtype=object)[:-1]
 
 
