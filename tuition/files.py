@@ -156,9 +156,14 @@ def stand_in(path: Path) -> str | None:
 
 
 def digest(*arrays: np.ndarray) -> str:
-    """The sha256 (hex) over the types, shapes and bytes of arrays."""
+    """The sha256 (hex) over the types, shapes and bytes of arrays; of texts, the objects of an array, over their lengths and bytes."""
     total = hashlib.sha256()
     for array in arrays:
         total.update(f"{array.dtype.str}{array.shape}".encode())
+        if array.dtype == object:
+            for text in array.ravel():
+                content = text.encode()
+                total.update(f"{len(content)}:".encode() + content)
+            continue
         total.update(np.ascontiguousarray(array).tobytes())
     return total.hexdigest()

@@ -100,6 +100,12 @@ def _check_inputs(name: str, about: Card, inputs: str) -> None:
             f"study.methods: {name!r} looks inside a sample and takes {', '.join(about.inputs)}, but the samples of this study are "
             f"{inputs}. Methods that would work: {', '.join(able)}"
         )
+    if inputs == "texts" and (about.maps or about.inside):
+        able = [other for other in METHODS if not (card(other).inputs or card(other).maps or card(other).inside)]
+        raise UserError(
+            f"study.methods: {name!r} reads maps inside the student, and students of texts have none. Methods that would work: "
+            f"{', '.join(able)}"
+        )
 
 
 def _check_signals(name: str, needed: Collection[str], offered: Offer) -> None:
@@ -230,8 +236,9 @@ def _check_comparisons(params: Params, name: str, method: Method, offered: Offer
 
 def check_student(params: Params, facts: dict[str, Any]) -> None:
     """Build the student for data with `facts`. Raises UserError where it can't be, or its taps give no maps."""
-    from tuition.models import make
+    from tuition.models import check_arch, make
 
+    check_arch("student.arch", params.student.arch, inputs_of(facts).NAME)
     try:
         make(_student(params, facts))
     except UserError as error:
@@ -258,7 +265,10 @@ def check_shapes(params: Params, facts: dict[str, Any], teacher: Teaches) -> Non
 
 def _student(params: Params, facts: dict[str, Any]) -> NetworkDescription:
     """The description of the student, as far as it decides the network."""
-    own = described(inputs_of(facts), facts)
+    from tuition.models import TOKENS
+
+    inputs, tokens = inputs_of(facts), TOKENS.get(params.student.arch, "")
+    own = described(inputs, facts) | inputs.own(inputs.empty(1, facts), tokens, params.student)
     model = {"arch": params.student.arch, "taps": params.student.taps, "classes": len(facts["classes"]), **own}
     return cast("NetworkDescription", model)
 
@@ -278,7 +288,7 @@ def _context(
     from tuition.training.networks import of
 
     teacher = {name: torch.from_numpy(values) for name, values in answers.items()}
-    inputs, rows = torch.from_numpy(samples), torch.arange(ROWS)
+    inputs, rows = torch.from_numpy(inputs_of(model).numbers(samples, model)), torch.arange(ROWS)
     half = {"inputs": inputs, "lam": torch.full((ROWS,), 0.5), "first": rows, "second": rows.flip(0)}
     return Context(
         student={},

@@ -71,6 +71,7 @@ class Split(Folder):
 
     meta = File(META)
     images = File("images.npy")
+    texts = File("texts.arrow")
     labels = File("labels.npy")
     ids = File("ids.npy")  # of the originals
     stored_ids = File("stored_ids.npy")  # of the samples as they are stored, where that is another size
@@ -182,6 +183,7 @@ class Model(Folder):
     meta = File(META)
     weights = File("weights.safetensors")
     description = File("student.json")
+    tokenizer = File("tokenizer.json")  # of a student of texts that has learnt one
     history = File("history.csv")
 
 

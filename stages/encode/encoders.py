@@ -20,6 +20,12 @@ def _pixels(params: Params, facts: dict[str, Any], pools: Pools) -> Encoder:
     return open_pixels(facts, pools)
 
 
+def _tfidf(params: Params, facts: dict[str, Any], pools: Pools) -> Encoder:
+    from stages.encode.tfidf import open_tfidf
+
+    return open_tfidf(params.encode.dimensions, facts, pools)
+
+
 def _network(params: Params, facts: dict[str, Any], pools: Pools) -> Encoder:
     from stages.encode.network import open_network
 
@@ -40,6 +46,7 @@ def _file(params: Params, facts: dict[str, Any], pools: Pools) -> Encoder:
 
 OPENERS: dict[str, Opener] = {  # by what stands before the colon
     "pixels": _pixels,
+    "tfidf": _tfidf,
     "timm": _network,
     "torchvision": _network,
     "checkpoint": _checkpoint,

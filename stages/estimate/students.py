@@ -45,7 +45,7 @@ def fit_students(params: Params, budget: int, bought: Bought) -> Fitted:
 def _trained(
     params: Params, budget: int, seed: int, bought: Bought, samples: Samples
 ) -> tuple[ModelDescription, dict[str, torch.Tensor]]:
-    model = describe(params.student.arch, samples, params.student.taps)
+    model = describe(params.student.arch, samples, params.student.taps, params.student)
     data = TrainingSet(
         np.array(samples[bought.positions]),
         np.full(len(bought.positions), -1),
@@ -69,10 +69,11 @@ def _answers(model: ModelDescription, weights: dict[str, torch.Tensor], samples:
     network = make(model)
     network.load_state_dict(weights)
     network.eval()
-    preprocessing = inputs_of(model).preprocessing(model)
+    kind = inputs_of(model)
+    preprocessing = kind.preprocessing(model)
     found = []
     for start in range(0, len(samples), BATCH):
-        stored = torch.from_numpy(np.array(samples[start : start + BATCH]))
+        stored = torch.from_numpy(np.array(kind.numbers(samples[start : start + BATCH], model)))
         found.append(network(preprocessing(stored)).float().numpy())
     logits = np.concatenate(found)
     return logits - logits.mean(axis=1, keepdims=True)

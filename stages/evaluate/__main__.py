@@ -141,8 +141,9 @@ def predict(
     times: list[float] = []
     with torch.inference_mode():
         for chunk in (rows[start : start + batch_size] for start in range(0, len(rows), batch_size)):
-            batch = torch.from_numpy(samples[chunk])  # indexing with an array copies, so the read-only file stays so
+            some = samples[chunk]
             begin = time.perf_counter()
+            batch = torch.from_numpy(kind.numbers(some, description))
             inputs = kind.arranged(preprocessing(batch.to(device)))
             logits = model(inputs).float().cpu().numpy()
             if len(chunk) == batch_size or not times:

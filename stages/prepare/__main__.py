@@ -25,7 +25,7 @@ def main(argv: list[str]) -> None:
         print(
             f"data.watch_evaluation: {data.watch_evaluation!r} is not {apart!r}, so a change there will not re-run this stage"
         )
-    if kind in ("csv", "jsonl"):
+    if kind in ("csv", "jsonl") and data.inputs == "images":
         print(
             f"data.source: a change of the images that {place!r} names does not re-run this stage; `dvc repro -f prepare` does"
         )

@@ -73,10 +73,11 @@ def ask(cell: Key, samples: Any, count: int) -> np.ndarray | None:
     from tuition.models import load_student
 
     network, description = load_student(folder.path)
-    preprocessing = inputs_of(description).preprocessing(description)
+    kind = inputs_of(description)
+    preprocessing = kind.preprocessing(description)
     parts = []
     with torch.inference_mode():
         for start in range(0, count, BATCH):
-            batch = np.array(samples[np.arange(start, min(start + BATCH, count))])
+            batch = kind.numbers(np.array(samples[np.arange(start, min(start + BATCH, count))]), description)
             parts.append(network(preprocessing(torch.from_numpy(batch))).float().numpy())
     return np.concatenate(parts)

@@ -1,6 +1,5 @@
 """The bought samples on which teacher, label and student disagree most: likely label errors, and what the student has not learned."""
 
-import base64
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,10 @@ from tuition.tables import read_rows
 from tuition.workspace import Workspace
 
 SHOWN = 24
-MOST_BYTES = 60_000  # of one picture; larger ones are left out, so that the page stays small
 
 
 def gallery(owned: Owned, logits: np.ndarray, names: list[str]) -> list[dict[str, Any]]:
-    """At most 24 samples: picture, file, what each of the three says; first those on which the student backs the teacher surest.
+    """At most 24 samples: picture or text, file, what each of the three says; first those on which the student backs the teacher surest.
 
     `logits` (m, C) are the student's. A sample counts where two of the three (two, where the label is not known) differ.
     """
@@ -30,10 +28,10 @@ def gallery(owned: Owned, logits: np.ndarray, names: list[str]) -> list[dict[str
     inputs, places = workspace_inputs(), files()
     found = []
     for row in rows:
-        picture = inputs.draw(np.asarray(owned.samples[np.array([row])])[0])
         found.append(
             {
-                "picture": base64.b64encode(picture).decode() if len(picture) <= MOST_BYTES else "",
+                **{"picture": "", "text": ""},
+                **inputs.shown(np.asarray(owned.samples[np.array([row])])[0]),
                 "file": places.get(int(owned.positions[row]), f"data/train, row {int(owned.positions[row])}"),
                 "teacher": names[teacher[row]],
                 "label": names[label[row]] if label[row] >= 0 else "not known",

@@ -50,10 +50,10 @@ def _studied(params: Params, study: dict[str, Any]) -> str:
     data, first = study["data"], study["outputs"][study["budgets"][0]]
     teacher, splits = first.get("teacher", {}), data["splits"]
     inputs = inputs_of(data)
-    shape = " × ".join(map(str, inputs.shape(data)))
+    size = inputs.size(data, " × ")
     known = f", validation top-1 {_percent(study['teacher']['val_top1'])} %" if "val_top1" in study["teacher"] else ""
     lines = [
-        f"- **Data**: `{data['source']}`, {len(data['classes'])} classes, {inputs.NAME} {shape}; {splits['train']} to train, "
+        f"- **Data**: `{data['source']}`, {len(data['classes'])} classes, {inputs.NAME} {size}; {splits['train']} to train, "
         f"{splits['val']} to select, {splits['test']} to test.{_altered(data)}",
         f"- **Teacher**: {teacher.get('name', params.teacher.name)} ({params.teacher.kind}{known}).",
         f"- **Student**: {params.student.arch}, {_parameters(study)} parameters; {params.train.steps} steps of "

@@ -40,7 +40,8 @@ def main(argv: list[str]) -> None:
     write_json(here.speed(cell), speed)
     held = "top-1" if against(here) == "labels" else word(against(here))
     print(
-        f"train {cell}: val {held} {100 * meta['val_top1']:.2f} % at step {done.best_step}, {speed['images_per_second']:,.0f} images/s"
+        f"train {cell}: val {held} {100 * meta['val_top1']:.2f} % at step {done.best_step}, "
+        f"{speed['images_per_second']:,.0f} {params.data.inputs}/s"
     )
 
 
@@ -53,7 +54,7 @@ def train_cell(
     groups = read_json(Workspace().comparisons(budget, name).meta)
     data = read_training_set(params, budget, name, groups)
     settings = parameters.student_training(params, name)
-    model = describe(params.student.arch, pool, params.student.taps)
+    model = describe(params.student.arch, pool, params.student.taps, params.student)
     identity = [name, section, groups.get("code")]
     done, speed = train(
         cell_name(budget, name, seed),

@@ -80,6 +80,24 @@ def test_originals_of_many_sizes_are_shown_one_at_a_time(place):
     assert tuition("check").exit_code == 0
 
 
+def test_texts_get_a_student_and_a_training_of_texts(place):
+    rows = "".join(f'"ticket {row}","line\n{row}",{"ab"[row % 2]}\n' for row in range(60))
+    (place / "tickets.csv").write_text(f"title,body,label\n{rows}")
+    asked = ("--data", "csv:tickets.csv", "--text", "title,body", "--teacher", "python:paid:answer", *GIVEN[6:])
+    ran = tuition("init", *asked, "--budgets", "20", "--set", "encode.source=tfidf")
+    assert ran.exit_code == 0, ran.output
+    params = parameters.load()
+    assert (params.data.inputs, params.data.watch) == ("texts", "tickets.csv")
+    assert (params.data.columns.texts, params.data.columns.template) == (("title", "body"), "{title}\n{body}")
+    assert (params.student.arch, params.train.optimizer) == ("text-cnn", "adamw")
+    assert params.study.methods[:3] == ["ce", "kd", "ckd-mse"]
+    checked = tuition("check")
+    assert checked.exit_code == 0, checked.output
+    missing = tuition("init", *asked[:2], "--text", "what", *asked[4:], "--budgets", "20", "--force")
+    assert "data.columns.text: 'what' is not known. Valid: body, label, title" in missing.output
+    assert parameters.load() == params
+
+
 def test_a_table_of_answers_is_a_teacher_and_is_watched(place):
     (place / "answers.csv").write_text("row,label\n" + "".join(f"{row},{row % 10}\n" for row in range(100)))
     ran = tuition("init", *GIVEN[:2], "--teacher", "table:answers.csv", "--answers", "labels", *GIVEN[4:])

@@ -48,6 +48,7 @@ class Less(nn.Module):
 VECTORS = SimpleNamespace(
     NAME="vectors",
     AXES="numbers",
+    DYNAMIC=(0,),
     DESCRIBED=("length", "mean"),
     write=lambda folder, samples: write_array(folder / "vectors.npy", samples),
     read=lambda folder: read_array(folder / "vectors.npy"),
@@ -57,6 +58,8 @@ VECTORS = SimpleNamespace(
     warnings=lambda splits: [],
     shape=lambda facts: (facts["length"],),
     empty=lambda count, facts: np.zeros((count, facts["length"]), np.float32),
+    own=lambda samples, tokens, settings: {},
+    numbers=lambda samples, facts: samples,
     place=lambda samples, device, facts, augmentation: PlacedVectors(
         torch.from_numpy(np.array(samples)).to(device), facts["mean"]
     ),

@@ -1,5 +1,6 @@
 """Answers in a table: every kind of file, of key and of answer, and what is refused with the row and what would be valid."""
 
+import hashlib
 import json
 import os
 
@@ -12,7 +13,7 @@ from pyarrow import csv, parquet
 from tuition.errors import UserError
 from tuition.files import read_array, read_json
 from tuition.origins import read_origins
-from tuition.params import Data
+from tuition.params import Columns, Data
 from tuition.params.teacher import teacher_settings
 from tuition.sources.splits import write_splits
 from tuition.teachers import fingerprint, load_teacher
@@ -237,3 +238,22 @@ def test_rows_of_arrays_have_no_file_names(prepared, tmp_path, monkeypatch):
     (tmp_path / "answers.csv").write_text("file,label\na.png,1\n")
     with pytest.raises(UserError, match=r"no files of their own; set teacher.columns to \{id: …\} or \{row: …\}"):
         load(tmp_path / "answers.csv", answers="labels")
+
+
+def test_texts_are_found_by_what_they_say(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"id": str(100 + n), "text": f" text,\n{n} ", "label": CLASSES[n % 3]} for n in range(30)]
+    write(tmp_path / "pool.csv", rows)
+    write_splits(Data(source="csv:pool.csv", columns=Columns(text="text")), tmp_path / "data")
+    ids = read_array(Workspace().split("train").ids)
+    truth = {hashlib.sha256(row["text"].encode()).hexdigest(): row["label"] for row in rows}
+    expected = [CLASSES.index(truth[id.decode()]) for id in ids]
+    teacher = load(write(tmp_path / "answers.jsonl", [*rows, {"text": "another", "label": "cat"}]), answers="labels")
+    assert asked(teacher, ids)["label"].tolist() == expected
+    assert "1 of its rows name no sample in data/, such as 'another'" in teacher.model.told()
+    by_row = [{"row": n, "label": CLASSES[place]} for n, place in enumerate(expected)]
+    assert asked(load(write(tmp_path / "rows.csv", by_row), answers="labels"), ids)["label"].tolist() == expected
+    with pytest.raises(UserError, match=r"read as teacher\.columns\.text; valid: such as ' text,"):
+        load(write(tmp_path / "other.csv", [{"text": "another", "label": "cat"}]), answers="labels")
+    with pytest.raises(UserError, match=r"Set teacher\.columns to \{text: …\}"):
+        load(write(tmp_path / "none.csv", [{"what": "another", "label": "cat"}]), answers="labels")

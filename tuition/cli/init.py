@@ -13,6 +13,7 @@ import typer
 from tuition.cli.console import explained
 from tuition.errors import UserError, unknown
 from tuition.params import FILE
+from tuition.params.data import OF_TEXTS
 from tuition.workspace import given
 
 CANDIDATES = ("ce", "kd", "ckd-mse", "pseudo-label")  # the methods of a first study, as far as data and teacher permit
@@ -36,6 +37,9 @@ def init(
     answers: Annotated[
         str | None, Option(help="What the teacher gives: logits, probabilities, labels, top-k, …")
     ] = None,
+    text: Annotated[
+        str | None, Option(help="Samples are texts: the column of the table that holds them, or several: title,body.")
+    ] = None,
     resize: Annotated[int | None, Option(help="Pixels a side that students see.")] = None,
     classes: Annotated[str | None, Option(help="Their names in order, where no labels name them: cat,dog.")] = None,
     seeds: Annotated[int, Option(help="How many students of each kind.")] = 2,
@@ -57,14 +61,14 @@ def init(
     budgets = _asked("budgets", budgets, "How many calls may it cost (one number, or several)?", "100,400")
     sections: dict[str, Any] = {
         "study": {"budgets": _numbers(budgets), "methods": [], "seeds": list(range(seeds))},
-        "data": _data(data, evaluation, resize, classes),
+        "data": _data(data, evaluation, resize, classes, text),
         "teacher": _teacher(teacher, answers),
         "teach": _teach(teacher),
         "estimate": {},
         "compare": {},
         "methods": {},
         "register": {"name": name},
-    }
+    } | (_of_texts() if text or data in OF_TEXTS else {})
     for one in set_ or []:
         _set(sections, one)
     typer.echo(write(sections, FILE))
@@ -142,14 +146,17 @@ def _numbers(text: str) -> list[int]:
     return sorted({int(one) for one in parts})
 
 
-def _data(source: str, evaluation: str | None, resize: int | None, classes: str | None) -> dict[str, Any]:
+def _data(
+    source: str, evaluation: str | None, resize: int | None, classes: str | None, text: str | None
+) -> dict[str, Any]:
     from tuition.params.places import unwatched
 
     kind, _, place = source.partition(":")
     watch = str(given(place)) if kind in SOURCES_WITH_FILES and place else None
     apart = unwatched(evaluation, *([watch] if watch else []))
-    section = {
+    section: dict[str, Any] = {
         "source": source,
+        "columns": _columns(text) if text else None,
         "evaluation": evaluation,
         "resize": resize,
         "classes": [one.strip() for one in classes.split(",")] if classes else None,
@@ -157,6 +164,22 @@ def _data(source: str, evaluation: str | None, resize: int | None, classes: str 
         "watch_evaluation": str(given(apart)) if apart else None,
     }
     return {key: value for key, value in section.items() if value is not None}
+
+
+def _columns(text: str) -> dict[str, Any]:
+    """The column of a table with texts, or several and the template that joins them."""
+    if "," not in text:
+        return {"text": text}
+    names = [one.strip() for one in text.split(",")]
+    return {"text": names, "template": "\n".join("{" + one + "}" for one in names)}
+
+
+def _of_texts() -> dict[str, Any]:
+    """A student of texts, and how it is trained: an embedding that learns from nothing wants each weight's step by its own gradients."""
+    return {
+        "student": {"arch": "text-cnn"},
+        "train": {"optimizer": "adamw", "lr": 0.002, "weight_decay": 0.01},
+    }
 
 
 def _teacher(spec: str, answers: str | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`tuition predict`: image files and folders, classified by a student."""
+"""`tuition predict`: image files and folders, or texts and tables of them, classified by a student."""
 
 import csv
 import io
@@ -17,49 +17,85 @@ from tuition.errors import UNSPEAKABLE, UserError
 
 if TYPE_CHECKING:
     from tuition.registry.predict import Classifier, Prediction, Predictions
+    from tuition.sources.texts import Row
 
 STDIN = "-"
+LONGEST_NAME = 256  # characters of a file's; what is longer is a text
+SHOWN = 80  # characters of a text in a table on the screen
 
 
 @explained
 def predict(
-    paths: Annotated[list[str], typer.Argument(help="Image files, folders of them, or - for one image on stdin.")],
+    given: Annotated[
+        list[str],
+        typer.Argument(help="Image files and folders of them, or texts and tables of them; - for one of stdin."),
+    ],
     model: Annotated[
         str | None, typer.Option(help="models:/<name>@champion or models:/<name>/<version>; by default the champion.")
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="A student's folder, such as students/400-kd-0.")] = None,
-    top: Annotated[int, typer.Option(min=1, help="How many classes a file, the likeliest first.")] = 1,
+    column: Annotated[str | None, typer.Option(help="Of tables, the column with the texts.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many classes a sample, the likeliest first.")] = 1,
     to_csv: Annotated[Path | None, typer.Option("--csv", help="Write the table to this file.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Classify images of any size; exit status 1 where some could not be read.
+    """Classify images of any size, or texts; exit status 1 where some could not be read.
 
-    Example: `tuition predict photos/ cat.jpg --top 3`
+    Example: `tuition predict photos/ cat.jpg --top 3`, of a student of texts `tuition predict "where is my card?" tickets.csv`
     """
     if model and weights:
         raise UserError("found --model and --weights; give one of them")
-    files = _files(paths, to_csv)
     student = _student(model, weights)
-    with _asked(student, files) as asked:
-        rows = [_row(one, student.classes, top) for one in asked]
-    unread = [row for row in rows if "error" in row]
+    warnings: list[str] = []
+    if student.kind == "texts":
+        from tuition.registry.predict import classified
+
+        of, rows = (
+            "text",
+            [_row(one, "text", student.classes, top) for one in classified(student, _texts(given, column))],
+        )
+    else:
+        with _asked(student, _files(given, to_csv)) as asked:
+            of, rows = "file", [_row(one, "file", student.classes, top) for one in asked]
+        warnings = asked.warnings()
+    unread = [(place, row) for place, row in enumerate(rows) if "error" in row]
     if to_csv is not None:
-        _write_csv(to_csv, rows, min(top, len(student.classes)))
+        _write_csv(to_csv, of, rows, min(top, len(student.classes)))
     if as_json:
         typer.echo(json.dumps({"student": student.name, "predictions": rows}, indent=2))
     elif to_csv is None:
-        print_table(["file", "class", "probability"], _table_rows(rows))
+        print_table([of, "class", "probability"], _table_rows(of, rows))
     else:
         for name, count in Counter(row["class"] for row in rows if "class" in row).most_common():
             typer.echo(f"{count:8,}  {name}")
-        typer.echo(f"{to_csv}: {len(rows):,} files, {len(rows) - len(unread):,} classified by {student.name}")
-    for text in asked.warnings():
+        typer.echo(f"{to_csv}: {len(rows):,} {of}s, {len(rows) - len(unread):,} classified by {student.name}")
+    for text in warnings:
         typer.echo(f"warning: {text}", err=True)
-    for row in unread:
-        typer.echo(f"{row['file']}: {row['error']}", err=True)
+    for place, row in unread:
+        typer.echo(f"{row['file'] if of == 'file' else f'text {place}'}: {row['error']}", err=True)
     if unread:
-        typer.echo(f"{len(unread):,} of {len(rows):,} files could not be read", err=True)
+        typer.echo(f"{len(unread):,} of {len(rows):,} {of}s could not be read", err=True)
         raise typer.Exit(1)
+
+
+def _texts(given: Sequence[str], column: str | None) -> "Iterator[Row]":
+    """The texts that are given, or lie in tables that are named. Raises UserError for a file that is no table, and as `read_texts`."""
+    from tuition.params import FILE, Columns, load
+    from tuition.sources.readers import READERS, open_table
+    from tuition.sources.texts import Row, Unusable, read_texts, text_of
+
+    columns = Columns(text=column) if column else load().data.columns if FILE.is_file() else Columns()
+    for one in given:
+        path = Path(one) if len(one) < LONGEST_NAME else None
+        if path is not None and path.suffix.lower().removeprefix(".") in READERS:
+            yield from read_texts(open_table(path, one), columns)
+            continue
+        if path is not None and path.exists() and one != STDIN:
+            raise UserError(f"{one}: a file or folder, expected a text or a table of them: {', '.join(READERS)}")
+        try:
+            yield Row(text_of({"": sys.stdin.read() if one == STDIN else one}, None))
+        except Unusable as error:
+            yield Row("", str(error))
 
 
 def _files(paths: Sequence[str], leave: Path | None) -> list[Path | bytes]:
@@ -117,35 +153,36 @@ def _asked(student: "Classifier", files: Sequence[Path | bytes]) -> "Iterator[Pr
         yield Predictions(student, names, open_one, "images")
 
 
-def _row(one: "Prediction", classes: Sequence[str], top: int) -> dict[str, Any]:
-    """A file's row, as JSON shows it."""
+def _row(one: "Prediction", of: str, classes: Sequence[str], top: int) -> dict[str, Any]:
+    """The row of a file or a text, as JSON shows it."""
     if one.probabilities is None:
-        return {"file": one.file, "error": one.reason}
+        return {of: one.file, "error": one.reason}
     order = one.probabilities.argsort()[::-1][:top]
     likeliest = [{"class": classes[place], "probability": float(one.probabilities[place])} for place in order]
-    return {"file": one.file, **likeliest[0], **({"top": likeliest} if top > 1 else {})}
+    return {of: one.file, **likeliest[0], **({"top": likeliest} if top > 1 else {})}
 
 
-def _write_csv(path: Path, rows: Sequence[dict[str, Any]], top: int) -> None:
-    """file, class, probability, reason; with more than one class a file also class_2, probability_2, …"""
+def _write_csv(path: Path, of: str, rows: Sequence[dict[str, Any]], top: int) -> None:
+    """file or text, class, probability, reason; with more than one class a file also class_2, probability_2, …"""
     from tuition.files import atomic
 
     more = [f"{head}_{number}" for number in range(2, top + 1) for head in ("class", "probability")]
     with atomic(path) as out:
         text = io.TextIOWrapper(out, encoding="utf-8", errors=UNSPEAKABLE, newline="", write_through=True)
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["file", "class", "probability", "reason", *more])
+        writer.writerow([of, "class", "probability", "reason", *more])
         for row in rows:
             first = [row["class"], f"{row['probability']:.6g}"] if "class" in row else ["", ""]
             others = [cell for one in row.get("top", [])[1:] for cell in (one["class"], f"{one['probability']:.6g}")]
-            writer.writerow([row["file"], *first, row.get("error", ""), *(others or [""] * len(more))])
+            writer.writerow([row[of], *first, row.get("error", ""), *(others or [""] * len(more))])
         text.detach()
 
 
-def _table_rows(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """The lines of files that could be read, one a class, the likeliest first."""
+def _table_rows(of: str, rows: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """The lines of what could be read, one a class, the likeliest first."""
     lines = []
     for row in rows:
         for place, one in enumerate(row.get("top", [row] if "class" in row else [])):
-            lines.append(["" if place else row["file"], one["class"], f"{one['probability']:.4f}"])
+            name = row[of] if of == "file" or len(row[of]) <= SHOWN else f"{row[of][:SHOWN]} …"
+            lines.append(["" if place else name, one["class"], f"{one['probability']:.4f}"])
     return lines

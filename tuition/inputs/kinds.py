@@ -9,11 +9,11 @@ from typing import Any
 
 from tuition.errors import unknown
 from tuition.files import read_json
-from tuition.inputs import images
+from tuition.inputs import images, texts
 from tuition.inputs.protocol import Facts, Inputs
 from tuition.workspace import Workspace
 
-INPUTS: dict[str, Inputs] = {"images": images}
+INPUTS: dict[str, Inputs] = {"images": images, "texts": texts}
 IMPLIED = "images"  # where none is named
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-Samples = np.ndarray  # (n, …) as they are stored, one a row
+Samples = np.ndarray  # (n, …) as they are stored, one a row; texts: (n,) objects, each a str
 Facts = Mapping[str, Any]  # of samples: data/meta.json and data/train/meta.json, or a model's description
 
 
@@ -27,6 +27,19 @@ class Augmentation(Protocol):
 
     @property
     def flip(self) -> bool: ...
+
+    @property
+    def token_dropout(self) -> float: ...
+
+
+class Reading(Protocol):
+    """How a student reads texts: keys of `student`. None: as its kind of tokens has it."""
+
+    @property
+    def vocabulary(self) -> int | None: ...
+
+    @property
+    def max_tokens(self) -> int | None: ...
 
 
 class Preprocessing(Protocol):
@@ -43,7 +56,7 @@ class Preprocessing(Protocol):
 
 
 class Placed(Protocol):
-    """Samples on their device, from which training takes its batches."""
+    """Samples on their device as `numbers` gives them, from which training takes its batches."""
 
     device: torch.device
 
@@ -51,11 +64,11 @@ class Placed(Protocol):
 
     @property
     def stored(self) -> Tensor:
-        """The samples (n, …) as they are stored; no copy."""
+        """All samples (n, …)."""
         ...
 
     def normalise(self, stored: Tensor) -> Tensor:
-        """Samples that are so stored, as the student sees them."""
+        """Such samples, as the student sees them."""
         ...
 
     def batch(self, index: Tensor, generator: torch.Generator) -> Tensor:
@@ -69,7 +82,9 @@ class Inputs(Protocol):
     NAME: str  # in the plural, as `INPUTS`, methods' cards and messages call them
     AXES: str  # of one sample's shape, in words
     DESCRIBED: tuple[str, ...]  # keys of facts that a model's description holds, where they are known
+    DYNAMIC: tuple[int, ...]  # axes of what `numbers` gives that may be of any length
     SERVED: str  # what a registered student takes, in words
+    REQUIRES: tuple[str, ...]  # packages, beside numpy and torch, that it takes to read that
     SUFFIX: str  # of a file that holds one sample
 
     # Files and ids
@@ -82,11 +97,11 @@ class Inputs(Protocol):
         """The samples (n, …) of such a folder, mapped and read-only. Raises UserError where they are missing or damaged."""
         ...
 
-    def content_id(self, sample: np.ndarray, /) -> str:
+    def content_id(self, sample: Any, /) -> str:
         """The sha256 (hex) of one stored sample's content. It is what the ledger owns answers by: it must never change."""
         ...
 
-    def to_file(self, sample: np.ndarray) -> bytes:
+    def to_file(self, sample: Any) -> bytes:
         """One sample as a file with SUFFIX that keeps all of it. Raises UserError where there is none for such a sample."""
         ...
 
@@ -108,6 +123,10 @@ class Inputs(Protocol):
         """The shape of one stored sample."""
         ...
 
+    def size(self, facts: Facts, times: str = "x") -> str:
+        """How large samples are, in words; `times` stands between the lengths of axes."""
+        ...
+
     def empty(self, count: int, facts: Facts) -> Samples:
         """(count, …) stored samples that hold nothing: what networks and teachers can be tried on."""
         ...
@@ -122,7 +141,7 @@ class Inputs(Protocol):
         """(height, width) of which a view is a box (`tuition.views`). Raises UserError where a sample of this kind has no views."""
         ...
 
-    def replay(self, sample: np.ndarray, view: np.ndarray, /) -> np.ndarray:
+    def replay(self, sample: Any, view: np.ndarray, /) -> Any:
         """What the view (5,) shows of a sample, as a stored sample; zeros are the sample as it is."""
         ...
 
@@ -132,18 +151,31 @@ class Inputs(Protocol):
 
     # Training and serving
 
+    def own(self, samples: Samples, tokens: str, settings: Reading) -> dict[str, Any]:
+        """What a model brings along to read such samples, made of the pool (N, …): of texts what their tokens are, of which kind `tokens`
+        says (`tuition.models.TOKENS`). Keys of `DESCRIBED`, part of the model's description."""
+        ...
+
+    def numbers(self, samples: Samples, facts: Facts) -> np.ndarray:
+        """Stored samples (n, …) as an array that a device can hold: what `preprocessing` takes. `facts`: a model's description."""
+        ...
+
     def place(self, samples: Samples, device: torch.device, facts: Facts, augmentation: Augmentation | None) -> Placed:
         """Samples (n, …) on the device, normalised as facts say. None: nothing is left to chance."""
         ...
 
     def preprocessing(self, facts: Facts) -> nn.Module:
-        """Stored samples (B, …) → what a network takes, by `DESCRIBED` and, where it is there, `resize`; can be traced (torch.export)."""
+        """What `numbers` gives (B, …) → what a network takes, by `DESCRIBED` and, where it is there, `resize`.
+
+        It can be traced (torch.export).
+        """
         ...
 
     def receiver(self) -> Path:
         """The file of a module that a registered student takes along, so it imports nothing of this project.
 
-        Its `stored(given, shape)` makes stored samples (n, …) of what a client sends; ValueError where that is none.
+        Its `stored(given, shape)` makes stored samples (n, …) of what a client sends, or of the column `COLUMN` of a table; ValueError
+        where that is none. Its `numbers(samples, facts)` is that of this kind; `facts`: what `own` gave.
         """
         ...
 
@@ -153,7 +185,11 @@ class Inputs(Protocol):
 
     # Teachers
 
-    def resized(self, sample: np.ndarray, side: int, /) -> np.ndarray:
+    def handed(self, samples: Samples) -> Any:
+        """Samples (B, …) as a function or class of the user's own is given them, and as MLflow keeps examples of them."""
+        ...
+
+    def resized(self, sample: Any, side: int, /) -> Any:
         """One sample at the size that `teacher.resize` says. Raises UserError where a sample of this kind has none."""
         ...
 
@@ -169,7 +205,7 @@ class Inputs(Protocol):
         """Samples (B, …) as tensors of servers (OIP, MLflow) get them: as they are stored where `settings` ask for nothing."""
         ...
 
-    def chat_part(self, sample: np.ndarray | bytes, settings: Preprocessing, detail: str | None) -> dict[str, Any]:
+    def chat_part(self, sample: Any, settings: Preprocessing, detail: str | None) -> dict[str, Any]:
         """A part of a chat message that shows one sample. Raises UserError as `check_chat` does."""
         ...
 
@@ -186,6 +222,6 @@ class Inputs(Protocol):
 
     # Reports
 
-    def draw(self, sample: np.ndarray) -> bytes:
-        """One sample as a PNG that a reader can look at."""
+    def shown(self, sample: Any) -> dict[str, str]:
+        """One sample as a reader can look at it: `picture`, a PNG in base64, or `text`; "" where it is too large."""
         ...

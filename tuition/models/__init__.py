@@ -1,4 +1,4 @@
-"""Architectures: our own for small images, and any of timm's or torchvision's.
+"""Architectures: our own for small images and for texts, and any of timm's or torchvision's.
 
 Importing this package costs no torch: `params.yaml` is checked against `ARCHS` by stages that never see a model.
 Every model that `build` returns speaks timm's interface:
@@ -48,18 +48,23 @@ FAMILIES = {  # the module in this package that builds them
     "shufflenet": SHUFFLENETS,
 }
 ARCHS = tuple(name for names in FAMILIES.values() for name in names)
+TOKENS = {"text-cnn": "bpe", "ngram": "hashed"}  # architectures for texts, and the kind of tokens that each reads
 LIBRARIES = ("timm", "torchvision")
 # What is called map1, … changed once in these: they were activated or the last feature map, and are now the benchmark's.
 MAPS_VERSION = dict.fromkeys((*WRNS, *MOBILENETS, "shufflenetv2"), 2)
 MIN_SIDE = 8  # pixels; the own architectures halve the side up to four times
 
 
-def check_arch(where: str, name: str) -> None:
-    """Check an architecture's name without importing torch; `where` says which key it came from.
+def check_arch(where: str, name: str, inputs: str = "images") -> None:
+    """Check an architecture's name without importing torch; `where` says which key it came from, `inputs` what the samples are.
 
     Raises UserError. That a model of timm or torchvision exists is checked by `build`: to ask them costs seconds.
     """
     library, colon, model = name.partition(":")
+    if inputs == "texts":
+        if name not in TOKENS:
+            raise unknown(where, name, TOKENS, "(architectures for texts)")
+        return
     if name in ARCHS or (colon and library in LIBRARIES and model):
         return
     raise unknown(where, name, ARCHS, "Or timm:<model>, torchvision:<model>.")
@@ -97,7 +102,20 @@ def build_for_images(model: NetworkDescription) -> Network:
     return build(model["arch"], channels=model["channels"], classes=model["classes"], size=size, taps=model["taps"])
 
 
-BUILDERS: dict[str, Callable[[NetworkDescription], Network]] = {"images": build_for_images}  # by the kind of inputs
+def build_for_texts(model: NetworkDescription) -> Network:
+    """A network for texts. Raises UserError for an unknown name."""
+    from tuition.models import texts
+
+    check_arch("architecture", model["arch"], "texts")
+    network = texts.build(model["arch"], model["vocabulary"], model["classes"])
+    network.arch = model["arch"]
+    return network
+
+
+BUILDERS: dict[str, Callable[[NetworkDescription], Network]] = {  # by the kind of inputs
+    "images": build_for_images,
+    "texts": build_for_texts,
+}
 
 
 def make(model: NetworkDescription) -> Network:

@@ -1,6 +1,6 @@
 """What is needed to build a model and to feed it, as `student.json` and the training have it. Imports no torch.
 
-What says what its samples are is its kind of inputs' own (`tuition.inputs.kinds.described`): the keys below are those of images.
+What says what its samples are is its kind of inputs' own (`tuition.inputs.kinds.described`): the keys below are those of images and texts.
 """
 
 from typing import NotRequired, TypedDict
@@ -22,6 +22,10 @@ class NetworkDescription(TypedDict):
     channels: NotRequired[int]
     height: NotRequired[int]  # pixels
     width: NotRequired[int]
+    tokens: NotRequired[str]  # bpe | hashed
+    vocabulary: NotRequired[int]
+    max_tokens: NotRequired[int]  # of a text
+    tokenizer: NotRequired[str]  # the JSON of its file, which lies beside `student.json`
 
 
 class ModelDescription(NetworkDescription):

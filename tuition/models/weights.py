@@ -28,7 +28,10 @@ COMPILED = "_orig_mod."  # torch.compile's, before every key or before those of 
 OF_AVERAGE = "n_averaged"  # torch's AveragedModel keeps it beside the weights
 SHOWN = 4  # keys named in an error
 STUDENT_KEYS = ("arch", "classes")
-OF_IMAGES = ("channels", "height", "width")  # further keys, of a student that takes images
+FURTHER_KEYS = {  # by what a student takes
+    "images": ("channels", "height", "width"),
+    "texts": ("tokens", "vocabulary", "max_tokens"),
+}
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -66,8 +69,8 @@ def load_student(folder: Path) -> tuple[Network, ModelDescription]:
     """
     path = Model(folder).description
     student = read_json(path)
-    of_images = not isinstance(student, dict) or student.get("inputs", "images") == "images"
-    needed = sorted((*STUDENT_KEYS, *OF_IMAGES)) if of_images else STUDENT_KEYS
+    kind = student.get("inputs", "images") if isinstance(student, dict) else "images"
+    needed = sorted((*STUDENT_KEYS, *FURTHER_KEYS.get(kind, ())))
     missing = [key for key in needed if not isinstance(student, dict) or key not in student]
     if missing:
         raise UserError(f"{path}: lacks {', '.join(missing)}; delete it and run `dvc repro`")
@@ -75,9 +78,27 @@ def load_student(folder: Path) -> tuple[Network, ModelDescription]:
     if student.get("projector") is not None:
         size = (student["height"], student["width"])
         model = projected.wrap(model, width=_width(student["projector"], path), channels=student["channels"], size=size)
+    if student.get("tokens") == "bpe":
+        student["tokenizer"] = _tokenizer(Model(folder).tokenizer, student["vocabulary"])
     load_weights(model, Model(folder).weights)
     model.eval()
     return model, cast(ModelDescription, student)
+
+
+def _tokenizer(path: Path, vocabulary: int) -> str:
+    """The file of a student's tokenizer. Raises UserError where it is missing, damaged or knows another number of tokens."""
+    from tokenizers import Tokenizer
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        found = Tokenizer.from_str(text).get_vocab_size()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file, which student.json needs; `dvc repro` makes both") from None
+    except Exception as error:  # the library raises its own, of no class
+        raise UserError(f"{path}: not a readable tokenizer ({error}); delete it and run `dvc repro`") from None
+    if found != vocabulary:
+        raise UserError(f"{path}: it knows {found} tokens, but student.json says {vocabulary}; `dvc repro` makes both")
+    return text
 
 
 def no_file(folder: Path) -> UserError:

@@ -11,6 +11,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0)]
 Money = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=0)]
+Place = Annotated[str, Field(min_length=1)]  # of a file or folder, or the name of a column
 
 
 @dataclass(frozen=True)
@@ -74,19 +75,20 @@ class Cap(Amounts):
 
 
 class AnswerColumns(Section):
-    """Which columns of a table say whose answer a row is (one of the first three) and what it is; null: the usual names."""
+    """Which columns of a table say whose answer a row is (one of the first four) and what it is; null: the usual names."""
 
     file: str | None = None  # as data/<split>/files.csv names it
     id: str | None = None  # content id
     row: str | None = None  # of the pool, from 0 on
+    text: Annotated[str | None, LATER] = None  # the sample itself, where it is one
     answer: str | None = None  # null: also a column for each class
 
     @model_validator(mode="after")
     def _one_key(self) -> "AnswerColumns":
-        named = [name for name in ("file", "id", "row") if getattr(self, name) is not None]
+        named = [name for name in ("file", "id", "row", "text") if getattr(self, name) is not None]
         if len(named) > 1:
             raise ValueError(
-                f"teacher.columns: found {' and '.join(named)}; one of file, id and row says whose answer a row is"
+                f"teacher.columns: found {' and '.join(named)}; one of file, id, row and text says whose answer a row is"
             )
         return self
 

@@ -8,6 +8,7 @@ from tuition.errors import UserError, unknown
 from tuition.params import Params, student_training
 from tuition.params.places import watched
 from tuition.params.teacher import CheckpointSettings, ExpertsSettings, Network, TeacherSettings
+from tuition.params.texts import check_texts
 from tuition.signals import MAIN
 from tuition.workspace import PURCHASED, given
 
@@ -25,6 +26,7 @@ OF_THE_POOL = {"experts": "whose difficulty is known", "table": "which it has ro
 
 def check(params: Params, path: Path) -> None:
     """Raises UserError naming the key of `params`, read from `path`, with what was found and what is valid."""
+    check_texts(params, str(path))
     _check_methods(params, path)
     _check_teacher(params.teacher, f"{path}: teacher")
     _check_further(params, path)
@@ -87,7 +89,7 @@ def _check_methods(params: Params, path: Path) -> None:
     for name in params.compare.sets:
         if name not in METHODS and name not in params.methods:
             raise unknown(f"{path}: compare.sets", name, {*METHODS, *params.methods})
-    check_arch(f"{path}: student.arch", params.student.arch)
+    check_arch(f"{path}: student.arch", params.student.arch, params.data.inputs)
 
 
 def _check_rest(params: Params, path: Path) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tuition.errors import UserError, is_text
-from tuition.params.schema import GUIDES, Data, Params
+from tuition.params.data import Data
+from tuition.params.schema import GUIDES, Params
 from tuition.params.teacher import CheckpointSettings, ExpertsSettings, TableSettings
 from tuition.signals import MAIN
 from tuition.workspace import Splits, Workspace, given, lacking

@@ -8,62 +8,13 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from tuition.params.bounds import LATER, OPERATIONAL, Section, Seed, Share
+from tuition.params.bounds import LATER, OPERATIONAL, Place, Section, Seed, Share
+from tuition.params.data import Data
 from tuition.params.teacher import AnyTeacher, CheckpointSettings
 from tuition.ranges import Count, NotNegative, Positive
 from tuition.workspace import PURCHASED, given
-
-Place = Annotated[str, Field(min_length=1)]  # of a file or folder
-
-
-def _whole_as_text(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-ClassName = Annotated[str, Field(min_length=1), BeforeValidator(_whole_as_text)]  # YAML takes the name 7 for a number
-
-
-class Additions(Section):
-    """Samples that `refresh` took from its inbox, beside those of `data.source`: training samples, all of them."""
-
-    folder: Place
-    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # of their content ids and classes
-
-
-class Columns(Section):
-    """Which columns of a table hold what; null: one of the usual names (`tuition/sources/columns.py`)."""
-
-    input: Place | None = None
-    label: Place | None = None
-    split: Place | None = None
-
-
-class Data(Section):
-    source: str = "mnist5k"
-    evaluation: Annotated[Place | None, LATER] = None
-    classes: Annotated[list[ClassName] | None, LATER] = None
-    columns: Annotated[Columns, LATER] = Columns()
-    additions: Additions | None = None
-    root: str | None = None
-    resize: Annotated[int, Field(ge=8)] | None = None
-    channels: Literal[1, 3] | None = None
-    val: Share = 0.1
-    test: Share = 0.2
-    seed: Seed = 0
-    max_unreadable: Share = 0.01
-    noise: Share = 0.0
-    imbalance: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
-    watch: str = "tuition/files.py"
-    watch_evaluation: Annotated[Place, OPERATIONAL] = "tuition/errors.py"  # another one: DVC takes no dependency twice
-
-    @field_validator("classes")
-    @classmethod
-    def _two_or_more(cls, classes: list[str] | None) -> list[str] | None:
-        if classes is not None and (len(classes) < 2 or len(set(classes)) < len(classes)):
-            raise ValueError(f"data.classes: found {classes}; valid: two or more names, each of them once")
-        return classes
 
 
 class Transfer(Section):
@@ -82,15 +33,21 @@ class Encode(Section):
     source: str = "none"
     weights: Place | None = None
     size: Annotated[int, Field(ge=8)] | None = None
+    dimensions: Annotated[int, Field(ge=2), LATER] = 256
     batch_size: Annotated[Count, OPERATIONAL] = 256
     watch: Annotated[Place, OPERATIONAL] = "tuition/files.py"
 
     @model_validator(mode="after")
     def _fits_the_source(self) -> "Encode":
         kind, _, name = self.source.partition(":")
-        if self.source not in ("none", "pixels", "checkpoint") and (kind not in ENCODERS or not name):
+        if self.source not in ("none", "pixels", "tfidf", "checkpoint") and (kind not in ENCODERS or not name):
             raise ValueError(
-                f"encode.source: found {self.source!r}; valid: none, pixels, checkpoint, timm:<name>, torchvision:<name>, file:<path>"
+                f"encode.source: found {self.source!r}; valid: none, pixels, tfidf, checkpoint, timm:<name>, torchvision:<name>, "
+                "file:<path>"
+            )
+        if self.source != "tfidf" and self.dimensions != type(self).model_fields["dimensions"].default:
+            raise ValueError(
+                f"encode.dimensions: found {self.dimensions}; only tfidf has so many as you like: leave it out"
             )
         network = kind in ("timm", "torchvision")
         if network and self.weights is None:
@@ -119,6 +76,7 @@ class Training(Section):
     gamma: Positive = 0.1
     crop: Annotated[int, Field(ge=0)] = 2
     flip: bool = False
+    token_dropout: Annotated[Share, LATER] = 0.0
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     compile: bool = False
@@ -232,6 +190,8 @@ class Compare(Section):
 class Student(Section):
     arch: str = "resnet8"
     taps: list[str] = Field(default=[])
+    vocabulary: Annotated[Annotated[int, Field(ge=300)] | None, LATER] = None
+    max_tokens: Annotated[Count | None, LATER] = None
 
 
 class Evaluate(Section):

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tuition.models import load_student
 from tuition.models.description import ModelDescription
 from tuition.registry import tuition_student
 
+READING = ("tokens", "vocabulary", "max_tokens", "tokenizer")  # how a student of texts reads them
 EXAMPLES = 4  # more than one, or the trace takes the batch size for a constant
 
 
@@ -37,10 +39,18 @@ def export_graph(folder: Path, path: Path) -> ModelDescription:
     student, description = load_student(folder)
     inputs = inputs_of(description)
     whole = FromStored(student, inputs.preprocessing(description)).eval()
-    samples = torch.from_numpy(inputs.empty(EXAMPLES, description))
+    empty = inputs.numbers(inputs.empty(EXAMPLES, description), description)
+    # No axis that may be of any length has length 1 here, or the trace takes that for a constant.
+    samples = torch.from_numpy(
+        np.resize(
+            empty,
+            [max(EXAMPLES, length) if axis in inputs.DYNAMIC else length for axis, length in enumerate(empty.shape)],
+        )
+    )
+    axes = {axis: torch.export.Dim(f"axis{axis}" if axis else "batch") for axis in inputs.DYNAMIC}
     try:
         with torch.no_grad():
-            program = torch.export.export(whole, (samples,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+            program = torch.export.export(whole, (samples,), dynamic_shapes=(axes,))
     except Exception as error:  # what a library's model may not do in a trace fails in many ways
         first = str(error).strip().partition("\n")[0]
         raise UserError(f"{folder}: {description['arch']} cannot be traced for any batch size ({first})") from error
@@ -48,6 +58,7 @@ def export_graph(folder: Path, path: Path) -> ModelDescription:
         "shape": list(inputs.shape(description)),
         "classes": [str(name) for name in description["class_names"]],
         "receiver": inputs.receiver().stem,
+        **{key: value for key, value in description.items() if key in READING},
     }
     torch.export.save(program, path, extra_files={tuition_student.FACTS: json.dumps(facts)})
     return description
@@ -75,8 +86,8 @@ def log_student(folder: Path, examples: np.ndarray) -> str:
             data_path=str(path),
             code_paths=[tuition_student.__file__, str(inputs.receiver())],
             signature=signature,
-            input_example=np.array(examples[:EXAMPLES]),
-            pip_requirements=requirements(),  # given, since guessing them costs 20 s
+            input_example=inputs.handed(np.array(examples[:EXAMPLES])),
+            pip_requirements=requirements(inputs.REQUIRES),  # given, since guessing them costs 20 s
             model_config={"device": "cpu"},
             metadata={
                 "classes": names,
@@ -90,12 +101,12 @@ def log_student(folder: Path, examples: np.ndarray) -> str:
     return logged.model_uri
 
 
-def requirements() -> list[str]:
-    """What the model needs, pinned; torch without the build's suffix, which the public index does not know."""
+def requirements(further: Sequence[str]) -> list[str]:
+    """What the model needs, `further` packages among it, pinned; torch without the build's suffix, which the public index does not know."""
     import mlflow
 
     return [
         f"mlflow=={mlflow.__version__}",
-        *(f"{name}=={version(name)}" for name in ("numpy", "pandas", "pillow")),
+        *(f"{name}=={version(name)}" for name in ("numpy", "pandas", *further)),
         f"torch=={torch.__version__.partition('+')[0]}",
     ]

@@ -34,14 +34,20 @@ def write_onnx(store: Store, version: "ModelVersion", target: Path) -> Written:
     `probabilities` float32 (N, classes).
 
     The class names are the file's metadata `classes`, a JSON list. Returns {"bytes", "largest_difference", "batches", "says"}.
-    Raises UserError where packages are missing, the graph has no ONNX form, or the answers differ by more than `TOLERANCE`.
+    Raises UserError where packages are missing, the student takes texts, the graph has no ONNX form, or the answers differ by more than
+    `TOLERANCE`.
     """
     _check_packages()
     if target.is_dir():
         raise UserError(f"{target}: a folder; name the file to write, as in student.onnx")
     with tempfile.TemporaryDirectory() as scratch:
         program, about = _program(store, version, Path(scratch, "model"))
-        draft = Path(scratch, "student.onnx")
+        kind, draft = inputs_of(about).NAME, Path(scratch, "student.onnx")
+        if kind == "texts":
+            raise UserError(
+                f"version {version.version} of {version.name!r} takes texts, whose tokens no ONNX file makes; `mlflow models serve` serves "
+                "it, and `mlflow.pyfunc.load_model` loads it without this project"
+            )
         try:
             _convert(program, about, draft)
         except Exception as error:  # what has no ONNX form fails in many ways
@@ -49,7 +55,6 @@ def write_onnx(store: Store, version: "ModelVersion", target: Path) -> Written:
             raise UserError(
                 f"version {version.version} of {version.name!r} can't be written as ONNX ({first})"
             ) from error
-        kind = inputs_of(about).NAME
         difference = _difference(program, draft, kind)
         if not difference <= TOLERANCE:
             raise UserError(

@@ -1,6 +1,7 @@
-"""A student asked about image files of any kind and size, in parts: a registered one, or one that lies in students/<cell>."""
+"""A student asked about image files of any kind and size, or about texts: a registered one, or one that lies in students/<cell>."""
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,27 +13,30 @@ from PIL import Image
 from tuition.errors import UserError
 from tuition.inputs.images import files as images
 from tuition.inputs.images.tuition_images import Depths
-from tuition.inputs.kinds import IMPLIED, inputs_of
+from tuition.inputs.kinds import IMPLIED, INPUTS, inputs_of
+from tuition.inputs.protocol import Samples
 from tuition.registry.registry import parse_model, resolve_version
 from tuition.registry.takes import what_it_takes
 from tuition.sources.folder import THREADS
+from tuition.sources.texts import Row
 from tuition.tracking.store import connect_store
 
-BATCH = 1000  # images that are held and asked at a time
+BATCH = 1000  # samples that are held and asked at a time
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A student of images: which one it is, what it takes, and what it says."""
+    """A student: which one it is, what it takes, and what it says."""
 
     name: str
-    shape: tuple[int, int, int]  # (C, H, W)
+    kind: str  # of inputs
+    shape: tuple[int, ...]  # of images (C, H, W), of texts ()
     classes: list[str]
-    answer: Callable[[np.ndarray], np.ndarray]  # uint8 images (n, C, H, W) -> class probabilities (n, classes)
+    answer: Callable[[Samples], np.ndarray]  # stored samples (n, …) -> class probabilities (n, classes)
 
 
 class Prediction(NamedTuple):
-    file: str
+    file: str  # or the text
     probabilities: np.ndarray | None  # (classes,); None where the file could not be read
     reason: str  # why it could not be
 
@@ -40,7 +44,7 @@ class Prediction(NamedTuple):
 def registered_student(uri: str) -> Classifier:
     """The student of `models:/<name>@<alias>` or `models:/<name>/<version>`.
 
-    Raises UserError where there is none, and where it does not say that it takes images.
+    Raises UserError where there is none, and where it does not say what it takes.
     """
     name, which = parse_model(uri)
     store = connect_store(name, create=False)
@@ -50,32 +54,45 @@ def registered_student(uri: str) -> Classifier:
     mlflow.set_tracking_uri(store.uri)
     model = mlflow.pyfunc.load_model(f"models:/{name}/{version.version}")
     takes = what_it_takes(model.metadata)
-    if takes is None or takes.kind != IMPLIED or len(takes.shape) != 3:
-        raise UserError(f"{uri}: it does not say which images it takes and what its classes are called")
-    shape = cast(tuple[int, int, int], takes.shape)
+    if takes is None or takes.kind not in INPUTS or (takes.kind == IMPLIED and len(takes.shape) != 3):
+        raise UserError(f"{uri}: it does not say which samples it takes and what its classes are called")
     return Classifier(
-        f"{name} version {version.version}", shape, takes.classes, lambda pixels: np.asarray(model.predict(pixels))
+        f"{name} version {version.version}",
+        takes.kind,
+        takes.shape,
+        takes.classes,
+        lambda samples: np.asarray(model.predict(samples)),
     )
 
 
 def student_of_folder(folder: Path) -> Classifier:
-    """The student in students/<cell>. Raises UserError where its files are missing or damaged, or it takes no images."""
+    """The student in students/<cell>. Raises UserError where its files are missing or damaged."""
     import torch
 
     from tuition.models import load_student
     from tuition.registry.model import FromStored
 
     student, about = load_student(folder)
-    if about.get("inputs", IMPLIED) != IMPLIED:
-        raise UserError(f"{folder}: it takes {about['inputs']}, expected a student of images")
-    whole = FromStored(student, inputs_of(about).preprocessing(about)).eval()
+    inputs = inputs_of(about)
+    whole = FromStored(student, inputs.preprocessing(about)).eval()
 
-    def answer(pixels: np.ndarray) -> np.ndarray:
+    def answer(samples: Samples) -> np.ndarray:
         with torch.inference_mode():
-            return whole(torch.from_numpy(pixels)).numpy()
+            return whole(torch.from_numpy(inputs.numbers(samples, about))).numpy()
 
-    shape = about["channels"], about["height"], about["width"]
-    return Classifier(str(folder), shape, [str(name) for name in about["class_names"]], answer)
+    return Classifier(
+        str(folder), inputs.NAME, inputs.shape(about), [str(name) for name in about["class_names"]], answer
+    )
+
+
+def classified(student: Classifier, texts: Iterable[Row]) -> Iterator[Prediction]:
+    """What a student of texts says of each, in order; of those that hold no text, why."""
+    rows = iter(texts)
+    while some := list(itertools.islice(rows, BATCH)):
+        whole = [row.text for row in some if not row.reason]
+        answers = iter(student.answer(np.array([*whole, None], dtype=object)[:-1]) if whole else ())
+        for row in some:
+            yield Prediction(row.text, None if row.reason else next(answers), row.reason)
 
 
 @dataclass
@@ -89,7 +106,7 @@ class Predictions:
     depths: Depths = field(default_factory=Depths)
 
     def __iter__(self) -> Iterator[Prediction]:
-        channels, height, width = self.student.shape
+        channels, height, width = cast(tuple[int, int, int], self.student.shape)
         for start in range(0, len(self.names), BATCH):
             some = self.names[start : start + BATCH]
             pixels, kept, rejected, _ = images.read(

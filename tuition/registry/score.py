@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tuition.errors import UNSPEAKABLE, UserError, run
 from tuition.files import atomic
+from tuition.inputs.kinds import IMPLIED
 from tuition.registry.predict import Prediction, Predictions, registered_student
 from tuition.sources.folder import files_below, open_image
 from tuition.workspace import given, lacking
@@ -33,6 +34,10 @@ def main(argv: list[str]) -> None:
     if not files:
         raise UserError(f"{options.folder}: no files below it")
     student = registered_student(options.model)
+    if student.kind != IMPLIED:
+        raise UserError(
+            f"{options.model}: it takes {student.kind}, not a folder of images; `tuition predict table.csv --csv {options.out}` asks it"
+        )
     names = [file.relative_to(options.folder).as_posix() for file in files]
     asked = Predictions(student, names, lambda index: open_image(files[index]), str(options.folder))
     columns = ["file", "class", "probability", "reason"]

@@ -9,11 +9,13 @@ import importlib
 import json
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
 BATCH = 1000  # samples at a time, so that a large request fits in memory
-FACTS = "student.json"  # beside the graph in its file: shape of a sample, classes, and the module that reads what clients send
+# Beside the graph in its file: shape of a sample, classes, the module that reads what clients send, and what that needs to know.
+FACTS = "student.json"
 
 
 class Student:
@@ -27,7 +29,7 @@ class Student:
 
             program = move_to_device_pass(program, device)
         facts = json.loads(beside[FACTS])
-        self._shape, self._classes = tuple(facts["shape"]), facts["classes"]
+        self._shape, self._classes, self._facts = tuple(facts["shape"]), facts["classes"], facts
         self._receiver = importlib.import_module(facts["receiver"])
         self._model = program.module()
         self._device = device
@@ -35,23 +37,27 @@ class Student:
     def predict(self, samples: Any) -> pd.DataFrame:
         """Samples as the model's metadata `input` says -> class probabilities float32, a row a sample and a column a class.
 
-        A table is taken by its column `image`, or by its only one. Raises ValueError for what is no such sample.
+        A table is taken by its column `image` or `text`, or by its only one. Raises ValueError for what is no such sample.
         """
-        received = self._receiver.stored(_column(samples), self._shape)
+        received = self._receiver.stored(_column(samples, self._receiver.COLUMN), self._shape)
         with torch.inference_mode():
-            parts = [self._model(part.to(self._device)).cpu() for part in torch.from_numpy(received).split(BATCH)]
+            parts = [self._answer(received[start : start + BATCH]) for start in range(0, max(1, len(received)), BATCH)]
         return pd.DataFrame(torch.cat(parts).numpy(), columns=self._classes)
 
+    def _answer(self, received: np.ndarray) -> torch.Tensor:
+        numbers = torch.from_numpy(self._receiver.numbers(received, self._facts))
+        return self._model(numbers.to(self._device)).cpu()
 
-def _column(samples: Any) -> Any:
+
+def _column(samples: Any, name: str) -> Any:
     """The samples of a table, as a list; what is none stays as it is."""
     if not isinstance(samples, pd.DataFrame):
         return samples.tolist() if isinstance(samples, pd.Series) else samples
-    if "image" in samples.columns:
-        return samples["image"].tolist()
+    if name in samples.columns:
+        return samples[name].tolist()
     if len(samples.columns) != 1:
-        names = ", ".join(str(name) for name in samples.columns[:6])
-        raise ValueError(f"found a table with the columns {names}; expected one, image")
+        names = ", ".join(str(one) for one in samples.columns[:6])
+        raise ValueError(f"found a table with the columns {names}; expected one, {name}")
     return samples.iloc[:, 0].tolist()
 
 

@@ -44,12 +44,13 @@ def margins(pool: Pool, guide: str) -> np.ndarray:
     _check_fit(where, student, pool)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.double().to(device)
-    preprocessing = inputs_of(student).preprocessing(student).to(device)
+    kind = inputs_of(student)
+    preprocessing = kind.preprocessing(student).to(device)
     found = np.empty(len(pool))
     with torch.inference_mode():
         for number, batch in enumerate(pool.batches(BATCH)):
-            inputs = preprocessing(torch.from_numpy(batch).to(device)).double()
-            top = model(inputs).softmax(dim=1).topk(2).values
+            inputs = preprocessing(torch.from_numpy(kind.numbers(batch, student)).to(device))
+            top = model(inputs.double() if inputs.is_floating_point() else inputs).softmax(dim=1).topk(2).values
             found[number * BATCH : number * BATCH + len(batch)] = (top[:, 0] - top[:, 1]).cpu().numpy()
     if not np.isfinite(found).all():
         raise UserError(f"{where}: its answers are not finite: its training diverged; name another student")

@@ -11,6 +11,7 @@ from tuition.origins import Origins
 from tuition.params import Data
 from tuition.sources import evaluation, folder, hf, npz, table, vision
 from tuition.sources.raw import Part, Raw
+from tuition.sources.wordnet import load_wordnet
 
 NAMED = 5  # rejected files named in an error
 
@@ -36,6 +37,7 @@ SOURCES: dict[str, tuple[str, Callable[[str, Data], Raw]]] = {  # kind -> what f
     "jsonl": ("<file>", table.load_jsonl),
     "parquet": ("<file>", table.load_parquet),
     "hf": ("<folder>", hf.load_hf),
+    "wordnet": ("", load_wordnet),
 }
 
 
@@ -68,11 +70,16 @@ def _read(data: Data) -> Raw:
         forms = [f"{name}:{what}" if what else name for name, (what, _) in SOURCES.items()]
         raise unknown("data.source", data.source, forms)
     raw = loader(place, data)
+    if raw.inputs != data.inputs:
+        raise UserError(
+            f"data.source: {data.source}: holds {raw.inputs}, but data.columns.text asks for texts; they come from csv:, jsonl:, parquet: "
+            "and hf: with tables, and from wordnet"
+        )
     bad, all_ = len(raw.rejected), len(raw.rejected) + sum(len(part.labels) for part in raw.parts.values())
     if bad > data.max_unreadable * all_:
         first = "; ".join(f"{file}: {reason}" for file, reason in raw.rejected[:NAMED]) + ("; …" if bad > NAMED else "")
         raise UserError(
-            f"{data.source}: {bad} of {all_} files cannot be read ({first}); mend or remove them, "
+            f"{data.source}: {bad} of {all_} {'rows' if raw.inputs == 'texts' else 'files'} cannot be read ({first}); mend or remove them, "
             f"or raise data.max_unreadable ({data.max_unreadable})"
         )
     return raw

@@ -22,16 +22,27 @@ WHOLE = re.compile(r"[+-]?\d+(\.0*)?")  # libraries write whole numbers so where
 
 @dataclass(frozen=True)
 class Chosen:
-    input: str
+    input: str  # of texts that are joined of several columns, the first
     label: str | None  # None: the table has no labels
     split: str | None  # None: all of it is train
+    texts: tuple[str, ...] = ()  # the columns that make a text; none where samples are images
+
+    @property
+    def named(self) -> set[str]:
+        return {self.input, *self.texts, *(one for one in (self.label, self.split) if one is not None)}
 
 
 def choose(table: Table, data: Data) -> tuple[Chosen, list[str]]:
     """The columns of a table, and warnings. Raises UserError for a column that is not there, with those that are."""
-    found: dict[str, str | None] = {}
+    texts = data.columns.texts
+    for name in texts:
+        if name not in table.columns:
+            raise unknown(f"{table.where}: data.columns.text", name, table.columns)
+    found: dict[str, str | None] = {"input": texts[0]} if texts else {}
     warnings = []
     for role, usual in USUAL.items():
+        if role in found:
+            continue
         asked = getattr(data.columns, role)
         if asked is None:
             folded = {name.casefold(): name for name in reversed(table.columns)}
@@ -46,10 +57,10 @@ def choose(table: Table, data: Data) -> tuple[Chosen, list[str]]:
     given = found["input"]
     if given is None:
         raise UserError(
-            f"{table.where}: which column holds the images? Set data.columns to {{input: …, label: …, split: …}}; found "
-            f"{', '.join(table.columns)}"
+            f"{table.where}: which column holds the images? Set data.columns to {{input: …, label: …, split: …}}, or of texts to "
+            f"{{text: …, label: …, split: …}}; found {', '.join(table.columns)}"
         )
-    return Chosen(given, found["label"], found["split"]), warnings
+    return Chosen(given, found["label"], found["split"], texts), warnings
 
 
 @dataclass

@@ -118,7 +118,9 @@ def _parts(labelled: Raw, data: Data) -> tuple[Part, Part, int]:
 
 
 def _alike(parts: dict[str, Part], where: str) -> dict[str, Part]:
-    """Images of one number of channels: grey ones become colour where others are, as within a source."""
+    """Images of one number of channels: grey ones become colour where others are, as within a source. Texts are alike."""
+    if all(part.images.ndim == 1 for part in parts.values()):
+        return parts
     shapes = {name: part.images.shape[1:] for name, part in parts.items()}
     sizes = {shape[1:] for shape in shapes.values()}
     if len(sizes) > 1:

@@ -12,9 +12,10 @@ from tuition.errors import UserError
 from tuition.params import Data
 from tuition.sources.columns import SPLITS, choose
 from tuition.sources.folder import load_folder
+from tuition.sources.parts import Source
 from tuition.sources.raw import Raw
 from tuition.sources.readers import Table, open_table
-from tuition.sources.table import Source, load_tables
+from tuition.sources.table import load_tables
 from tuition.workspace import given, lacking
 
 DICT, STATE = "dataset_dict.json", "state.json"

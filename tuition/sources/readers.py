@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH = 256  # rows
+BLOCK = 32 << 20  # bytes of a CSV file that are read at a time; no cell may be longer
+AT_ONCE = 16_384  # rows of such a block
 DELIMITERS = (",", "\t", ";")
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 Batch = list[list[Any]]  # a list of values for each column that was asked for
@@ -76,9 +78,11 @@ def open_csv(path: Path, where: str) -> Table:
         )
         parse = arrow.ParseOptions(delimiter=delimiter, newlines_in_values=True)
         try:
-            reader = arrow.open_csv(path, convert_options=convert, parse_options=parse)
-            for batch in reader:
-                yield [batch.column(name).to_pylist() for name in wanted]
+            read = arrow.ReadOptions(block_size=min(BLOCK, path.stat().st_size + 1))
+            reader = arrow.open_csv(path, read_options=read, convert_options=convert, parse_options=parse)
+            for block in reader:
+                for start in range(0, len(block), AT_ONCE):
+                    yield [block.column(name).slice(start, AT_ONCE).to_pylist() for name in wanted]
         except pa.ArrowInvalid as error:
             raise _not_utf8(path, where, str(error)) from None
 

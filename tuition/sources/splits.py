@@ -9,7 +9,7 @@ from tuition.files import digest, write_array, write_json
 from tuition.inputs.kinds import INPUTS, inputs_of, named
 from tuition.inputs.protocol import Inputs
 from tuition.origins import write_origins
-from tuition.params import Data
+from tuition.params import Columns, Data
 from tuition.sources import additions, alter, load_source, split
 from tuition.sources.raw import UNKNOWN, Part, Raw
 from tuition.tables import write_rejected
@@ -119,14 +119,18 @@ def _settings(data: Data) -> dict:
     """The section, but for later keys that are off: what was made before there were such keys stays as it is."""
     altering = data.noise > 0 or data.imbalance > 1
     off = [key for key in LATER if getattr(data, key) == type(data).model_fields[key].default]
-    return data.model_dump(
+    found = data.model_dump(
         exclude={*WATCHED, *(key for key in off if not (altering and key in ("noise", "imbalance")))}
     )
+    if "columns" in found and not data.columns.texts:
+        del found["columns"]["text"], found["columns"]["template"]
+    return found
 
 
 def changed(data: Data, meta: dict) -> list[str]:
     """The keys of `data` that are not what `data/` (whose meta.json is `meta`) was made with; a key that it lacks was off then."""
     now, then = data.model_dump(exclude=WATCHED), Data().model_dump() | meta.get("data", {})
+    then["columns"] = Columns().model_dump() | then["columns"]
     return [key for key in now if now[key] != then[key]]
 
 
@@ -143,9 +147,10 @@ def summary(meta: dict) -> str:
     """What was written, in one line, from its `meta.json`; and a line for each warning."""
     sizes = ", ".join(f"{count} {name}" for name, count in meta["splits"].items())
     dropped = sum(count for key, count in meta["duplicates"].items() if "_in_" in key)
-    shape = "x".join(map(str, inputs_of(meta).shape(meta)))
+    inputs = inputs_of(meta)
     said = (
-        f"{meta['source']}: {sizes}; {len(meta['classes'])} classes, {shape}; {meta['rejected']} unreadable files and "
+        f"{meta['source']}: {sizes}; {len(meta['classes'])} classes, {inputs.size(meta)}; {meta['rejected']} unreadable "
+        f"{'rows' if inputs.NAME == 'texts' else 'files'} and "
         f"{dropped} duplicates across splits left out"
     )
     if "labelled" in meta:

@@ -19,19 +19,11 @@ from tuition.params import Data
 from tuition.sources.cells import BOTH, BYTES, FILE, Opener
 from tuition.sources.columns import Chosen, Labels, choose, split_of
 from tuition.sources.folder import THREADS
+from tuition.sources.parts import SPLITS, Source, check_all_have, place_of
 from tuition.sources.raw import Part, Raw
 from tuition.sources.readers import Table, open_table
+from tuition.sources.texts import load_texts
 from tuition.workspace import given
-
-SPLITS = ("train", "val", "test")
-
-
-@dataclass(frozen=True)
-class Source:
-    """A table among those of a source."""
-
-    table: Table
-    split: str | None = None  # that all of its rows are in; None: a column says so, or they are train
 
 
 @dataclass
@@ -68,11 +60,9 @@ def load_tables(sources: list[Source], root: Path, data: Data, where: str) -> Ra
     Raises UserError for columns, labels and splits that are not what they must be, and where none of the files is there.
     """
     chosen, warnings = choose(sources[0].table, data)
-    for one in sources[1:]:
-        if missing := {chosen.input, chosen.label, chosen.split} - {None, *one.table.columns}:
-            raise UserError(
-                f"{one.table.where}: lacks the column {missing.pop()!r}, which {sources[0].table.path.name} has"
-            )
+    check_all_have(sources, chosen)
+    if chosen.texts:
+        return load_texts(sources, chosen, root, data, where, warnings)
     kinds = [_kind(one.table, chosen.input) for one in sources]
     labels = Labels(where, chosen.label or "")
     rows = Rows()
@@ -161,7 +151,7 @@ def _repeated(rows: Rows, labels: np.ndarray, tables: list[Table], root: Path) -
     if not again:
         return []
     row, differ = again[0], sum(labels[row] != labels[first[rows.names[row] or ""]] for row in again)
-    one, other = (words(_place(rows, tables, root, number)) for number in (first[rows.names[row] or ""], row))
+    one, other = (words(place_of(rows.starts, tables, root, number)) for number in (first[rows.names[row] or ""], row))
     said = f"{len(again)} rows name a file that an earlier row names, such as {rows.names[row]} ({one} and {other})"
     return [said + (f"; {differ} of them with another label" if differ else "")]
 
@@ -175,16 +165,11 @@ def _check_there(names: Sequence[str | None], root: Path, where: str) -> None:
         )
 
 
-def _place(rows: Rows, tables: list[Table], root: Path, row: int) -> tuple[str, int]:
-    """The table and the row in it."""
-    number = int(np.searchsorted(rows.starts, row, side="right")) - 1
-    path = tables[number].path
-    return (path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name), row - rows.starts[number]
-
-
 def _origins(rows: Rows, tables: list[Table], root: Path, kept: np.ndarray) -> Origins:
     """Files of their own where the table names them; else rows of the table."""
-    places = [(name, -1) if (name := rows.names[row]) else _place(rows, tables, root, row) for row in kept.tolist()]
+    places = [
+        (name, -1) if (name := rows.names[row]) else place_of(rows.starts, tables, root, row) for row in kept.tolist()
+    ]
     files = np.array([*(file for file, _ in places), None], dtype=object)[:-1]
     return Origins(files, np.array([row for _, row in places], np.int64))
 
@@ -205,5 +190,5 @@ class _Names(Sequence[str]):
     def __getitem__(self, row: int | slice) -> str | list[str]:
         if isinstance(row, slice):
             return [self[one] for one in range(*row.indices(len(self)))]
-        place, name = words(_place(self.rows, self.tables, self.root, row)), self.rows.names[row]
+        place, name = words(place_of(self.rows.starts, self.tables, self.root, row)), self.rows.names[row]
         return f"{name} ({place})" if name else place

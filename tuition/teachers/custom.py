@@ -1,20 +1,22 @@
 """A teacher of the user's own: `teacher.kind: module:Class`; modules are looked for in the current folder first.
 
 The class is made with (settings, facts) and has `describe() -> dict`, what makes its answers what they are, and
-`answer(inputs, keys) -> {signal: array} | Reply`, which may be `async`. It may have `signals` (default: logits), `classes`,
-`constants()` and, where `answer` is async, `max_in_flight`. docs/your_teacher.md has one to start from.
+`answer(inputs, keys) -> {signal: array} | Reply`, which may be `async`; inputs are images (B, C, H, W) uint8 or a list of B texts. It may
+have `signals` (default: logits), `classes`, `constants()` and, where `answer` is async, `max_in_flight`. docs/your_teacher.md has one to
+start from.
 """
 
 import inspect
 import json
 import re
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from tuition.errors import UserError
 from tuition.imports import make_named
+from tuition.inputs.kinds import inputs_of
 from tuition.params.teacher import CustomSettings
 from tuition.signals import TOGETHER, families, with_votes
 from tuition.teachers.protocol import Reply
@@ -44,8 +46,15 @@ class OwnTeacher(Protocol):
 class CustomTeacher:
     """The user's teacher with what it leaves out. Which class it is, is told by its name: an edited comment costs nothing."""
 
-    def __init__(self, named: str, own: OwnTeacher, settings: CustomSettings):
-        self.named, self.own = named, own
+    def __init__(
+        self,
+        named: str,
+        own: OwnTeacher,
+        settings: CustomSettings,
+        handed: Callable[[np.ndarray], Any] = lambda samples: samples,
+    ):
+        """`handed`: as what samples are given to it."""
+        self.named, self.own, self.handed = named, own, handed
         self.description = {"kind": named, "version": settings.version, **_described(named, own)}
         if settings.resize is not None:
             self.description["resize"] = settings.resize
@@ -61,7 +70,7 @@ class CustomTeacher:
     def answer(
         self, inputs: np.ndarray, keys: Sequence[str] = ()
     ) -> dict[str, np.ndarray] | Reply | Awaitable[dict[str, np.ndarray] | Reply]:
-        given = self.own.answer(inputs, list(keys))
+        given = self.own.answer(self.handed(inputs), list(keys))
         return self._awaited(given) if inspect.isawaitable(given) else self._checked(given)
 
     async def _awaited(self, given: Awaitable[Any]) -> dict[str, np.ndarray] | Reply:
@@ -90,7 +99,7 @@ def named_signals(where: str, names: object) -> tuple[str, ...]:
 def load_custom(settings: CustomSettings, facts: dict[str, Any]) -> CustomTeacher:
     """The teacher of the class that `teacher.kind` names. Raises UserError where it cannot be found or made."""
     own = make_named("teacher.kind", settings.kind, NEEDED, {"settings": settings, "facts": facts})
-    return CustomTeacher(settings.kind, own, settings)
+    return CustomTeacher(settings.kind, own, settings, inputs_of(facts).handed)
 
 
 def _described(named: str, own: OwnTeacher) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """kind `python`: the user's own function, `module:function`.
 
-The function takes images (B, C, H, W) uint8 and returns what `teacher.answers` says: logits or probabilities (B, classes), B classes
-by name or index, or B times {class: probability}; or a dict that holds these under that name, and arrays with B rows each. Where it
-has a parameter `keys` it is also given one idempotency key an image, to pass on to a provider that honours them; where it has a
-parameter `classes`, their names in order. It may be `async`.
+The function takes images (B, C, H, W) uint8, or a list of B texts, and returns what `teacher.answers` says: logits or probabilities
+(B, classes), B classes by name or index, or B times {class: probability}; or a dict that holds these under that name, and arrays with B
+rows each. Where it has a parameter `keys` it is also given one idempotency key a sample, to pass on to a provider that honours them; where
+it has a parameter `classes`, their names in order. It may be `async`.
 """
 
 import inspect
@@ -14,6 +14,7 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.imports import import_function
+from tuition.inputs.kinds import inputs_of
 from tuition.params.teacher import FunctionSettings
 from tuition.signals import families, with_votes
 from tuition.targets.answers import Classes
@@ -26,9 +27,15 @@ class FunctionTeacher:
     """The teacher behind a function. What it is, is told by `teacher.function` and `teacher.version`, never by its source:
     an edited comment must not make owned outputs unowned."""
 
-    def __init__(self, function: Callable, settings: FunctionSettings, classes: Sequence[str] = ()):
-        """`classes`: the names of the data's, by which answers may speak of them."""
-        self.function = function
+    def __init__(
+        self,
+        function: Callable,
+        settings: FunctionSettings,
+        classes: Sequence[str] = (),
+        handed: Callable[[np.ndarray], Any] = lambda samples: samples,
+    ):
+        """`classes`: the names of the data's, by which answers may speak of them; `handed`: as what samples are given to it."""
+        self.function, self.handed = function, handed
         self.takes = set(inspect.signature(function).parameters) & {"keys", "classes"}
         self.description: dict[str, Any] = {
             "kind": "python",
@@ -53,7 +60,7 @@ class FunctionTeacher:
 
     def answer(self, inputs: np.ndarray, keys: Sequence[str]) -> Reply | Awaitable[Reply]:
         also = {"keys": list(keys), "classes": list(self.names.names)}
-        given = self.function(inputs, **{name: also[name] for name in self.takes})
+        given = self.function(self.handed(inputs), **{name: also[name] for name in self.takes})
         return self._awaited(given, len(inputs)) if inspect.isawaitable(given) else self._reply(given, len(inputs))
 
     async def _awaited(self, given: Awaitable[Any], count: int) -> Reply:
@@ -70,4 +77,4 @@ def load_function(settings: FunctionSettings, facts: dict[str, Any]) -> Function
         raise UserError(
             f"teacher.function: {settings.function} is a class; set teacher.kind: {settings.function} instead"
         )
-    return FunctionTeacher(function, settings, facts["classes"])
+    return FunctionTeacher(function, settings, facts["classes"], inputs_of(facts).handed)

@@ -23,7 +23,7 @@ from tuition.models.network import Network
 from tuition.params import Training
 from tuition.training import processes, sharing
 from tuition.training.loader import Loader
-from tuition.training.rest import term
+from tuition.training.rest import behind, term
 from tuition.training.state import State
 
 Row = dict[str, float]
@@ -55,7 +55,7 @@ class Learner(nn.Module):
         logits, and no term is added."""
         if rest is None:
             return self._look(inputs), {}
-        given = self._look(torch.cat([inputs, rest.inputs]))
+        given = self._look(behind(inputs, rest.inputs))
         logits = given["logits"][len(inputs) :]
         given = {name: value[: len(inputs)] for name, value in given.items()}
         if self.objective.reads_rest:

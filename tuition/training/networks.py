@@ -21,7 +21,8 @@ def shapes(
 ) -> dict[str, tuple[int, ...]]:
     """The shape a sample of each of the student's signals."""
     inputs = inputs_of(model)
-    sample = inputs.arranged(inputs.preprocessing(model)(torch.from_numpy(inputs.empty(1, model))))
+    stored = torch.from_numpy(inputs.numbers(inputs.empty(1, model), model))
+    sample = inputs.arranged(inputs.preprocessing(model)(stored))
     student.eval()
     found = signals(student, sample, maps, inside)
     student.train()

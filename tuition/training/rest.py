@@ -6,6 +6,7 @@ what the student says. Which samples a step has is a function of (seed, step), a
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -44,6 +45,14 @@ class RestLoader:
         if estimated is not None:
             target = target + (1 - share) * estimated
         return Rest(batch.inputs, target, batch.teacher["weight"], batch.labels)
+
+
+def behind(inputs: Tensor, rest: Tensor) -> Tensor:
+    """(B + R, …): the rest behind the batch. Of texts the narrower of the two is filled up with 0, as a batch is."""
+    if inputs.ndim == 2 and inputs.shape != rest.shape:
+        wide = max(inputs.shape[1], rest.shape[1])
+        inputs, rest = (F.pad(one, (0, wide - one.shape[1])) for one in (inputs, rest))
+    return torch.cat([inputs, rest])
 
 
 def term(logits: Tensor, rest: Rest) -> Tensor:

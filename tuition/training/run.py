@@ -10,13 +10,14 @@ from lightning_fabric import Fabric
 from tuition.errors import UserError
 from tuition.files import digest, read_array, read_json
 from tuition.inputs.kinds import described, inputs_of, workspace_inputs
+from tuition.inputs.protocol import Reading
 from tuition.methods.objective import Objective
 from tuition.methods.protocol import Context
-from tuition.models import make
+from tuition.models import TOKENS, make
 from tuition.models.description import ModelDescription
 from tuition.models.network import Network
 from tuition.models.projected import Projected
-from tuition.params import StudentTraining, Training
+from tuition.params import Student, StudentTraining, Training
 from tuition.targets.truth import known_part, read_truth
 from tuition.training.data import TrainingSet, place, place_all
 from tuition.training.display import Display, Speed
@@ -42,12 +43,18 @@ def read_evaluated(split: str, budget: int) -> Split:
     return known_part(read_split(split)[0], read_truth(Workspace(), split, budget))
 
 
-def describe(arch: str, samples: np.ndarray, taps: Sequence[str] = ()) -> ModelDescription:
-    """What is needed to build and feed a model of `arch` for samples (N, …); `taps` name the modules that give its maps."""
+def describe(
+    arch: str, samples: np.ndarray, taps: Sequence[str] = (), reading: Reading | None = None
+) -> ModelDescription:
+    """What is needed to build and feed a model of `arch` for the pool's samples (N, …); `taps` name the modules that give its maps.
+
+    `reading`: how it reads texts, of which it has its tokens.
+    """
     inputs, facts = workspace_inputs(), read_json(Workspace().split("train").meta)
     model = {
         "arch": arch,
         **described(inputs, facts | inputs.facts(samples)),
+        **inputs.own(samples, TOKENS.get(arch, ""), reading or Student()),
         "classes": len(facts["classes"]),
         "class_names": facts["classes"],
         "taps": list(taps),
@@ -109,7 +116,7 @@ def train(
 def _validator(model: ModelDescription, validation: Split, fabric: Fabric) -> Callable[[Network], Row]:
     kind = inputs_of(model)
     preprocessing = kind.preprocessing(model).to(fabric.device)
-    samples, labels = (place(array, fabric.device) for array in validation)
+    samples, labels = (place(array, fabric.device) for array in (kind.numbers(validation[0], model), validation[1]))
     return validator(samples, labels, lambda stored: kind.arranged(preprocessing(stored)), processes=fabric.world_size)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from tuition.inputs.images.files import statistics as mean_and_std
 from tuition.inputs.images.pool import features, mix
 from tuition.inputs.images.sent import as_sent, chat_part, check_chat, check_sent, local_facts, sent
 from tuition.inputs.images.views import replay
-from tuition.inputs.protocol import Augmentation, Facts, Samples
+from tuition.inputs.protocol import Augmentation, Facts, Reading, Samples
 from tuition.workspace import Split
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 __all__ = [
     "AXES",
     "DESCRIBED",
+    "DYNAMIC",
     "NAME",
+    "REQUIRES",
     "SERVED",
     "SUFFIX",
     "arranged",
@@ -37,12 +40,14 @@ __all__ = [
     "check_chat",
     "check_sent",
     "content_id",
-    "draw",
     "empty",
     "facts",
     "features",
+    "handed",
     "local_facts",
     "mix",
+    "numbers",
+    "own",
     "place",
     "preprocessing",
     "read",
@@ -51,6 +56,8 @@ __all__ = [
     "resized",
     "sent",
     "shape",
+    "shown",
+    "size",
     "statistics",
     "to_file",
     "view_size",
@@ -61,8 +68,11 @@ __all__ = [
 NAME = "images"
 AXES = "channels, height, width"
 DESCRIBED: tuple[str, ...] = ("channels", "height", "width", "mean", "std")
+DYNAMIC: tuple[int, ...] = (0,)
 SERVED = "images of any size: 0..255 or floats 0..1, (N, C, H, W) or (N, H, W, C); or image files, as bytes or base64"
+REQUIRES: tuple[str, ...] = ("pillow",)
 SUFFIX = ".png"
+MOST_BYTES = 60_000  # of a picture in a report; larger ones are left out, so that the page stays small
 DIM = 32  # of 255
 
 
@@ -108,6 +118,11 @@ def shape(facts: Facts) -> tuple[int, ...]:
     return facts["channels"], facts["height"], facts["width"]
 
 
+def size(facts: Facts, times: str = "x") -> str:
+    """Channels, height and width."""
+    return times.join(map(str, shape(facts)))
+
+
 def empty(count: int, facts: Facts) -> Samples:
     """Black images."""
     return np.zeros((count, *shape(facts)), dtype=np.uint8)
@@ -117,9 +132,25 @@ def view_size(facts: Facts) -> tuple[int, int]:
     return facts["height"], facts["width"]
 
 
-def draw(sample: np.ndarray) -> bytes:
-    """The image; of one that is neither grey nor RGB, its first channel."""
-    return png(sample if len(sample) in (1, 3) else sample[:1])
+def shown(sample: np.ndarray) -> dict[str, str]:
+    """The picture; of an image that is neither grey nor RGB, its first channel."""
+    picture = png(sample if len(sample) in (1, 3) else sample[:1])
+    return {"picture": base64.b64encode(picture).decode() if len(picture) <= MOST_BYTES else ""}
+
+
+def handed(samples: Samples) -> np.ndarray:
+    """As they are."""
+    return samples
+
+
+def own(samples: Samples, tokens: str, settings: Reading) -> dict[str, Any]:
+    """Nothing: pixels are read as they are."""
+    return {}
+
+
+def numbers(samples: Samples, facts: Facts) -> np.ndarray:
+    """Pixels as they are."""
+    return samples
 
 
 def place(samples: Samples, device: torch.device, facts: Facts, augmentation: Augmentation | None) -> PlacedImages:

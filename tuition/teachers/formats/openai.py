@@ -1,6 +1,7 @@
 """kind `openai`: chat completions in OpenAI's format, as OpenAI, vLLM, SGLang, llama.cpp and many others speak them.
 
-`teacher.url` is the address up to and with `/v1`, `teacher.model` the model's name there; an image is a question (`batch_size: 1`).
+`teacher.url` is the address up to and with `/v1`, `teacher.model` the model's name there; an image or a text is a question
+(`batch_size: 1`).
 The model is asked for one label. `teacher.answers` says what is read of its answer:
 
 - `logprobs` (default): the classes' scores, from the log-probabilities of the first token it would answer with (`labels.py` says how);
@@ -12,7 +13,7 @@ Options (`teacher.options`):
 - `labels`: one a class, default the class names; with other labels the prompt says which is which. Of `logprobs` no label may begin
   another;
 - `scores: true`, with `answers: json`: the model is to write down a probability for each label, too;
-- `prompt`: what is asked; `{labels}` in it becomes the list of labels;
+- `prompt`: what is asked; `{labels}` in it becomes the list of labels, and `{text}` the text, which otherwise stands behind the prompt;
 - `detail`: low, high or auto, of the image, where the server knows it;
 - `content: text` with `text: "module:function"`: a function of yours that makes text of one image (C, H, W) uint8, sent instead of it;
 - `max_tokens` (1; of words 64 or more), or `max_completion_tokens`, which newer models want in its place; `top_logprobs` (20), where
@@ -45,6 +46,7 @@ from tuition.teachers.formats.words import WordReader, Words
 from tuition.teachers.http.format import HttpRequest
 from tuition.teachers.protocol import Reply, Stop
 
+TEXT = "{text}"  # where a text stands in the prompt
 RESERVED = ("model", "messages", "logprobs", "top_logprobs", "max_tokens", "max_completion_tokens", "n", "stream")
 
 
@@ -75,9 +77,8 @@ class OpenAIFormat:
         check_labels(self.labels, names, by_beginning=not self.answers)
         self.words = WordReader(self.answers, self.chosen.scores, self.labels) if self.answers else None
         self.signals = self.words.signals if self.words else ("logits",)
-        self.prompt = (self.chosen.prompt or _prompt(self.chosen.content)).replace(
-            "{labels}", _listed(self.labels, names)
-        )
+        what = "text" if self.inputs.NAME == "texts" else self.chosen.content
+        self.prompt = (self.chosen.prompt or _prompt(what)).replace("{labels}", _listed(self.labels, names))
         self.least_share = 0.0 if "mass" in settings.unchecked else LEAST_SHARE
         self.as_text = import_function("teacher.options.text", self.chosen.text) if self.chosen.text else None
         longest, most = self.chosen.max_completion_tokens, self.words.tokens if self.words else 1
@@ -92,6 +93,8 @@ class OpenAIFormat:
             "max_completion_tokens",
             "top_logprobs" if self.words else "scores",
         }
+        if self.inputs.NAME == "texts":
+            left_out |= {"content", "text", "detail"}
         if self.chosen.send == "png":  # as when there was no other way: what was bought so stays owned
             left_out.add("send")
         chosen = self.chosen.model_dump(exclude=left_out) | ({"answers": self.answers} if self.answers else {})
@@ -100,7 +103,7 @@ class OpenAIFormat:
     def request(self, inputs: np.ndarray, keys: Sequence[str]) -> HttpRequest:
         """The question on one sample (1, …) as it is stored, or (1,) the bytes of its file."""
         if len(inputs) != 1:
-            raise ValueError(f"a chat model is asked for one image at a time, not {len(inputs)}")
+            raise ValueError(f"a chat model is asked for one sample at a time, not {len(inputs)}")
         question = {
             "model": self.settings.model,
             "messages": [{"role": "user", "content": self._content(inputs)}],
@@ -170,6 +173,9 @@ class OpenAIFormat:
                 )
             return f"{self.prompt}\n\n{text}"
         shown_sample = self.inputs.chat_part(samples[0], self.settings, self.chosen.detail)
+        if shown_sample["type"] == "text":
+            whole = self.prompt if TEXT in self.prompt else f"{self.prompt}\n\n{TEXT}"
+            return whole.replace(TEXT, shown_sample["text"])
         return [{"type": "text", "text": self.prompt}, shown_sample]
 
 
@@ -178,7 +184,7 @@ def _check_settings(settings: OpenAISettings, chosen: Options, data: dict[str, A
         raise UserError("teacher.model: found none; kind 'openai' needs the model's name on the server")
     if settings.batch_size != 1:
         raise UserError(
-            f"teacher.batch_size: found {settings.batch_size}; a chat model is asked for one image a request: set it to 1"
+            f"teacher.batch_size: found {settings.batch_size}; a chat model is asked for one sample a request: set it to 1"
         )
     if urlsplit(settings.url or "").path.rstrip("/").endswith("/chat/completions"):
         raise UserError("teacher.url: it ends in /chat/completions; give it up to and with /v1: the rest is added")
@@ -198,7 +204,9 @@ def _check_settings(settings: OpenAISettings, chosen: Options, data: dict[str, A
         raise UserError(
             "teacher.options.send: original sends files as they are, and goes neither with teacher.resize nor with content 'text'; set png"
         )
-    if chosen.content == "image":
+    if inputs_of(data).NAME == "texts":
+        _check_of_texts(chosen)
+    elif chosen.content == "image":
         inputs_of(data).check_chat(data)
     if (chosen.content == "text") != (chosen.text is not None):
         raise UserError(
@@ -217,6 +225,15 @@ def _check_settings(settings: OpenAISettings, chosen: Options, data: dict[str, A
         raise UserError(f"teacher.options.extra: not JSON: {error}") from None
     if reserved := sorted(set(chosen.extra) & set(RESERVED)):
         raise UserError(f"teacher.options.extra: {', '.join(reserved)}: set by this kind itself or by another option")
+
+
+def _check_of_texts(chosen: Options) -> None:
+    """Raises UserError for an option that is about images."""
+    for key, plain in (("content", "image"), ("text", None), ("detail", None), ("send", "png")):
+        if (found := getattr(chosen, key)) != plain:
+            raise UserError(
+                f"teacher.options.{key}: found {found!r}, but the samples are texts, which are sent as they are: leave it out"
+            )
 
 
 def _prompt(content: str) -> str:

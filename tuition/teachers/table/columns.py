@@ -9,12 +9,14 @@ from tuition.params.bounds import AnswerColumns
 from tuition.params.teacher import Form
 from tuition.sources.columns import USUAL
 from tuition.sources.readers import Table
+from tuition.sources.texts import USUAL as TEXTS
 
-Key = Literal["file", "id", "row"]
+Key = Literal["file", "id", "row", "text"]
 KEYS: dict[Key, tuple[str, ...]] = {  # in this order, in any case
     "file": USUAL["input"],
     "id": ("id", "ids", "content_id", "sha256"),
     "row": ("row", "index"),
+    "text": TEXTS,
 }
 ANSWERS: dict[Form, tuple[str, ...]] = {  # likewise
     "logits": ("answer", "logits", "scores"),
@@ -33,22 +35,33 @@ class Chosen:
     answers: list[str]
 
 
-def choose(table: Table, columns: AnswerColumns, form: Form, classes: Sequence[str]) -> Chosen:
-    """The columns of a table with answers of this form. Raises UserError, with those that it has, for what is not there."""
-    by, key = _key(table, columns)
+def choose(table: Table, columns: AnswerColumns, form: Form, classes: Sequence[str], texts: bool = False) -> Chosen:
+    """The columns of a table with answers of this form, to `texts` or images. Raises UserError, with those that it has, for what is not
+    there, and for a column with texts where samples are images."""
+    by, key = _key(table, columns, texts)
+    if by == "text" and not texts:
+        raise UserError(
+            f"{table.where}: teacher.columns.text: found {key!r}, but the samples are images; set file, id or row"
+        )
     return Chosen(by, key, _answers(table, columns.answer, form, classes))
 
 
-def _key(table: Table, columns: AnswerColumns) -> tuple[Key, str]:
+def _key(table: Table, columns: AnswerColumns, texts: bool) -> tuple[Key, str]:
     for by in KEYS:
         asked = getattr(columns, by)
         if asked is not None and asked not in table.columns:
             raise unknown(f"{table.where}: teacher.columns.{by}", asked, table.columns)
         if asked is not None:
             return by, asked
-    for by, usual in KEYS.items():
-        if (found := _usual(table, usual)) is not None:
+    # Texts have no files, and a table that repeats them often has numbers of its own in a column `id`.
+    for by in ("text", "id", "row") if texts else ("file", "id", "row"):
+        if (found := _usual(table, KEYS[by])) is not None:
             return by, found
+    if texts:
+        raise UserError(
+            f"{table.where}: which column says whose answer a row is? Set teacher.columns to {{text: …}} (as it was given), {{id: …}} "
+            f"(its content id) or {{row: …}} (of data/train, from 0 on); found {', '.join(table.columns)}"
+        )
     raise UserError(
         f"{table.where}: which column says whose answer a row is? Set teacher.columns to {{file: …}} (as data/train/files.csv names "
         f"it), {{id: …}} (its content id) or {{row: …}} (of data/train, from 0 on); found {', '.join(table.columns)}"

@@ -1,4 +1,4 @@
-"""Whose answer a row is: from a file's name, a content id or a row of the pool to the content id of a sample in data/."""
+"""Whose answer a row is: from a file's name, a content id, a row of the pool or a text to the content id of a sample in data/."""
 
 import re
 from collections.abc import Callable
@@ -6,17 +6,19 @@ from pathlib import Path
 
 from tuition.errors import UserError
 from tuition.files import read_array
+from tuition.inputs import texts
 from tuition.origins import SPLITS, read_origins
 from tuition.teachers.table.columns import Key
 from tuition.workspace import Workspace, given
 
 Find = Callable[[object], bytes | None]  # what a cell says → a content id; None: no sample is called so
+SHOWN = 60  # characters of a text in a message
 FOLDERS = ("folder", "hf")  # sources whose place is the folder that names are relative to; of others it is a file in it
 
 
 def finder(by: Key, source: str) -> Find:
     """How the samples of data/ are found, which was made of `source` (data.source). Raises UserError where they have no such names."""
-    return {"file": lambda: _by_file(source), "id": _by_id, "row": _by_row}[by]()
+    return {"file": lambda: _by_file(source), "id": _by_id, "row": _by_row, "text": _by_text}[by]()
 
 
 def examples(by: Key) -> str:
@@ -25,19 +27,36 @@ def examples(by: Key) -> str:
         return f"0 to {len(read_array(Workspace().split('train').ids)) - 1}"
     if by == "id":
         return f"such as {read_array(Workspace().split('train').ids)[0].decode()}"
+    if by == "text":
+        return f"such as {str(texts.read(Workspace().split('train').path)[0])[:SHOWN]!r}"
     return f"such as {next((file for _, (file, _) in read_origins(Workspace().split('train').files)), '')!r}"
 
 
 def _by_id() -> Find:
-    here = Workspace()
-    paths = [here.split(split).ids for split in SPLITS]
-    known = {id for path in paths if path.is_file() for id in read_array(path).tolist()}
+    known = _known()
 
     def find(said: object) -> bytes | None:
         id = str(said).strip().lower().encode()
         return id if id in known else None
 
     return find
+
+
+def _by_text() -> Find:
+    """By the text as it is, its white space too."""
+    known = _known()
+
+    def find(said: object) -> bytes | None:
+        id = texts.content_id(str(said)).encode()
+        return id if id in known else None
+
+    return find
+
+
+def _known() -> set[bytes]:
+    """Content ids of all samples."""
+    paths = [Workspace().split(split).ids for split in SPLITS]
+    return {id for path in paths if path.is_file() for id in read_array(path).tolist()}
 
 
 def _by_row() -> Find:

@@ -8,6 +8,7 @@ import numpy as np
 
 from tuition.errors import UserError, unknown
 from tuition.files import read_array
+from tuition.inputs import texts
 from tuition.origins import SPLITS
 from tuition.params.teacher import TableSettings
 from tuition.sources.readers import Table, open_table
@@ -91,7 +92,7 @@ class TableTeacher:
         if one.empty:
             lines.append(f"{one.empty:,} of its rows hold no answer")
         if one.others:
-            lines.append(f"{one.others:,} of its rows differ from an earlier one for the same pixels, which stands")
+            lines.append(f"{one.others:,} of its rows differ from an earlier one for the same sample, which stands")
         return lines
 
 
@@ -109,7 +110,7 @@ def load_table(settings: TableSettings, facts: dict[str, Any]) -> TableTeacher:
     """
     where, path = f"teacher.path: {settings.path}", given(settings.path or "")
     table = open_table(path, where, _kind(path, where))
-    chosen = choose(table, settings.columns, settings.form, facts["classes"])
+    chosen = choose(table, settings.columns, settings.form, facts["classes"], facts.get("inputs") == texts.NAME)
     cells = Cells(settings.form, facts["classes"])
     if "data" not in facts:  # the section that data/ was made by
         if not read.check(table, chosen, cells):

@@ -1,0 +1,96 @@
+"""Keys of params.yaml that do not go with texts, or with texts alone: each is refused by its name before anything is read."""
+
+import pytest
+
+from tuition import params as parameters
+from tuition.errors import UserError
+from tuition.params import edits
+
+STUDY = """
+study: {budgets: [40], methods: [kd], seeds: [0]}
+data: {source: wordnet}
+teacher: {kind: python, name: mine, function: "mine:scores"}
+student: {arch: ngram}
+methods: {kd: {}}
+"""
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text(STUDY)
+    return tmp_path / "params.yaml"
+
+
+def load(path, key, value):
+    edits.apply([edits.Edit("test", key.split("."), value)], path, lambda changed: None)
+    return parameters.load(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("data.resize", 32, "which have no pixels"),
+        ("data.channels", 3, "which have no pixels"),
+        ("teacher.resize", 32, "which have no pixels"),
+        ("train.crop", 4, "which are not cropped"),
+        ("train.flip", True, "which are not mirrored"),
+        ("student.taps", ["embedding"], "students of texts have no maps"),
+        ("teach.views", 3, "which have no views"),
+        ("teach.mixed", True, "cannot be mixed"),
+        ("transfer.source", "wordnet", "no linear probe"),
+        ("refresh.inbox", "inbox", "the flow `refresh` takes images"),
+    ],
+)
+def test_what_a_text_has_not_is_refused(study, key, value, told):
+    with pytest.raises(UserError, match=rf"{key}: found .*, but the samples are texts, .*{told}"):
+        load(study, key, value)
+
+
+def test_other_kinds_of_sources_teachers_encoders_and_students_are_refused_with_those_that_fit(study):
+    for key, value, told in (
+        ("encode.source", "pixels", "encode.source: found 'pixels', .*valid: none, tfidf, file:<path>"),
+        ("student.arch", "resnet8", r"student\.arch: 'resnet8' is not known\. Valid: ngram, text-cnn"),
+        (
+            "teacher",
+            {"kind": "checkpoint", "weights": "w.pt"},
+            "teacher.kind: found 'checkpoint'.*valid: python, table, openai",
+        ),
+        (
+            "data",
+            {"source": "folder:x", "columns": {"text": "t"}},
+            "data.source: 'folder' is not known. Valid: csv, hf",
+        ),
+    ):
+        study.write_text(STUDY)
+        with pytest.raises(UserError, match=told):
+            load(study, key, value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("student.vocabulary", 500), ("student.max_tokens", 9), ("train.token_dropout", 0.1), ("encode.source", "tfidf")],
+)
+def test_what_is_of_texts_alone_is_refused_of_images(study, key, value):
+    study.write_text(STUDY.replace("wordnet", "mnist5k").replace("ngram", "resnet8"))
+    with pytest.raises(UserError, match=rf"{key}: found .*, which is of texts, but the samples are images"):
+        load(study, key, value)
+
+
+def test_every_key_at_its_default_is_a_study_of_texts(study):
+    from tuition.params.written import whole
+
+    study.write_text(whole(parameters.load(study)))
+    assert parameters.load(study).data.inputs == "texts"
+
+
+def test_methods_that_look_into_images_are_told(study):
+    from tuition.preflight import check_methods
+
+    for name, told in (("mixup", "looks inside a sample and takes images"), ("at", "reads maps inside the student")):
+        params = parameters.load(study)
+        changed = params.model_copy(
+            update={"study": params.study.model_copy(update={"methods": [name]}), "methods": {name: {}}}
+        )
+        with pytest.raises(UserError, match=rf"study\.methods: '{name}' {told}.*Methods that would work: .*kd"):
+            check_methods(changed, None, inputs="texts")

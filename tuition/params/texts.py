@@ -1,0 +1,72 @@
+"""What a study of texts may not ask for: keys of `params.yaml` that are about images. Told by their names, before anything is read."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from tuition.errors import UserError, unknown
+from tuition.params.schema import Params, Training
+from tuition.params.teacher import CUSTOM
+
+OF_TEXTS = "csv", "jsonl", "parquet", "hf", "wordnet"  # kinds of data.source
+TEACHERS = ("python", "table", "openai", CUSTOM)  # kinds of teachers that take texts
+ENCODERS = ("none", "tfidf", "file")
+
+
+def check_texts(params: Params, where: str) -> None:
+    """Raises UserError naming the key of `params` that does not go with texts, or goes with texts alone; `where` names the file."""
+    if params.data.inputs != "texts":
+        _check_images(params, where)
+        return
+    kind = params.data.source.partition(":")[0]
+    if kind not in OF_TEXTS:
+        raise unknown(f"{where}: data.source", kind, OF_TEXTS, "(kinds with texts, for which data.columns.text asks)")
+    for key, found, plain, why in _of_images(params):
+        if found != plain:
+            raise UserError(f"{where}: {key}: found {found!r}, but the samples are texts, {why}: leave it out")
+    for number, one in enumerate((params.teacher, *params.teachers)):
+        if one.kind not in TEACHERS and ":" not in one.kind:
+            key = f"teachers.{number - 1}" if number else "teacher"
+            raise UserError(
+                f"{where}: {key}.kind: found {one.kind!r}, which takes images, but the samples are texts; valid: {', '.join(TEACHERS)}. "
+                "A checkpoint of your own answers as a function does: kind python"
+            )
+    if params.encode.source.partition(":")[0] not in ENCODERS:
+        raise UserError(
+            f"{where}: encode.source: found {params.encode.source!r}, which sees images, but the samples are texts; valid: none, tfidf, "
+            "file:<path>"
+        )
+
+
+def _of_images(params: Params) -> Iterator[tuple[str, Any, Any, str]]:
+    """Key, what it holds, what it holds where nobody asks for it, and why a text has no such thing."""
+    size = "which have no pixels"
+    yield "data.resize", params.data.resize, None, size
+    yield "data.channels", params.data.channels, None, size
+    yield "data.additions", params.data.additions, None, "and the flow `refresh` takes images"
+    for number, one in enumerate((params.teacher, *params.teachers)):
+        for name in ("resize", "mean", "std"):
+            key = f"teachers.{number - 1}" if number else "teacher"
+            yield f"{key}.{name}", getattr(one, name, None), None, size
+    if params.train.crop:  # the default means nothing here, and `tuition params` writes it down
+        yield "train.crop", params.train.crop, Training.model_fields["crop"].default, "which are not cropped"
+    yield "train.flip", params.train.flip, False, "which are not mirrored"
+    yield "student.taps", params.student.taps, [], "and students of texts have no maps"
+    yield "teach.views", params.teach.views, 1, "which have no views"
+    yield "teach.mixed", params.teach.mixed, False, "and two cannot be mixed into one that a teacher could be asked"
+    yield "transfer.source", params.transfer.source, None, "for which there is no linear probe on other data"
+    yield "refresh.inbox", params.refresh.inbox, None, "and the flow `refresh` takes images"
+
+
+def _check_images(params: Params, where: str) -> None:
+    found = {
+        "student.vocabulary": params.student.vocabulary,
+        "student.max_tokens": params.student.max_tokens,
+        "train.token_dropout": params.train.token_dropout or None,
+        "encode.source": "tfidf" if params.encode.source == "tfidf" else None,
+    }
+    for key, value in found.items():
+        if value is not None:
+            raise UserError(
+                f"{where}: {key}: found {value!r}, which is of texts, but the samples are images: leave it out; where they are texts, "
+                "data.columns.text names their column"
+            )
