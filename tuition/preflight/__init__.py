@@ -6,14 +6,15 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from tuition.comparisons import checked_weights
-from tuition.errors import UserError, unknown
+from tuition.errors import UserError
 from tuition.inputs.kinds import described, inputs_of
 from tuition.methods import METHODS, Card, Context, Method, build, card, check_settings, method_file, resolve
-from tuition.params import Params, comparison_set, student_training
-from tuition.signals import MAIN, readable
+from tuition.params import Params, comparison_set
+from tuition.preflight.needs import Labelled, Offer, check_labels, check_mixed, check_rest, check_several
+from tuition.signals import readable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,24 +22,9 @@ if TYPE_CHECKING:
     from tuition.models.description import NetworkDescription
     from tuition.models.network import Network
 
+__all__ = ["Labelled", "Offer", "check_methods", "check_shapes", "check_student"]
+
 ROWS = 8  # of the empty answer on which methods are tried
-
-Offer = Collection[str] | None  # families of signals that a teacher gives; None: not known before it is loaded
-
-
-class Labelled(NamedTuple):
-    """How many samples have labels: `known` of the `bought` that a budget buys, `pool_known` of the `pool`."""
-
-    known: int
-    bought: int
-    pool_known: int
-    pool: int
-
-    @classmethod
-    def of(cls, labels: np.ndarray, bought: np.ndarray) -> Labelled:
-        """Of the labels (N,) of the pool, and the positions in it of what is bought."""
-        known = labels >= 0
-        return cls(int(known[bought].sum()), len(bought), int(known.sum()), len(known))
 
 
 class Teaches(Protocol):
@@ -69,14 +55,14 @@ def check_methods(
         _check_inputs(name, about, inputs)
         _check_signals(name, objective.signals, offered)
         if labelled is not None:
-            _check_labels(name, about.label_use, bool(objective.weight_kd), labelled, offered)
-        _check_rest(params, name, about)
+            check_labels(name, about.label_use, bool(objective.weight_kd), labelled, offered)
+        check_rest(params, name, about)
         if about.compares:
             _check_comparisons(params, name, objective.method, offered)
         if about.views == "mixed":
-            _check_mixed(params, name)
+            check_mixed(params, name)
         if about.several:
-            _check_several(name, objective.method, further)
+            check_several(name, objective.method, further)
 
 
 def _check_watched(params: Params, name: str) -> None:
@@ -127,83 +113,6 @@ def _check_signals(name: str, needed: Collection[str], offered: Offer) -> None:
         f"study.methods: {name!r} needs {', '.join(sorted(set(needed) - set(found)))}, but the teacher gives only "
         f"{', '.join(offered)} ({where}). Methods that would work: {', '.join(able)}{votes}"
     )
-
-
-def _check_labels(name: str, use: str, and_kd: bool, labelled: Labelled, offered: Offer) -> None:
-    """Raises UserError where a method cannot do without labels that these samples lack; `and_kd`: KD is added to it."""
-    if labelled.known == labelled.bought or use in ("none", "used") or (use == "needed" and (labelled.known or and_kd)):
-        return
-    cards = {other: card(other) for other in METHODS}
-    able = [
-        other
-        for other, one in cards.items()
-        if one.label_use in ("none", "used")
-        and (offered is None or set(one.signals) <= set(readable(offered)))
-        and not (one.several or one.views == "mixed")
-    ]
-    lack = (
-        f"{labelled.pool - labelled.pool_known:,} of the {labelled.pool:,} samples of the pool lack labels, and "
-        f"{labelled.bought - labelled.known:,} of the {labelled.bought:,} that this budget buys"
-    )
-    works = f"Methods that would work: {', '.join(able)}"
-    if use == "needed":
-        plus = f", {name}+kd" if offered is None or "logits" in offered else ""
-        raise UserError(f"study.methods: {name!r} learns the classes from labels alone, but {lack}. {works}{plus}")
-    raise UserError(
-        f"study.methods: {name!r} needs the label of every sample, but {lack}. {works}. Of a method of your own, say "
-        f'`label_use = "used"` in its class if it copes with labels of -1 (docs/your_method.md)'
-    )
-
-
-def _check_rest(params: Params, name: str, about: Card) -> None:
-    """Raises UserError where a method needs samples that were not bought, and is given none, or is given such that say nothing."""
-    rest, key = student_training(params, name).rest, f"methods.{name}.rest"
-    if rest == "none" and about.rest_use == "needed":
-        raise UserError(
-            f"study.methods: {name!r} learns from samples that were not bought; set {key}: unlabelled, or estimated"
-        )
-    if rest == "unlabelled" and about.rest_use == "added":
-        able = [other for other in METHODS if card(other).rest_use != "added"]
-        raise UserError(
-            f"study.methods: {name!r} learns nothing of samples of which nothing is known (rest: unlabelled); set {key}: estimated, "
-            f"labelled, both or none. Methods that would work: {', '.join(able)}"
-        )
-
-
-def _check_mixed(params: Params, name: str) -> None:
-    """Raises UserError where a method reads mixed inputs, and none are to be bought."""
-    if params.teach.views > 1:
-        raise UserError(
-            f"study.methods: {name!r} reads clean samples and mixes of them, but teach.views: {params.teach.views} buys augmented "
-            "views instead; set teach.views: 1 and teach.mixed: true, or leave it out of this study"
-        )
-    if not params.teach.mixed:
-        raise UserError(
-            f"study.methods: {name!r} reads mixed inputs, each one a call; set teach.mixed: true, and half of a budget "
-            "more is bought: its cells use half of the clean samples and these"
-        )
-
-
-def _check_several(name: str, method: Method, further: Mapping[str, Offer]) -> None:
-    """Raises UserError where a method that reads several teachers has one, lacks a signal of one, or weighs one that is not there."""
-    if not further:
-        raise UserError(
-            f"study.methods: {name!r} reads the answers of several teachers, but teachers is []; list at least one there, with the keys "
-            f"of `{MAIN}`: each is asked for the same samples, and a sample then costs 1 + the number of teachers calls"
-        )
-    for other, given in further.items():
-        missing = set() if given is None else set(method.signals) - set(readable(given))
-        if given is not None and missing:
-            raise UserError(
-                f"study.methods: {name!r} needs {', '.join(sorted(missing))} of every teacher, but {other!r} of teachers gives only "
-                f"{', '.join(given)} (its signals)"
-            )
-    weights, named = getattr(method, "weights", {}), (MAIN, *further)
-    for key in weights:
-        if key not in named:
-            raise unknown(f"methods.{name}.weights", key, named)
-    if not any(weights.get(key, 1.0) for key in named):
-        raise UserError(f"methods.{name}.weights: found {weights}; no teacher is left that weighs more than 0")
 
 
 def _check_comparisons(params: Params, name: str, method: Method, offered: Offer) -> None:
