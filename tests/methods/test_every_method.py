@@ -222,6 +222,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where checkpoints are written
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", METHODS)
 def test_beats_chance(name):
@@ -229,6 +230,7 @@ def test_beats_chance(name):
     assert outcome(name)[0] > CHANCE + 5 * (CHANCE * (1 - CHANCE) / HELD_OUT) ** 0.5
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_no_two_methods_make_the_same_student():
     made = {name: outcome(name)[1] for name in METHODS}

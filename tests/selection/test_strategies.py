@@ -49,6 +49,7 @@ np.save(sys.argv[2], order("uncertain", 200, sys.argv[3], images=images, ids=ids
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_order_does_not_depend_on_the_number_of_threads(tmp_path):
     write_student(tmp_path / "guide", channels=3, mean=[0.1] * 3, std=[0.3] * 3)
     for threads in ("1", "2"):

@@ -74,6 +74,7 @@ def test_dask_workers_train_what_the_driver_would(cluster, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_cell_whose_worker_is_killed_is_trained_by_another(cluster):
     folder, environment, address, workers = cluster
     first, second = workers
@@ -122,6 +123,7 @@ def test_cells_end_with_a_driver_that_is_ended(cluster, number, seed):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_ray_workers_train_too(shared, tmp_path):
     """A cluster of two on this machine, for the flow's duration."""
     folder, environment, _ = shared

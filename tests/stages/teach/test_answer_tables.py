@@ -168,7 +168,10 @@ def test_val_and_test_are_answered_by_the_table_too(workspace, table):
         ({"teach.mixed": True}, "teach.mixed: true, but teacher.kind 'table'"),
         ({"teacher.recheck": {"every": 20}}, "teacher.recheck.every: found 20; a table does not change its mind"),
         ({"teacher.path": None}, "teacher.path: missing; kind 'table' needs the file with the answers"),
-        ({"teacher.columns": {"file": "a", "id": "b"}}, "teacher.columns: found file and id; one of file, id and row"),
+        (
+            {"teacher.columns": {"file": "a", "id": "b"}},
+            "teacher.columns: found file and id; one of file, id, row and text",
+        ),
     ],
 )
 def test_what_a_table_cannot_do_is_refused(workspace, changes, says):

@@ -116,7 +116,9 @@ def test_kill_9_and_a_new_process(server, idempotent):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, *(pytest.param(one, marks=pytest.mark.long) for one in (signal.SIGINT, signal.SIGTERM))]
+)
 def test_broken_off_at_random_again_and_again(server, how):
     server.script.extend([lo.slowly(0.02)] * 10_000)
     settings = {"count": 400, "max_in_flight": 8, "idempotent": True, "price": 0.5}

@@ -45,7 +45,7 @@ def change(folder, params):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("idempotent", [True, False])
+@pytest.mark.parametrize("idempotent", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_storm(pool, tmp_path, idempotent):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     run = fault_storm.Run(pool, tmp_path / "teacher", environment, SAMPLES)
