@@ -26,6 +26,13 @@ SPLITS = ("train", "val", "test")
 Place = tuple[str, int | None]  # a file, and a row of it; None: the file is the sample
 
 
+def objects(values: Sequence[object]) -> np.ndarray:
+    """The values as an array (n,) of objects; NumPy alone would make strings of one length into characters, and lists into rows."""
+    import numpy as np
+
+    return np.array([*values, None], dtype=object)[:-1]
+
+
 @dataclass(frozen=True)
 class Origins:
     """Where each of N samples came from.
@@ -42,9 +49,7 @@ class Origins:
         """Files of their own."""
         import numpy as np
 
-        return cls(
-            np.array([*names, None], dtype=object)[:-1], np.full(len(names), -1)
-        )  # else equal lengths become characters
+        return cls(objects(names), np.full(len(names), -1))
 
     @classmethod
     def of_rows(cls, name: str, rows: np.ndarray | int) -> Origins:

@@ -11,16 +11,15 @@ import torch
 from tuition.estimators import Bought, Fitted
 from tuition.estimators.auto import blend
 from tuition.estimators.protocol import folds
-from tuition.inputs.kinds import inputs_of
 from tuition.inputs.protocol import Samples
 from tuition.methods import build
 from tuition.models import make
 from tuition.models.description import ModelDescription
 from tuition.params import Params
 from tuition.training.data import TrainingSet
+from tuition.training.networks import logits_of
 from tuition.training.run import describe, read_evaluated, read_split, train
 
-BATCH = 500
 METHOD = "pool-ckd"  # needs no label, and nothing of the rest
 
 
@@ -63,17 +62,10 @@ def _trained(
     return model, done.best
 
 
-@torch.inference_mode()
 def _answers(model: ModelDescription, weights: dict[str, torch.Tensor], samples: Samples) -> np.ndarray:
     """The student's logits (N, C) of samples (N, …), less their mean over the classes."""
     network = make(model)
     network.load_state_dict(weights)
     network.eval()
-    kind = inputs_of(model)
-    preprocessing = kind.preprocessing(model)
-    found = []
-    for start in range(0, len(samples), BATCH):
-        stored = torch.from_numpy(np.array(kind.numbers(samples[start : start + BATCH], model)))
-        found.append(network(preprocessing(stored)).float().numpy())
-    logits = np.concatenate(found)
+    logits = logits_of(network, model, samples, len(samples))
     return logits - logits.mean(axis=1, keepdims=True)

@@ -7,6 +7,7 @@ from math import isnan
 from typing import Any
 
 from stages.report import page, pictures, study, text
+from stages.report.estimated import estimate_rows
 from tuition.errors import as_utf8, read_arguments, run
 from tuition.files import atomic, write_json
 from tuition.params import load
@@ -18,6 +19,7 @@ def main(argv: list[str]) -> None:
     read_arguments("stages.report", argv)
     params, report = load(), Workspace().report
     collected = study.collect_study(params)
+    collected["estimates"] = estimate_rows(collected["budgets"])
     summary, paired = study.summary_rows(collected), study.paired_rows(collected)
     needed = study.needed_rows(collected, summary)
 

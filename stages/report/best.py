@@ -8,10 +8,8 @@ import numpy as np
 from stages.report.study import Key
 from tuition.files import read_array
 from tuition.inputs.bought import read_bought
-from tuition.inputs.kinds import inputs_of
 from tuition.workspace import Workspace, cell_name
 
-BATCH = 500
 GALLERY_MOST = 20_000  # owned samples that the student is asked about
 
 
@@ -68,16 +66,8 @@ def ask(cell: Key, samples: Any, count: int) -> np.ndarray | None:
     folder = Workspace().student(cell_name(*cell))
     if not (folder.weights.is_file() and folder.description.is_file()) or not count:
         return None
-    import torch
-
     from tuition.models import load_student
+    from tuition.training.networks import logits_of
 
     network, description = load_student(folder.path)
-    kind = inputs_of(description)
-    preprocessing = kind.preprocessing(description)
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, count, BATCH):
-            batch = kind.numbers(np.array(samples[np.arange(start, min(start + BATCH, count))]), description)
-            parts.append(network(preprocessing(torch.from_numpy(batch))).float().numpy())
-    return np.concatenate(parts)
+    return logits_of(network, description, samples, count)

@@ -7,7 +7,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from stages.report import best, cascade, confusion
 from stages.report.charts import chart, variables
-from stages.report.estimated import estimate_rows
 from stages.report.forecast import forecast
 from stages.report.gallery import gallery
 from stages.report.intervals import share_interval
@@ -57,7 +56,7 @@ def report_page(params: Params, study: dict[str, Any], summary: list[Row]) -> st
         cascade=cascade_of(study, cell, logits, wanted, owned, told),
         gallery=pictures_of(cell, owned, classes),
         training=training_chart(study, cell),
-        estimates=estimate_rows(study["budgets"]),
+        estimates=study["estimates"],
         spend=spend_rows(study),
         checks=plausibility(largest),
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from math import isnan
 from typing import Any
 
-from stages.report.estimated import estimate_rows, estimates_text
+from stages.report.estimated import estimates_text
 from stages.report.study import BASELINES
 from tuition.inputs.kinds import inputs_of
 from tuition.params import Params
@@ -37,7 +37,7 @@ def report_text(params: Params, study: dict[str, Any], summary: list[Row], paire
 
 def _estimated(study: dict[str, Any]) -> list[str]:
     """What is estimated of the rest of the pool, where anything is."""
-    if not (rows := estimate_rows(study["budgets"])):
+    if not (rows := study["estimates"]):
         return []
     told = (
         "The share of samples whose estimated top class is expected to be the teacher's, by held-out bought answers; and the share that "

@@ -15,6 +15,7 @@ from tuition.inputs.images import files as images
 from tuition.inputs.images.tuition_images import Depths
 from tuition.inputs.kinds import IMPLIED, INPUTS, inputs_of
 from tuition.inputs.protocol import Samples
+from tuition.origins import objects
 from tuition.registry.registry import parse_model, resolve_version
 from tuition.registry.takes import what_it_takes
 from tuition.sources.folder import THREADS
@@ -90,7 +91,7 @@ def classified(student: Classifier, texts: Iterable[Row]) -> Iterator[Prediction
     rows = iter(texts)
     while some := list(itertools.islice(rows, BATCH)):
         whole = [row.text for row in some if not row.reason]
-        answers = iter(student.answer(np.array([*whole, None], dtype=object)[:-1]) if whole else ())
+        answers = iter(student.answer(objects(whole)) if whole else ())
         for row in some:
             yield Prediction(row.text, None if row.reason else next(answers), row.reason)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tuition.errors import UserError
-from tuition.origins import Origins, Place
+from tuition.origins import Origins, Place, objects
 from tuition.sources.columns import Chosen
 from tuition.sources.readers import Table
 
@@ -40,7 +40,7 @@ def place_of(starts: Sequence[int], tables: Sequence[Table], root: Path, row: in
 def origins_of(starts: Sequence[int], tables: Sequence[Table], root: Path, rows: np.ndarray) -> Origins:
     """The same of many rows (n,)."""
     number = np.searchsorted(starts, rows, side="right") - 1
-    names = np.array([*(_name(table, root) for table in tables), None], dtype=object)
+    names = objects([_name(table, root) for table in tables])
     return Origins(names[number], rows - np.array(starts, np.int64)[number])
 
 

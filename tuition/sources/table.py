@@ -14,7 +14,7 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.inputs.images import files as pixels
-from tuition.origins import Origins, words
+from tuition.origins import Origins, objects, words
 from tuition.params import Data
 from tuition.sources.cells import BOTH, BYTES, FILE, Opener
 from tuition.sources.columns import Chosen, Labels, choose, split_of
@@ -170,7 +170,7 @@ def _origins(rows: Rows, tables: list[Table], root: Path, kept: np.ndarray) -> O
     places = [
         (name, -1) if (name := rows.names[row]) else place_of(rows.starts, tables, root, row) for row in kept.tolist()
     ]
-    files = np.array([*(file for file, _ in places), None], dtype=object)[:-1]
+    files = objects([file for file, _ in places])
     return Origins(files, np.array([row for _, row in places], np.int64))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from tuition.errors import UserError, unknown
 from tuition.inputs.kinds import INPUTS
-from tuition.origins import words
+from tuition.origins import objects, words
 from tuition.params import Columns, Data
 from tuition.params.data import PLACEHOLDER
 from tuition.sources.columns import Chosen, Labels, split_of
@@ -55,7 +55,7 @@ def load_texts(
         raise UserError(f"{where}: no rows")
     tables = [one.table for one in sources]
     label, classes = rows.labels.mapped(tables[0].names.get(chosen.label or ""), data.classes)
-    samples = np.array([*rows.texts, None], dtype=object)[:-1]
+    samples = objects(rows.texts)
     origins = origins_of(rows.starts, tables, root, np.array(rows.kept, np.int64))
     split, parts = np.array(rows.splits), {}
     for number, name in enumerate(SPLITS):

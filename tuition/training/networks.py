@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
+from tuition.inputs.bought import Bought
 from tuition.inputs.kinds import inputs_of
+from tuition.inputs.protocol import Samples
 from tuition.models import signals
-from tuition.models.description import NetworkDescription
+from tuition.models.description import ModelDescription, NetworkDescription
 from tuition.models.network import Network
+
+BATCH = 500  # samples that a student is asked about at a time
 
 
 def of(model: NetworkDescription, arch: str | None) -> NetworkDescription:
@@ -27,3 +32,16 @@ def shapes(
     found = signals(student, sample, maps, inside)
     student.train()
     return {name: tuple(value.shape[1:]) for name, value in found.items()}
+
+
+@torch.inference_mode()
+def logits_of(network: Network, model: ModelDescription, samples: Samples | Bought, count: int) -> np.ndarray:
+    """What a network that is in eval mode says of the first `count` stored samples (N, …): logits (count, C) float32."""
+    inputs = inputs_of(model)
+    preprocessing = inputs.preprocessing(model)
+    parts = []
+    for start in range(0, count, BATCH):
+        rows = np.arange(start, min(start + BATCH, count))
+        stored = torch.from_numpy(inputs.numbers(np.array(samples[rows]), model))
+        parts.append(network(preprocessing(stored)).float().numpy())
+    return np.concatenate(parts)
