@@ -197,7 +197,7 @@ def settings_of(cell: Cell, lr: float, rest: str) -> Any:
         warmup=100,
         crop=4,
         flip=True,
-        precision="32-true",
+        precision="bf16-mixed",
         validate_every=cell.steps // 3,
         checkpoint_every=cell.steps // 3,
         rest=rest,

@@ -23,10 +23,11 @@ class Rest:
     meta: dict[str, Any]
 
 
-def read(budget: int) -> Rest:
-    """The estimates of a budget.
+def read(budget: int, known: str | None = None) -> Rest:
+    """The estimates of a budget; `known` is the sha256 by which they were known before (`identity`).
 
-    Raises UserError where there are none, and where they were made from other answers than `outputs/<budget>/` holds now.
+    Raises UserError where there are none, where they are others than those that were known, and where they were made from other answers
+    than `outputs/<budget>/` holds now.
     """
     here = Workspace()
     files, outputs = here.estimates(budget), here.outputs(budget)
@@ -34,7 +35,16 @@ def read(budget: int) -> Rest:
     if meta["estimator"] == NONE:
         raise UserError(f"{files}: no estimates, for estimate.estimator is 'none'; set one, such as auto")
     check_made_from(files, outputs, meta["outputs"])
+    if known not in (None, meta.get("probabilities")):
+        raise UserError(
+            f"{files}: other estimates than those that comparisons/{budget} names (sha256 {str(known)[:12]}…); run `dvc repro`"
+        )
     return Rest(read_array(files.positions), read_array(files.probabilities), read_array(files.confidence), meta)
+
+
+def identity(budget: int) -> str | None:
+    """The sha256 of the estimates of a budget, which says for whom they changed; None where none were made."""
+    return read_json(Workspace().estimates(budget).meta).get("probabilities")
 
 
 def check_made_from(files: Estimates, outputs: Outputs, stated: str) -> None:

@@ -155,6 +155,15 @@ def stand_in(path: Path) -> str | None:
     return None
 
 
+def file_digest(path: Path) -> str | None:
+    """The sha256 (hex) of a file; None where there is none."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
+
+
 def digest(*arrays: np.ndarray) -> str:
     """The sha256 (hex) over the types, shapes and bytes of arrays; of texts, the objects of an array, over their lengths and bytes."""
     total = hashlib.sha256()

@@ -2,7 +2,8 @@
 
 One folder a method, so that a cell depends on its own method's comparisons alone; a method that compares nothing, or only
 within its batches, has a `meta.json` that says so. It also says which method a name of the study stands for, and the sha256 of that
-method's file: through it a cell depends on the code of its own method and of no other.
+method's file: through it a cell depends on the code of its own method and of no other. So it does on the estimates, where the method's
+students learn from them: cells that see bought samples alone stay as they are when an estimator is changed.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tuition import estimates
 from tuition import params as parameters
 from tuition.comparisons import checked_weights, draw, statistics
 from tuition.errors import read_arguments, run
@@ -42,6 +44,8 @@ def main(argv: list[str]) -> None:
                 f"compare {budget} {name}: {drawn['strategy']}, k = {drawn['k']}: {drawn.get('statistics', 'within each batch')}"
             )
             meta |= drawn
+        if parameters.student_training(params, name).rest in ("estimated", "both"):
+            meta["estimates"] = estimates.identity(budget)
         write_json(folder.meta, meta)
 
 

@@ -10,7 +10,7 @@ from tuition.errors import UserError
 from tuition.estimators import Fitted, fit
 from tuition.estimators.confidence import LEVEL, Confidence, calibrate, interval
 from tuition.estimators.protocol import softmax
-from tuition.files import write_array, write_rows
+from tuition.files import file_digest, write_array, write_rows
 from tuition.workspace import Estimates
 
 ROWS = 10_000  # of the rest that are in memory together
@@ -46,6 +46,7 @@ def write_estimates(
         "samples": len(rest),
         "outputs": given.outputs,
         "features": given.features,
+        "probabilities": file_digest(folder.probabilities),
         "held_out": {"answers": sure.held_out, "agreement": round(sure.agreement, 4)},
         "expected_agreement": _expected(confidence, sure),
         "coverage": _coverage(confidence),

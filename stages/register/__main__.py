@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from stages.register.choose import Cell, best_cell
 from tuition import params as parameters
 from tuition.errors import UserError, run
-from tuition.files import read_json, write_json
+from tuition.files import file_digest, read_json, write_json
 from tuition.params import Params
 from tuition.registry import registry
 from tuition.registry.check import check_name, check_registered_name, claim_name
@@ -18,7 +18,7 @@ from tuition.registry.history import acting_user, promote_version
 from tuition.registry.provenance import purchase_of_budget, version_tags
 from tuition.registry.verdict import Verdict
 from tuition.tracking import reconcile
-from tuition.tracking.record import file_digest, pool_digest
+from tuition.tracking.record import pool_digest
 from tuition.tracking.store import Store, connect_store
 from tuition.tracking.sync import Reconciled
 from tuition.workspace import Workspace

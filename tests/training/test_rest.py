@@ -14,7 +14,7 @@ from tuition.methods.protocol import Rest
 from tuition.params import StudentTraining
 from tuition.training import run
 from tuition.training.data import TrainingSet
-from tuition.training.rest import RestLoader, share_of, term
+from tuition.training.rest import RestLoader, beside, share_of, term
 from tuition.workspace import Workspace
 
 MODEL = {
@@ -37,6 +37,14 @@ def test_the_term_is_a_weighted_cross_entropy():
     expected = float(np.mean(weight * -(target * said).sum(1)))
     rest = Rest(torch.empty(6, 0), torch.from_numpy(target), torch.from_numpy(weight), torch.full((6,), -1))
     assert float(term(torch.from_numpy(logits), rest)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_rows_weigh_alike_whether_bought_or_not():
+    """A method whose term is the cross-entropy to the estimate too: then the split into bought and others changes nothing."""
+    each, rest = torch.rand(20, dtype=torch.float64), Rest(*[torch.empty(17)] * 4)
+    terms = beside({"teacher": each[:3].mean()}, {"rest": each[3:].mean()}, 3, rest)
+    assert float(sum(terms.values())) == pytest.approx(float(each.mean()), abs=1e-12)
+    assert beside({"teacher": each.mean()}, {}, 20, None)["teacher"] == each.mean()
 
 
 @pytest.mark.parametrize(("batch", "share", "rows"), [(64, 0.5, 32), (64, 0.9, 58), (4, 0.99, 2), (64, 0.001, 1)])
@@ -139,6 +147,9 @@ def test_what_each_regime_reads(pool):
 
 
 def test_nothing_left_and_older_estimates_are_refused(pool):
+    settings, known = StudentTraining(rest="estimated"), {"estimates": "0" * 64}
+    with pytest.raises(UserError, match=r"estimates/2: other estimates than those that comparisons/2 names"):
+        read_rest(settings, 2, *pool, known)
     with pytest.raises(UserError, match=r"no sample of the pool is left .* an estimate of confidence 0\.95 or more"):
         read(pool, rest="estimated", rest_confidence=0.95)
     write_array(Workspace().outputs(2).signal("logits"), np.ones((2, 3), np.float32))

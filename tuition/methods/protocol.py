@@ -70,7 +70,8 @@ class Batch(NamedTuple):
     again. `groups` are the comparisons, where the method compares. For a method that reads several teachers, `others`
     {name: {signal: (B, …)}} and `present` {name: (B,) bool} as in `Context`.
     `extra` is what a method's `augment` hands on to its `forward`; `augment` may append inputs after the first B. `rest` rides behind all
-    of these in the student's pass, and adds a term of its own; a method need not look at it. One with terms of
+    of these in the student's pass, and adds a term of its own; a method need not look at it: its terms are means over rows, and are
+    weighed by the share of the rows that are its. One with terms of
     its own for it (`Card.rest_use`) has these instead: its `augment` may change the rest's inputs, and it is given what the student says
     of them as `rest` (R', C).
     """

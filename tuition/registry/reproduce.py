@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tuition.errors import UserError
-from tuition.files import read_json
+from tuition.files import file_digest, read_json
 from tuition.methods import module_name
 from tuition.registry.code import copy_present, extract_commit
 from tuition.registry.evidence import fetch_artifacts
 from tuition.registry.provenance import made_with
 from tuition.tracking.lineage import NO_GIT
-from tuition.tracking.record import file_digest
 from tuition.tracking.store import Store
 from tuition.workspace import Comparisons, Model, Workspace
 
@@ -182,8 +181,10 @@ def _needed(lock: Path, stage: str) -> list[str]:
 
 
 def _inputs(lock: Path, stage: str) -> list[str]:
-    """The outputs of other stages that `stage` depends on, or on a part of."""
-    needed = _needed(lock, stage)
+    """The outputs of other stages that `stage` depends on, or on a part of; and the estimates, through its comparisons."""
+    needed, drawn = _needed(lock, stage), f"compare@{stage.removeprefix('train@').split('-')[0]}"
+    if drawn in _stages(lock):
+        needed += _needed(lock, drawn)
     outs = [out["path"] for name, one in _stages(lock).items() if name != stage for out in one.get("outs", [])]
     return sorted({out for out in outs for path in needed if path == out or path.startswith(f"{out}/")})
 

@@ -4,10 +4,9 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from tuition.files import digest, read_array, read_json
+from tuition.files import digest, file_digest, read_array, read_json
 from tuition.params import Params, comparison_set, identity
 from tuition.tables import read_rows
 from tuition.workspace import Workspace, cell_name
@@ -137,15 +136,6 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 def sha256(value: object) -> str:
     """The sha256 (hex) of a value's JSON with sorted keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def file_digest(path: Path) -> str | None:
-    """The sha256 (hex) of a file; None where there is none."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        return None
 
 
 def _datasets(budget: int) -> list[Dataset]:

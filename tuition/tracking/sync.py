@@ -5,10 +5,11 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypedDict
 
+from tuition.files import file_digest
 from tuition.params import Params
 from tuition.tracking import runs
 from tuition.tracking.lineage import dvc_hashes, git_tags
-from tuition.tracking.record import Points, Record, file_digest, read_cell, sha256, study_digest, study_params
+from tuition.tracking.record import Points, Record, read_cell, sha256, study_digest, study_params
 from tuition.tracking.runs import CELL, DIGEST, SUPERSEDED
 from tuition.tracking.store import Store, connect_store, log_values, store_lock
 from tuition.workspace import Workspace

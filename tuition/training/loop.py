@@ -23,7 +23,7 @@ from tuition.models.network import Network
 from tuition.params import Training
 from tuition.training import processes, sharing
 from tuition.training.loader import Loader
-from tuition.training.rest import behind, term
+from tuition.training.rest import behind, beside, term
 from tuition.training.state import State
 
 Row = dict[str, float]
@@ -48,7 +48,7 @@ class Learner(nn.Module):
             second = self._look(batch.inputs[parts[1]])
             order = torch.cat(parts).argsort()
             given = first | {name: torch.cat([first[name], second[name]])[order] for name in second}
-        return self.objective(given, batch) | rest
+        return beside(self.objective(given, batch), rest, len(batch.labels), batch.rest)
 
     def _look_behind(self, inputs: Tensor, rest: Rest | None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What the student says of inputs, and the term of the rest, which is in the same pass; a method that reads the rest has its

@@ -1,7 +1,9 @@
 """Samples that were not bought, in every step: they ride behind the rows that the method sees, and add one term.
 
-The term is the mean, over the rest of the step, of weight × cross-entropy between what is estimated of the teacher (or the label) and
-what the student says. Which samples a step has is a function of (seed, step), as for the bought ones.
+The term is the mean, over the R others of the step, of weight × cross-entropy between what is estimated of the teacher (or the label)
+and what the student says. Rows weigh alike: of a step with B bought samples the loss is (B · method + R · term) / (B + R), so that a
+batch of which nine tenths were not bought is not ruled by the other tenth.
+Which samples a step has is a function of (seed, step), as for the bought ones.
 """
 
 from collections.abc import Mapping
@@ -58,3 +60,13 @@ def behind(inputs: Tensor, rest: Tensor) -> Tensor:
 def term(logits: Tensor, rest: Rest) -> Tensor:
     """mean over R of weight × −Σ_c target_c · log softmax(logits)_c; logits (R, C) float32."""
     return -(rest.weight * (rest.target * F.log_softmax(logits, dim=1)).sum(dim=1)).mean()
+
+
+def beside(terms: dict[str, Tensor], rest: dict[str, Tensor], bought: int, others: Rest | None) -> dict[str, Tensor]:
+    """The method's terms, means over the bought rows, and those of the rest, means over the others, each by its share of the rows."""
+    if not rest or others is None:
+        return terms
+    share = len(others.labels) / (bought + len(others.labels))
+    return {name: (1 - share) * value for name, value in terms.items()} | {
+        name: share * value for name, value in rest.items()
+    }
