@@ -68,6 +68,22 @@ def test_students_join_the_estimate_by_answers_that_they_have_not_seen(bought):
         choose(bought, "ridge", **{"estimate.students": 1})
 
 
+def test_only_cells_that_learn_from_estimates_depend_on_them(bought):
+    """Through their comparison sets, whose files are what a cell depends on."""
+    study = {"study.methods": ["kd", "kd-pool"], "methods": {"kd": {}, "kd-pool": {"method": "kd", "rest": "estimated"}}}
+
+    def drawn(estimator):
+        choose(bought, estimator, **study)
+        for name in ("estimate", "compare"):
+            ran = stage(name, 40, cwd=bought)
+            assert ran.returncode == 0, ran.stderr
+        return [(bought / f"comparisons/40/{name}/meta.json").read_bytes() for name in study["study.methods"]]
+
+    (few, pool), (few_again, pool_again) = drawn("ridge"), drawn("knn")
+    assert few == few_again
+    assert pool != pool_again
+
+
 def test_by_default_nothing_is_read_or_made(paid):
     ran = stage("estimate", 40, cwd=paid)  # neither features nor outputs are there
     assert (ran.returncode, ran.stderr) == (0, "")
