@@ -10,6 +10,7 @@ from stages.report.charts import chart, variables
 from stages.report.forecast import forecast
 from stages.report.gallery import gallery
 from stages.report.intervals import share_interval
+from stages.report.pool_map import pool_map
 from tuition.files import read_array, read_json
 from tuition.params import Params
 from tuition.spend import purchases_beside, total_spend
@@ -57,6 +58,7 @@ def report_page(params: Params, study: dict[str, Any], summary: list[Row]) -> st
         gallery=pictures_of(cell, owned, classes),
         training=training_chart(study, cell),
         estimates=study["estimates"],
+        pool_map=pool_map(largest, owned),
         spend=spend_rows(study),
         checks=plausibility(largest),
     )

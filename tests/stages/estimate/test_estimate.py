@@ -70,7 +70,10 @@ def test_students_join_the_estimate_by_answers_that_they_have_not_seen(bought):
 
 def test_only_cells_that_learn_from_estimates_depend_on_them(bought):
     """Through their comparison sets, whose files are what a cell depends on."""
-    study = {"study.methods": ["kd", "kd-pool"], "methods": {"kd": {}, "kd-pool": {"method": "kd", "rest": "estimated"}}}
+    study = {
+        "study.methods": ["kd", "kd-pool"],
+        "methods": {"kd": {}, "kd-pool": {"method": "kd", "rest": "estimated"}},
+    }
 
     def drawn(estimator):
         choose(bought, estimator, **study)

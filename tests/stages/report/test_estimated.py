@@ -1,9 +1,13 @@
 """What the report says of estimates: what was expected of them, and what a larger budget found to be true."""
 
+import re
+
 import numpy as np
 import pytest
 
+from stages.report.best import Owned
 from stages.report.estimated import estimate_rows, estimates_text
+from stages.report.pool_map import pool_map
 from tuition.files import write_array, write_json
 from tuition.workspace import Workspace
 
@@ -42,3 +46,17 @@ def test_without_estimates_there_is_nothing_to_say(studied):
     write_json(studied.estimates(2).meta, {"estimator": "none"})
     studied.estimates(5).meta.unlink()
     assert estimate_rows([2, 5]) == []
+
+
+def test_a_map_shows_what_was_bought_and_where_the_estimate_is_unsure(studied):
+    owned = Owned(None, np.array([0, 1, 2, 3, 9]), np.array([0, 1, 2, 2, 1]), np.array([0, 1, 2, 0, -1]))
+    assert pool_map(5, owned) is None  # no features
+    write_json(studied.encoded.meta, {"source": "file:f.npy", "dimensions": 3, "rows": {"train": 10}, "sha256": None})
+    rows = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32) * [9, 3, 0.1]
+    write_array(studied.features("train"), rows.astype(np.float32))
+    write_array(studied.estimates(5).confidence, np.array([0.9, 0.9, 0.5, 0.4, 0.9], np.float32))
+    drawn = pool_map(5, owned)
+    named = ["not bought, estimate sure (3)", "not bought, estimate unsure (2)", "bought (4)"]
+    assert all(f">{name}<" in drawn for name in [*named, "bought, teacher and label differ (1)"])
+    assert re.search(r"(99|100) % of their variance", drawn)
+    assert pool_map(5, None) is None
