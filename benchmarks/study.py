@@ -51,7 +51,7 @@ def main() -> None:
     with home(args.keep) as place:
         if args.ledger:
             place.ledger = args.ledger.absolute()
-        folder = place.clone("study", changes)
+        folder = place.clone("study", changes, base={})
         begin = time.perf_counter()
         place.repro(folder)
         seconds = time.perf_counter() - begin

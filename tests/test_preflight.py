@@ -13,7 +13,10 @@ from tuition.preflight import check_methods
 def study_of(*names, **sections):
     params = load(ROOT / "params.yaml")
     study = params.study.model_copy(update={"methods": list(names)})
-    return params.model_copy(update={"study": study, "methods": {name: sections.get(name, {}) for name in names}})
+    none = params.estimate.model_copy(update={"estimator": "none", "students": 0})
+    return params.model_copy(
+        update={"study": study, "estimate": none, "methods": {name: sections.get(name, {}) for name in names}}
+    )
 
 
 def test_a_method_that_looks_inside_a_sample_is_refused_for_other_inputs():

@@ -9,6 +9,7 @@ from tuition.inputs import images as inputs
 from tuition.selection.clusters import clusters, nearest
 from tuition.selection.kcenter import whole
 from tuition.selection.order import purchase_order
+from tuition.selection.probcover import cover, radius
 from tuition.selection.typiclust import by_typicality
 
 IMAGES, IDS = pool(600)
@@ -51,11 +52,47 @@ def test_typical_is_where_many_are_near():
     assert by_typicality(rows)[-2:].tolist() == [0, 1]
 
 
+def test_a_cover_takes_the_most_uncovered_each_time():
+    """Against a plain loop over the whole graph; what lies alone comes last."""
+    square = radius(FLAT, 10)
+    near = ((FLAT[:, None].astype(np.int64) - FLAT[None].astype(np.int64)) ** 2).sum(axis=2) < square
+    uncovered, wanted = np.ones(600, dtype=bool), []
+    while uncovered.any():
+        wanted.append(int((near & uncovered).sum(axis=1).argmax()))
+        uncovered &= ~near[wanted[-1]]
+    assert cover(FLAT, square, 600).tolist() == wanted
+    assert cover(FLAT, square, 7).tolist() == wanted[:7]
+    assert near[wanted[0]].sum() > 1 == near[wanted[-1]].sum()
+    assert cover(FLAT, 0, 10).size == 0
+
+
+def test_a_radius_keeps_nearly_all_balls_within_a_cluster():
+    cluster = np.empty(600, dtype=np.int64)
+    for number, members in enumerate(clusters(FLAT, 10)):
+        cluster[members] = number
+    away = ((FLAT[:, None].astype(np.int64) - FLAT[None].astype(np.int64)) ** 2).sum(axis=2)
+
+    def pure(square):
+        return np.mean([(cluster[row < square] == own).all() for row, own in zip(away, cluster, strict=True)])
+
+    square = radius(FLAT, 10)
+    assert pure(square) >= 0.5 > pure(square + 1) - 0.005
+
+
 def test_features_of_the_encoder_decide_where_there_are_some():
     """Features that tell the label alone: the first calls reach all ten."""
-    encoded = np.eye(10, dtype=np.float32)[LABELS] + np.arange(600)[:, None].astype(np.float32) * 1e-5
-    for strategy in ("kcenter", "kmeans", "typiclust"):
+    drawn = np.random.default_rng(0).normal(0, 0.2, (600, 10))
+    encoded = (np.eye(10)[LABELS] + drawn).astype(np.float32)
+    for strategy in ("kcenter", "kmeans", "probcover", "typiclust"):
         found = purchase_order(
-            strategy, IDS, LABELS, 0, inputs=inputs, samples=IMAGES, classes=[], limit=16, encoded=encoded
+            strategy,
+            IDS,
+            LABELS,
+            0,
+            inputs=inputs,
+            samples=IMAGES,
+            classes=list("0123456789"),
+            limit=16,
+            encoded=encoded,
         )
         assert set(LABELS[found[:16]]) == set(range(10))

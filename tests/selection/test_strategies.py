@@ -23,13 +23,14 @@ def guides(folder):
     return {
         "kcenter": None,
         "kmeans": None,
+        "probcover": None,
         "typiclust": None,
         "uncertain": write_student(folder / "guide"),
         "file": listed,
     }
 
 
-@pytest.mark.parametrize("strategy", ["kcenter", "kmeans", "typiclust", "uncertain", "file"])
+@pytest.mark.parametrize("strategy", ["kcenter", "kmeans", "probcover", "typiclust", "uncertain", "file"])
 def test_a_smaller_budget_is_a_prefix_of_a_larger_one_and_all_is_a_permutation(strategy, tmp_path):
     guide = guides(tmp_path)[strategy]
     large = order(strategy, 120, guide)

@@ -57,6 +57,11 @@ def write_params(folder: Path, changes: dict | None = None, check: bool = True) 
         "train.validate_every": 3,
         "train.checkpoint_every": 3,
         "teacher.batch_size": 16,
+        "encode.source": "none",
+        "estimate.estimator": "none",
+        "estimate.students": 0,
+        "methods.kd": {"temperature": 4.0, "weight_ce": 0.1, "weight_kd": 0.9},
+        "methods.ckd-mse": {"labels": "ce", "weight_labels": 1.0, "weight_relation": 1.0},
     }
     yaml = YAML()
     params = yaml.load((ROOT / "params.yaml").read_text())

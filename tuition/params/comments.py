@@ -96,9 +96,9 @@ COMMENTS: dict[str, dict[str, str]] = {
     "pretrain": {"": "trains the teacher on all labelled data; does nothing where teacher.weights is a file"},
     "teach": {
         "": "what a budget buys",
-        "strategy": "in which order samples are bought: random | balanced | kcenter | kmeans | typiclust | uncertain | file",
+        "strategy": "in which order samples are bought: random | balanced | kcenter | kmeans | probcover | typiclust | uncertain | file",
         "seed": "of random, balanced, mixed and views; it settles the ties of the others",
-        "features": "of kcenter, kmeans, typiclust: a .npy file (N, d), a row a sample of data/train; null: those of encode",
+        "features": "of kcenter, kmeans, probcover, typiclust: a .npy file (N, d), a row a sample of data/train; null: those of encode",
         "student": "uncertain: the folder of a student, copied out of students/",
         "order": "file: a text file, one content id a line, as in data/train/ids.npy",
         "watch": "name that file or folder here too, and a change of it re-runs the stage",

@@ -98,7 +98,7 @@ class StudentTraining(Training):
     rest_confidence: Annotated[Share, LATER] = 0.0
 
 
-BY_FEATURES = ("kcenter", "kmeans", "typiclust")  # strategies
+BY_FEATURES = ("kcenter", "kmeans", "probcover", "typiclust")  # strategies
 GUIDES = {
     **dict.fromkeys(BY_FEATURES, "features"),
     "uncertain": "student",
@@ -107,7 +107,9 @@ GUIDES = {
 
 
 class Teach(Section):
-    strategy: Literal["random", "balanced", "kcenter", "kmeans", "typiclust", "uncertain", "file"] = "random"
+    strategy: Literal["random", "balanced", "kcenter", "kmeans", "probcover", "typiclust", "uncertain", "file"] = (
+        "random"
+    )
     seed: Seed = 0
     features: Place | None = None
     student: Place | None = None

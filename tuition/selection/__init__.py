@@ -11,6 +11,7 @@ STRATEGIES = {
         ("balanced", "balanced"),
         ("kcenter", "kcenter"),
         ("kmeans", "kmeans"),
+        ("probcover", "probcover"),
         ("typiclust", "typiclust"),
         ("uncertain", "uncertain"),
         ("file", "listed"),

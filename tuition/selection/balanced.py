@@ -14,7 +14,7 @@ def order(pool: Pool, limit: int, guide: str | None) -> np.ndarray:
     if len(pool) and not (pool.labels >= 0).any():
         raise UserError(
             "teach.strategy: 'balanced' deals out classes by their labels, but no sample of the pool has one. Valid: random, kcenter, "
-            "kmeans, typiclust, uncertain, file"
+            "kmeans, probcover, typiclust, uncertain, file"
         )
     rank = np.empty(len(pool), dtype=np.int64)
     for label in np.unique(pool.labels):

@@ -11,10 +11,26 @@ CHUNK = 4096  # samples at a time
 
 
 def of(pool: Pool, guide: str | None) -> np.ndarray:
-    """(n, d) features of the pool: those of the file `guide`, else those that `encode` made, else the samples' own."""
+    """(n, d) features of the pool: those of the file `guide`, else the directions of those that `encode` made, else the samples' own."""
     if guide is not None:
         return of_file(guide, pool)
-    return of_samples(pool) if pool.encoded is None else pool.encoded[pool.rows]
+    return of_samples(pool) if pool.encoded is None else directions(pool.encoded[pool.rows])
+
+
+def directions(found: np.ndarray) -> np.ndarray:
+    """Features (n, d) less their mean, each of length 1, as float32; what lies at the mean is 0.
+
+    What an encoder is sure of makes its features long, so dense ground near the mean would else draw most purchases, and far samples
+    all those of `kcenter`. The numbers of a user's own file are distances that they chose, and stay.
+    """
+    parts = range(0, len(found), CHUNK)
+    mean = sum(found[start : start + CHUNK].sum(axis=0, dtype=np.float64) for start in parts) / max(len(found), 1)
+    rows = np.empty(found.shape, dtype=np.float32)
+    for start in parts:
+        part = found[start : start + CHUNK] - mean
+        lengths = np.sqrt((part**2).sum(axis=1, keepdims=True))
+        rows[start : start + CHUNK] = part / np.where(lengths > 0, lengths, 1)
+    return rows
 
 
 def of_samples(pool: Pool) -> np.ndarray:
