@@ -5,6 +5,7 @@ a random projection of the pixels, given as a file; the teacher is a function th
 """
 
 import argparse
+import multiprocessing
 import os
 import resource
 import subprocess
@@ -42,7 +43,12 @@ def main() -> None:
     args = parser.parse_args()
     with home() as place:
         folder = place.clone("scale", params(place, args))
-        draw(place.folder, folder, args)
+        # In a process of its own: a child's peak of memory is at least what its parent held when it began.
+        drawing = multiprocessing.get_context("spawn").Process(target=draw, args=(place.folder, folder, args))
+        drawing.start()
+        drawing.join()
+        if drawing.exitcode:
+            raise SystemExit(f"the pool was not drawn: exit code {drawing.exitcode}")
         rows = [run(place, folder, [str(args.budget) if one == "BUDGET" else one for one in stage]) for stage in STAGES]
     table(rows)
     save(f"scale_{args.samples}", " ".join(__doc__.split("\n\n")[0].split()), vars(args), {"rows": rows})

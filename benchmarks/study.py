@@ -13,7 +13,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from benchmarks.common import ROOT, home, save, table
+from benchmarks.common import FEW, ROOT, home, save, table
 
 
 def change(text: str) -> tuple[str, Any]:
@@ -44,6 +44,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", help="of the result, and of the picture in docs/")
     parser.add_argument("-S", dest="changes", metavar="key=value", type=change, action="append", default=[])
+    parser.add_argument(
+        "--few", action="store_true", help="with the settings of the methods' tables, and without the pool"
+    )
     parser.add_argument("--ledger", type=Path, help="keep what is bought in this ledger; default: a temporary one")
     parser.add_argument("--keep", action="store_true", help="leave the clone where it is")
     args = parser.parse_args()
@@ -51,7 +54,7 @@ def main() -> None:
     with home(args.keep) as place:
         if args.ledger:
             place.ledger = args.ledger.absolute()
-        folder = place.clone("study", changes, base={})
+        folder = place.clone("study", changes, base=FEW if args.few else {})
         begin = time.perf_counter()
         place.repro(folder)
         seconds = time.perf_counter() - begin
