@@ -87,9 +87,7 @@ def main(argv: list[str]) -> None:
     figures["parameters"] = sum(p.numel() for p in student.network.parameters())
     figures["size_bytes"] = student.folder.weights.stat().st_size
 
-    recall, support = metrics.recalls(logits, labels)
-    per_class = {"label": student.description["class_names"], "recall": recall, "support": support}
-    _write_columns(results.per_class, per_class)
+    _write_columns(results.per_class, {"label": student.description["class_names"], **metrics.by_class(logits, labels)})
     _write_columns(results.reliability, metrics.reliability(logits, labels, settings.bins))
     write_json(results.latency, _latency(student, len(samples), times, single))
     held = against(workspace)

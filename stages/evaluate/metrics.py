@@ -12,15 +12,16 @@ BLOCK = 256  # queries at a time: BLOCK · N distances are in memory
 
 def score(logits: np.ndarray, labels: np.ndarray, bins: int) -> dict[str, float | int]:
     """The figures that need no other model, of logits (N, C) and labels (N,); `top5` where there are five classes."""
-    recall, _ = recalls(logits, labels)
+    classes = by_class(logits, labels)
     figures: dict[str, float | int] = {
         "n_test": len(labels),
         "top1": top_k(logits, labels, 1),
         "nll": nll(logits, labels),
         "ece": ece(logits, labels, bins),
         "brier": brier(logits, labels),
-        "macro_recall": float(np.nanmean(recall)),
-        "worst_class_recall": float(np.nanmin(recall)),
+        "macro_f1": float(np.nanmean(classes["f1"])),
+        "macro_recall": float(np.nanmean(classes["recall"])),
+        "worst_class_recall": float(np.nanmin(classes["recall"])),
     }
     if logits.shape[1] >= 5:
         figures["top5"] = top_k(logits, labels, 5)
@@ -80,12 +81,19 @@ def ece(logits: np.ndarray, labels: np.ndarray, bins: int) -> float:
     return float((table["count"] * np.abs(table["accuracy"] - table["confidence"])).sum() / table["count"].sum())
 
 
-def recalls(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Recall (C,) and number of samples (C,) of each class; the recall of a class without samples is nan."""
-    classes = np.asarray(logits).shape[1]
-    support = np.bincount(labels, minlength=classes)
-    hits = np.bincount(labels[np.asarray(logits).argmax(axis=1) == labels], minlength=classes)
-    return np.where(support > 0, hits / np.maximum(support, 1), np.nan), support
+def by_class(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """`recall`, `precision`, `f1` and `support`, the number of samples, of each class: (C,) each.
+
+    What is a share of nothing is nan: the recall of a class without samples, the precision of one that is never answered, and the F1 of one
+    that is neither. A mean over classes leaves these out, as scikit-learn's means do.
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    classes = np.arange(np.asarray(logits).shape[1])
+    precision, recall, f1, support = precision_recall_fscore_support(
+        labels, np.asarray(logits).argmax(axis=1), labels=classes, zero_division=np.nan
+    )
+    return {"recall": recall, "precision": precision, "f1": f1, "support": support}
 
 
 def agreement(a: np.ndarray, b: np.ndarray) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 
 WHOLE = 20  # classes up to which the whole matrix is shown
 PAIRS = 15  # the most confused ones, where there are more
+HARDEST = 20  # classes whose figures are shown
 
 
 def matrix(given: np.ndarray, wanted: np.ndarray, classes: int) -> np.ndarray:
@@ -26,6 +27,16 @@ def confused(given: np.ndarray, wanted: np.ndarray, names: list[str]) -> list[di
     return [
         {"right": names[a], "answer": names[b], "count": int(n), "share": n / support[a]}
         for (a, b), n in zip(pairs[order], counts[order], strict=True)
+    ]
+
+
+def hardest(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """Of results/<cell>/per_class.csv the classes of lowest recall, at most HARDEST: `label`, `support` and shares."""
+    tested = sorted((row for row in rows if int(row["support"])), key=lambda row: float(row["recall"]))[:HARDEST]
+    shares = ("recall", "precision", "f1")
+    return [
+        {"label": row["label"], "support": int(row["support"]), **{key: float(row[key]) for key in shares}}
+        for row in tested
     ]
 
 

@@ -53,6 +53,7 @@ def report_page(params: Params, study: dict[str, Any], summary: list[Row]) -> st
         if len(classes) <= confusion.WHOLE
         else [],
         classes=classes,
+        hardest=confusion.hardest(read_rows(here.results(cell_name(*cell)).per_class)),
         reliability=reliability_chart(logits, wanted),
         cascade=cascade_of(study, cell, logits, wanted, owned, told),
         gallery=pictures_of(cell, owned, classes),

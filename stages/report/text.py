@@ -113,16 +113,19 @@ def _table(summary: list[Row], against: str | None = None) -> str:
     share = "top-1 %" if against != "teacher" else f"{word(against)} %"
     probed = any(not isnan(r["transfer_top1"]) for r in summary)
     lines = [
-        f"| calls | method | sees | seeds | {share} | 95 % interval | sd | NLL | ECE | agrees with teacher{bought} % | cost |"
+        f"| calls | method | sees | seeds | {share} | 95 % interval | sd | macro-F1 % | NLL | ECE | agrees with teacher{bought} % | cost |"
         + (" transfer top-1 % |" if probed else ""),
-        "|---:|:---|:---|---:|---:|:---:|---:|---:|---:|---:|---:|" + ("---:|" if probed else ""),
+        "|---:|:---|:---|---:|---:|:---:|---:|---:|---:|---:|---:|---:|" + ("---:|" if probed else ""),
     ]
     for r in summary:
         span = "–" if isnan(r["low"]) else f"{_percent(r['low'])} … {_percent(r['high'])}"
-        sd, agreement, transfer = (_dash(r[key], _percent) for key in ("sd", "agreement", "transfer_top1"))
+        sd, f1, agreement, transfer = (
+            _dash(r[key], _percent) for key in ("sd", "macro_f1", "agreement", "transfer_top1")
+        )
         lines.append(
-            f"| {r['calls']} | `{r['method']}` | {r['regime']} | {r['n']} | {_percent(r['top1'])} | {span} | {sd} | {r['nll']:.3f} "
-            f"| {r['ece']:.3f} | {agreement} | {r['cost']:.2f} |" + (f" {transfer} |" if probed else "")
+            f"| {r['calls']} | `{r['method']}` | {r['regime']} | {r['n']} | {_percent(r['top1'])} | {span} | {sd} | {f1} "
+            f"| {r['nll']:.3f} | {r['ece']:.3f} | {agreement} | {r['cost']:.2f} |"
+            + (f" {transfer} |" if probed else "")
         )
     return "\n".join(lines)
 
@@ -218,8 +221,8 @@ def _reading(study: dict[str, Any], paired: list[Row]) -> str:
     shown = sum(not mirrored(r, study["methods"]) for r in paired)
     lines = [
         f"- Top-1 is the share of test samples whose {'label' if study.get('against') != 'teacher' else 'top class by the teacher'} has "
-        "the highest logit; NLL (nats) and ECE (expected "
-        "calibration error) are better when lower. Agreement is with the teacher, on the samples that were bought.",
+        "the highest logit; macro-F1 is the mean of the classes' F1, in which a rare class counts as much as a frequent one; NLL (nats) "
+        "and ECE (expected calibration error) are better when lower. Agreement is with the teacher, on the samples that were bought.",
         "- Intervals of top-1 share one spread between seeds, pooled over all budgets and methods on the logit scale; those of "
         "differences are Student's t over seeds. They cover what changes with the seed (initial weights, order "
         "of samples), not another test set and not another draw of bought samples.",

@@ -8,6 +8,7 @@ import pytest
 
 from stages.evaluate import metrics
 from tuition.files import write_array, write_json
+from tuition.tables import write_rows
 
 CLASSES, SAMPLES = 10, 1000
 SKILL = {"ce": 1.2, "kd": 1.4, "ckd-mse": 1.46, "ckd-kl": 1.38}  # how far the label's logit stands out
@@ -76,10 +77,18 @@ def write_cell(root: Path, budget: int, method: str, seed: int, labels: np.ndarr
     if transfer:
         figures |= {"transfer_top1": 0.5 + 0.1 * seed, "transfer_l2": 0.01}
     write_json(root / f"results/{cell}/metrics.json", figures)
+    write_per_class(root / f"results/{cell}", [str(one) for one in range(CLASSES)], logits, labels)
     settings = {"temperature": 4.0} if method == "kd" else {}
     compared = {"strategy": "in-batch", "k": 2} if method.startswith("ckd") else {"strategy": "none"}
     meta = {"budget": budget, "method": method, "seed": seed, "settings": {method: settings}, "comparisons": compared}
     write_json(root / f"students/{cell}/meta.json", meta | {"best_step": 10, "val_top1": figures["val_top1"]})
+
+
+def write_per_class(results: Path, names: list[str], logits: np.ndarray, labels: np.ndarray) -> None:
+    """The table that `evaluate` writes to results/<cell>/."""
+    columns = {"label": names, **metrics.by_class(logits, labels)}
+    rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+    write_rows(results / "per_class.csv", list(columns), rows)
 
 
 @pytest.fixture

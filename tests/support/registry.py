@@ -16,10 +16,10 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from stages.evaluate import metrics
+from support.finished import write_per_class
 from support.small_study import NAMES, TEST, digits
 from tuition.cli.__main__ import app
 from tuition.files import read_json, write_json
-from tuition.tables import write_rows
 
 NAME = "tuition-mnist5k"
 
@@ -36,9 +36,7 @@ def write_figures(root: Path, cell: str, single_ms: float = 1.5) -> dict[str, fl
     figures = read_json(results / "metrics.json") | metrics.score(logits, labels, 15)
     figures["size_bytes"] = (root / "students" / cell / "weights.safetensors").stat().st_size
     write_json(results / "metrics.json", figures)
-    recall, support = metrics.recalls(logits, labels)
-    rows = ({"label": n, "recall": r, "support": s} for n, r, s in zip(NAMES, recall, support, strict=True))
-    write_rows(results / "per_class.csv", ["label", "recall", "support"], rows)
+    write_per_class(results, NAMES, logits, labels)
     write_json(results / "latency.json", {"batch": 500, "batch_ms": 20.0, "single_ms": single_ms, "device": "cpu"})
     return figures
 

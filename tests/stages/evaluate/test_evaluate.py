@@ -106,11 +106,22 @@ def test_end_to_end(workspace):
     assert not any(name.startswith("transfer") for name in found)
     assert 0.1 < found["map_cosine"] < 1
     assert 0.1 < found["map_euclidean"] < 1
-    assert {"val_top1", "val_nll", "nll", "ece", "brier", "top5", "macro_recall", "worst_class_recall"} <= set(found)
+    assert {
+        "val_top1",
+        "val_nll",
+        "nll",
+        "ece",
+        "brier",
+        "top5",
+        "macro_f1",
+        "macro_recall",
+        "worst_class_recall",
+    } <= set(found)
     with (out / "per_class.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [r["label"] for r in rows] == [str(c) for c in range(10)]
     assert sum(int(r["support"]) for r in rows) == 200
+    assert np.mean([float(r["f1"]) for r in rows]) == pytest.approx(found["macro_f1"], abs=1e-5)
     with (out / "reliability.csv").open() as file:
         assert sum(int(r["count"]) for r in csv.DictReader(file)) == 200
     assert json.loads((out / "latency.json").read_text())["batch"] == 64

@@ -26,9 +26,10 @@ def test_by_hand():
     assert metrics.nll(LOGITS, LABELS) == pytest.approx(-np.log([0.7, 0.35, 0.6, 0.9]).mean())
     squares = [0.09 + 0.04 + 0.01, 0.2025 + 0.4225 + 0.04, 0.01 + 0.09 + 0.16, 0.0025 + 0.01 + 0.0025]
     assert metrics.brier(LOGITS, LABELS) == pytest.approx(np.mean(squares))
-    recall, support = metrics.recalls(LOGITS, LABELS)
-    assert recall.tolist() == [1.0, 0.5, 1.0]
-    assert support.tolist() == [1, 2, 1]
+    classes = metrics.by_class(LOGITS, LABELS)
+    assert classes["recall"].tolist() == [1.0, 0.5, 1.0]
+    assert classes["precision"].tolist() == [0.5, 1.0, 1.0]
+    assert classes["support"].tolist() == [1, 2, 1]
 
 
 def test_calibration_by_hand():
@@ -54,12 +55,12 @@ def test_equals_scikit_learn(drawn):
     assert metrics.top_k(logits, labels, 5) == sk.top_k_accuracy_score(labels, logits, k=5)
     assert metrics.nll(logits, labels) == pytest.approx(sk.log_loss(labels, p))
     assert metrics.brier(logits, labels) == pytest.approx(sk.brier_score_loss(labels, p, scale_by_half=False))
-    recall, support = metrics.recalls(logits, labels)
-    assert recall == pytest.approx(sk.recall_score(labels, logits.argmax(1), average=None))
-    assert support.tolist() == np.bincount(labels).tolist()
+    classes = metrics.by_class(logits, labels)
+    assert classes["support"].tolist() == np.bincount(labels).tolist()
     figures = metrics.score(logits, labels, 15)
+    assert figures["macro_f1"] == pytest.approx(sk.f1_score(labels, logits.argmax(1), average="macro"))
     assert figures["macro_recall"] == pytest.approx(sk.balanced_accuracy_score(labels, logits.argmax(1)))
-    assert figures["worst_class_recall"] == recall.min()
+    assert figures["worst_class_recall"] == classes["recall"].min()
 
 
 def test_large_logits_do_not_overflow():
@@ -73,11 +74,18 @@ def test_ties_go_to_the_lower_class_as_in_argmax():
 
 
 def test_a_class_without_samples_does_not_count():
-    logits = np.eye(3)[[0, 1]]
-    recall, support = metrics.recalls(logits, np.array([0, 1]))
-    assert np.isnan(recall[2])
-    assert support[2] == 0
-    assert metrics.score(logits, np.array([0, 1]), 15)["macro_recall"] == 1.0
+    logits, labels = np.eye(3)[[0, 1]], np.array([0, 1])
+    classes = metrics.by_class(logits, labels)
+    assert all(np.isnan(classes[share][2]) for share in ("recall", "precision", "f1"))
+    assert classes["support"][2] == 0
+    figures = metrics.score(logits, labels, 15)
+    assert (figures["macro_recall"], figures["macro_f1"]) == (1.0, 1.0)
+
+
+def test_a_class_that_is_answered_and_has_no_samples_lowers_macro_f1_alone():
+    figures = metrics.score(np.eye(3)[[0, 1, 2]], np.array([0, 1, 1]), 15)
+    assert figures["macro_recall"] == pytest.approx((1 + 1 / 2) / 2)
+    assert figures["macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
 
 
 def test_top5_only_where_it_says_something():

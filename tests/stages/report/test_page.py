@@ -13,6 +13,7 @@ from stages.report import __main__ as report
 from stages.report import cascade, confusion, intervals
 from stages.report.forecast import forecast
 from tuition.files import read_array, write_array, write_json
+from tuition.tables import read_rows
 
 
 def test_pooled_spread_is_the_residual_of_an_analysis_of_variance():
@@ -119,6 +120,8 @@ def test_the_page_asks_for_nothing_outside(make, budgets, methods, seeds):
     assert f"What {budgets[-1]} calls bought" in page
     assert ("a curve needs three budgets" in page) == (len(budgets) < 3)
     assert len(page) < 3_000_000
+    classes = confusion.hardest(read_rows(Path(f"results/{budgets[-1]}-kd-0/per_class.csv")))
+    assert classes[0]["recall"] == min(one["recall"] for one in classes) < classes[-1]["recall"]
 
 
 def test_names_are_escaped(make):
