@@ -8,12 +8,14 @@ import json
 import os
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 
 import numpy as np
 import pandas as pd
 import pytest
 from support import bill, stage, templates
-from support.registry import tuition
+from support.registry import free_port, server, tuition
 
 from tuition.files import read_array, read_json
 from tuition.inputs import texts
@@ -149,3 +151,35 @@ def test_the_registered_student_takes_a_text_a_list_or_a_table_and_needs_nothing
     assert [one["class"] for one in own["predictions"]] == expected
     wrong = tuition("predict", "asked.csv", "--column", "what")
     assert "asked.csv: column: 'what' is not known. Valid: definition, number" in wrong.output
+
+
+@pytest.mark.long  # 20 s, and the table above is what the server answers from
+def test_mlflow_serves_texts_as_people_send_them(study, tmp_path):
+    folder, port = study[0], free_port()
+    asked = ["a large bird of prey", "someone who “sings”,\nat night", "e\u0301 🌳"]
+    own = json.loads(
+        tuition("predict", *asked, "--json", "--top", "3", "--weights", folder / "students/60-kd-0").output
+    )
+    expected = [{one["class"]: one["probability"] for one in row["top"]} for row in own["predictions"]]
+
+    def answered(body):
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", json.dumps(body).encode())
+        request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return json.load(response)["predictions"]
+
+    command = ["models", "serve", "-m", "models:/things@champion", "--env-manager", "local", "-h", "127.0.0.1"]
+    with server([*command, "-p", str(port)], port, "ping", tmp_path, f"sqlite:///{folder}/mlflow.db"):
+        for body in (
+            {"inputs": asked},
+            {"instances": asked},
+            {"dataframe_split": {"columns": ["text"], "data": [[one] for one in asked]}},
+            {"dataframe_records": [{"number": 1, "text": one} for one in asked]},
+        ):
+            for found, row in zip(answered(body), expected, strict=True):
+                assert found == pytest.approx(row, abs=1e-5)
+        (alone,) = answered({"inputs": asked[0]})
+        assert alone == pytest.approx(expected[0], abs=1e-5)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            answered({"inputs": ["a", " "]})
+        assert "text 1: holds nothing but white space" in refused.value.read().decode()

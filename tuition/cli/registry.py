@@ -186,7 +186,8 @@ def export(
     name, which = _parsed(model, name)
     store = _open(name)
     outcome = write_onnx(store, registry.resolve_version(store, name, which), file)
-    _print(as_json, outcome, f"{file}: {outcome['bytes']:,} bytes; {outcome['says']}")
+    beside = f"; beside it {', '.join(outcome['beside'])}" if outcome["beside"] else ""
+    _print(as_json, outcome, f"{file}: {outcome['bytes']:,} bytes; {outcome['says']}{beside}")
 
 
 COMMANDS: list[Callable[..., None]] = [promote, demote, history, lineage, reproduce, export]

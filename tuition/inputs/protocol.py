@@ -86,6 +86,7 @@ class Inputs(Protocol):
     SERVED: str  # what a registered student takes, in words
     REQUIRES: tuple[str, ...]  # packages, beside numpy and torch, that it takes to read that
     SUFFIX: str  # of a file that holds one sample
+    EXPORTED: str  # what `numbers` gives, as the input of an exported graph is called
 
     # Files and ids
 

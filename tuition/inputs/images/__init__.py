@@ -30,6 +30,7 @@ __all__ = [
     "AXES",
     "DESCRIBED",
     "DYNAMIC",
+    "EXPORTED",
     "NAME",
     "REQUIRES",
     "SERVED",
@@ -72,6 +73,7 @@ DYNAMIC: tuple[int, ...] = (0,)
 SERVED = "images of any size: 0..255 or floats 0..1, (N, C, H, W) or (N, H, W, C); or image files, as bytes or base64"
 REQUIRES: tuple[str, ...] = ("pillow",)
 SUFFIX = ".png"
+EXPORTED = "images"
 MOST_BYTES = 60_000  # of a picture in a report; larger ones are left out, so that the page stays small
 DIM = 32  # of 255
 

@@ -39,6 +39,7 @@ __all__ = [
     "AXES",
     "DESCRIBED",
     "DYNAMIC",
+    "EXPORTED",
     "NAME",
     "REQUIRES",
     "SERVED",
@@ -81,6 +82,7 @@ DYNAMIC: tuple[int, ...] = (0, 1)
 SERVED = "texts: one string, a list of them, or a table with them in its column `text`, or in its only one"
 REQUIRES: tuple[str, ...] = ("tokenizers",)
 SUFFIX = ".txt"
+EXPORTED = "tokens"
 SHOWN = 300  # characters of a text in a report
 
 
