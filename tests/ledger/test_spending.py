@@ -37,16 +37,20 @@ class Books:
         self.day: dict[int, int] = {}  # on which each call is booked
         self.most: dict[int, tuple[int, int]] = {}  # (tokens, cost) that each call may come to
 
-    def reserve(self, run, number, tokens, cost, resend, partial):
+    def reserve(self, run, number, tokens, cost, resend, partial, slope):
         more = {"tokens": tokens, "cost": cost, "resend": resend, "partial": partial}
+        some = REQUESTS[number : number + 5]
+        if slope:
+            more["amounts"] = {one: Amount(1, tokens + slope * i, cost + 2 * slope * i) for i, one in enumerate(some)}
         try:
-            made = calls.reserve(self.ledger, run, REQUESTS[number : number + 5], **more)
+            made = calls.reserve(self.ledger, run, some, **more)
         except CapReached:
             return
         self.made[run] += made
         with self.ledger.read() as db:
-            ids = [call.id for call in made]
-            for row in db.execute(sa.select(schema.calls).where(schema.calls.c.id.in_(ids))):
+            counted_at = {call.id: call.most for call in made}
+            for row in db.execute(sa.select(schema.calls).where(schema.calls.c.id.in_(list(counted_at)))):
+                assert Amount(1, row.tokens, row.cost) == counted_at[row.id]
                 assert row.reserved_at // DAY == time.time() // DAY
                 self.day[row.id], self.most[row.id] = row.reserved_at // DAY, (row.tokens, row.cost)
                 assert row.tokens >= tokens
@@ -135,7 +139,14 @@ bound = st.builds(
     Bound, st.none() | st.integers(0, 10), st.none() | st.integers(0, 200), st.none() | st.integers(0, 200)
 )
 reserving = st.tuples(
-    st.just("reserve"), run, few, st.integers(0, 40), st.integers(0, 40), st.booleans(), st.booleans()
+    st.just("reserve"),
+    run,
+    few,
+    st.integers(0, 40),
+    st.integers(0, 40),
+    st.booleans(),
+    st.booleans(),
+    st.just(0) | st.integers(1, 20),
 )
 step = st.one_of(
     reserving,
@@ -183,7 +194,7 @@ def test_room_is_that_of_the_tightest_bound(new_place):
     with ledger.read() as db:
 
         def room(each, more=None):
-            fit, words = spending.room(db, run, more, each, time.time())
+            fit, words = spending.room(db, run, more, [each] * 20, time.time())
             return fit, words.partition(":")[0]
 
         assert room(Amount(1, 0, 0)) == (7, "teacher.cap.run")
@@ -191,6 +202,10 @@ def test_room_is_that_of_the_tightest_bound(new_place):
         assert room(Amount(1, 10, 30)) == (3, "teacher.cap.money")
         assert room(Amount(1, 0, 0), Caps(life=Bound(calls=2))) == (2, "teacher.cap")
         assert room(Amount(1, 51, 0)) == (0, "teacher.cap.period.tokens")
+        uneven = [Amount(1, 0, 60), Amount(1, 0, 40), Amount(1, 0, 1), Amount(1)]
+        fit, words = spending.room(db, run, None, uneven, time.time())
+        assert (fit, words.rpartition(", ")[2]) == (2, "and a call may cost 1e-06")
+        assert spending.room(db, run, None, uneven[:2], time.time()) == (2, "")
     ledger.close()
 
 

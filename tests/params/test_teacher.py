@@ -45,6 +45,8 @@ VALUES = {
     "retry": ["mine.Busy"],
     "path": "answers.csv",
     "columns": {"answer": "label"},
+    "tokenizer": "tokenizer.json",
+    "added_tokens": 10,
 }  # the keys that some kinds take and others do not
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tuition.errors import UserError
 from tuition.files import read_json
 from tuition.params import ComparisonSet, Data, Params, Training
-from tuition.params.teacher import CheckpointSettings, ServerSettings, TeacherSettings
+from tuition.params.teacher import CheckpointSettings, OpenAISettings, ServerSettings, TeacherSettings
 from tuition.signals import MAIN
 from tuition.workspace import Workspace
 
@@ -53,7 +53,7 @@ def look(params: Params) -> Findings:
     found = Findings()
     found.attempt(check_methods, params, params.teacher.offered)
     for settings in (params.teacher, *params.teachers):
-        found.attempt(check_price, settings)
+        found.attempt(check_price, settings, isinstance(settings, OpenAISettings))  # of texts it may count tokens
         found.attempt(_check_key, settings)
     found.attempt(check_places, params)
     found.attempt(_check_repository)
@@ -72,6 +72,7 @@ def _look_with(params: Params, facts: Facts, found: Findings) -> None:
     from stages.teach.evaluation import check_evaluation
     from tuition.inputs.kinds import inputs_of
     from tuition.preflight import check_methods, check_shapes, check_student
+    from tuition.purchase.account import check_price
     from tuition.teachers import InProcess
     from tuition.teachers.table.teacher import table_of
 
@@ -90,12 +91,15 @@ def _look_with(params: Params, facts: Facts, found: Findings) -> None:
     found.attempt(_check_pretrained, params.teacher, labelled)
     if isinstance(params.teacher, CheckpointSettings) and isinstance(main, InProcess) and not found.errors:
         found.attempt(check_shapes, params, facts, main)
-    for name, one in loaded.items():
-        if one is not None and (table := table_of(one)) is not None:
-            found.notes += [f"teacher {name!r}: {line}" for line in table.told()]
-        if one is not None and not isinstance(one, InProcess):
+    for settings in (params.teacher, *params.teachers):
+        if (one := loaded[settings.name]) is None:
+            continue
+        found.attempt(check_price, settings, one.counts_tokens)
+        if (table := table_of(one)) is not None:
+            found.notes += [f"teacher {settings.name!r}: {line}" for line in table.told()]
+        if not isinstance(one, InProcess):
             found.attempt(_reach, one)
-            found.notes.append(f"teacher {name!r}: its server was asked whether it is there")
+            found.notes.append(f"teacher {settings.name!r}: its server was asked whether it is there")
 
 
 def _check_pretrained(settings: TeacherSettings, labelled: "Labelled") -> None:
@@ -192,13 +196,8 @@ def _facts(data: Data, notes: list[str]) -> Facts:
     without: Facts = {} if known == sizes else {"labelled": known}
     without |= {"originals": originals} if (originals := sizes_of_originals(raw)) else {}
     without |= {} if known["val"] or known["test"] else {"evaluated_by": "teacher"}
-    return (
-        {"classes": raw.classes, "splits": sizes}
-        | named(inputs)
-        | without
-        | inputs.facts(samples)
-        | inputs.statistics(samples)
-    )
+    own = inputs.facts(samples) | inputs.statistics(samples)
+    return {"classes": raw.classes, "splits": sizes} | named(inputs) | without | own
 
 
 def labelled_of(params: Params, facts: Facts) -> "Labelled":
@@ -253,11 +252,8 @@ def _load(settings: TeacherSettings, facts: Facts) -> Any:
     """The teacher; None where its weights are still to be made by `pretrain`."""
     from tuition.purchase.further import load_for
 
-    if (
-        isinstance(settings, CheckpointSettings)
-        and settings.weights == MAIN
-        and not Workspace().teacher.weights.is_file()
-    ):
+    to_come = settings.weights == MAIN and not Workspace().teacher.weights.is_file()
+    if isinstance(settings, CheckpointSettings) and to_come:
         return None
     return load_for(settings, facts)
 

@@ -19,20 +19,22 @@ from tuition.ledger import blocks, identities, processes
 from tuition.ledger.database import Ledger
 from tuition.ledger.keys import Key, Request, find, key_of, keyed
 from tuition.ledger.schema import calls, is_live, is_open, rejected, runs, teachers
-from tuition.ledger.spending import Amount, Bound, CapReached, Caps, book, day_of, rebook, room, unbook
+from tuition.ledger.spending import Amount, Bound, CapReached, Caps, book, day_of, rebook, room, total, unbook
 
 REFUNDED = {"state": "refunded", "tokens": 0, "cost": 0}
+A_CALL = Amount(1)
 UNDER_WAY = (is_open, calls.c.state.in_(("reserved", "sent")))
 
 
 @dataclass(frozen=True)
 class Call:
-    """One reserved call: its number in the ledger, the request that it is for, and the idempotency key to send."""
+    """One reserved call: its number in the ledger, the request that it is for, the idempotency key to send, and what it is counted at."""
 
     id: int
     request: Request
     key: str
     again: bool = False  # sent once already, its fate unknown: not a new call
+    most: Amount = A_CALL
 
 
 @dataclass(frozen=True)
@@ -84,35 +86,44 @@ def reserve(
     caps: Caps | None = None,
     tokens: int = 0,
     cost: int = 0,
+    amounts: Mapping[Request, Amount] | None = None,
     partial: bool = False,
 ) -> list[Call]:
     """Reserve a call for each of `requests` that has no live call, atomically against every cap.
 
-    Each call is reserved at its maximum, `tokens` and `cost` (millionths), and settled at what it came to when it is finished. With
-    `resend`, calls left unknown are taken over under their old key: the same call, counted once, from now on for this run and today.
-    With `partial`, as many are reserved, in the order of `requests`, as every cap has room for. Requests in the hands of a live process
-    are left out, so the list may be shorter than `requests`. Raises CapReached, reserving nothing, where not all fit (with `partial`:
-    where none fits).
+    Each call is reserved at its maximum, its own of `amounts` or else `tokens` and `cost` (millionths), and settled at what it came to
+    when it is finished. With `resend`, calls left unknown are taken over under their old key: the same call, counted once, from now on
+    for this run and today. With `partial`, as many are reserved, in the order of `requests`, as every cap has room for. Requests in the
+    hands of a live process are left out, so the list may be shorter than `requests`. Raises CapReached, reserving nothing, where not all
+    fit (with `partial`: where none fits).
     """
-    by_key, now, each = keyed(requests), int(time.time()), Amount(1, tokens, cost)
+    by_key, now, same = keyed(requests), int(time.time()), Amount(1, tokens, cost)
+    most = dict.fromkeys(by_key.values(), same) if amounts is None else amounts
     with ledger.write() as db:
         teacher_id = db.scalars(sa.select(runs.c.teacher_id).where(runs.c.id == run)).one()
         teacher = db.execute(sa.select(teachers).where(teachers.c.id == teacher_id)).one()
         live = _live(db, teacher.id, by_key)
-        lost = [live[one].id for one in by_key.values() if resend and one in live and live[one].state == "unknown"]
+        lost = {
+            live[one].id: most[one]
+            for one in by_key.values()
+            if resend and one in live and live[one].state == "unknown"
+        }
         new = {key: one for key, one in by_key.items() if one not in live}
         db.execute(runs.update().where(runs.c.id == run).values(heartbeat=time.time()))
-        again, most, words = rebook(db, run, lost, caps, each, now) if lost else ([], each, "")
-        fit, words = room(db, run, caps, each, now) if new else (0, words)
+        again, words = rebook(db, run, lost, caps, now) if lost else ({}, "")
+        fit, words = room(db, run, caps, [most[one] for one in new.values()], now) if new else (0, words)
         short = len(lost) - len(again) + max(0, len(new) - fit)
         if short and not (partial and (fit or again)):
             raise _cap_reached(db, teacher, words, short)
-        _take_over(db, run, again, most, now)
-        new, over = dict(islice(new.items(), fit)), set(again)
-        made = {one: row.id for one, row in live.items() if row.id in over}
-        made |= _insert(db, teacher.id, run, new, each, now)
-    mark = teacher.fingerprint
-    return [Call(made[one], one, key_of(mark, one), again=one in live) for one in by_key.values() if one in made]
+        _take_over(db, run, again, now)
+        new = dict(islice(new.items(), fit))
+        made = {one: row.id for one, row in live.items() if row.id in again}
+        made |= _insert(db, teacher.id, run, new, most, now)
+    return [
+        Call(made[one], one, key_of(teacher.fingerprint, one), again=one in live, most=again.get(made[one], most[one]))
+        for one in by_key.values()
+        if one in made
+    ]
 
 
 def _cap_reached(db: sa.Connection, teacher: sa.Row, words: str, short: int) -> CapReached:
@@ -122,25 +133,29 @@ def _cap_reached(db: sa.Connection, teacher: sa.Row, words: str, short: int) -> 
     )
 
 
-def _take_over(db: sa.Connection, run: int, ids: Sequence[int], most: Amount, now: int) -> None:
+def _take_over(db: sa.Connection, run: int, again: Mapping[int, Amount], now: int) -> None:
     """Calls left unknown become this run's, to be sent again."""
-    if ids:
-        values = {"run_id": run, "reserved_at": now, "tokens": most.tokens, "cost": most.cost}
-        again = {"state": "reserved", "resent": True, "detail": "sent again"}
-        db.execute(calls.update().where(calls.c.id.in_(ids)).values(**values, **again))
+    values = {"run_id": run, "reserved_at": now, "state": "reserved", "resent": True, "detail": "sent again"}
+    for most in dict.fromkeys(again.values()):
+        ids = [id for id, one in again.items() if one == most]
+        values |= {"tokens": most.tokens, "cost": most.cost}
+        db.execute(calls.update().where(calls.c.id.in_(ids)).values(**values))
 
 
 def _insert(
-    db: sa.Connection, teacher_id: int, run: int, new: Mapping[Key, Request], each: Amount, now: int
+    db: sa.Connection, teacher_id: int, run: int, new: Mapping[Key, Request], most: Mapping[Request, Amount], now: int
 ) -> dict[Request, int]:
     """Book and insert a reserved call for each; their numbers."""
     if not new:
         return {}
-    book(db, teacher_id, run, {day_of(now): Amount(len(new), len(new) * each.tokens, len(new) * each.cost)})
+    book(db, teacher_id, run, {day_of(now): total(most[one] for one in new.values())})
     same = {"teacher_id": teacher_id, "state": "reserved", "run_id": run, "reserved_at": now}
-    same |= {"tokens": each.tokens, "cost": each.cost}
     # In one go, and the numbers read after: a RETURNING would go row by row.
-    db.execute(calls.insert(), [{"sample": sample, "view": view, **same} for sample, view in new])
+    rows = [
+        {"sample": sample, "view": view, "tokens": most[one].tokens, "cost": most[one].cost, **same}
+        for (sample, view), one in new.items()
+    ]
+    db.execute(calls.insert(), rows)
     return {request: row.id for request, row in _live(db, teacher_id, new).items()}
 
 

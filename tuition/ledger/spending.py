@@ -7,10 +7,11 @@ spent: at its real cost once it is answered, at its maximum cost until then.
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
+from itertools import accumulate
 from typing import Any
 
 import sqlalchemy as sa
@@ -38,6 +39,12 @@ class Amount:
     calls: int = 0
     tokens: int = 0
     cost: int = 0
+
+
+def total(amounts: Iterable[Amount]) -> Amount:
+    """Their sum."""
+    some = list(amounts)
+    return Amount(*(sum(getattr(one, unit) for one in some) for unit in ("calls", "tokens", "cost")))
 
 
 @dataclass(frozen=True)
@@ -108,8 +115,8 @@ def check_clock(db: sa.Connection, teacher_id: int, now: float) -> None:
         )
 
 
-def room(db: sa.Connection, run_id: int, caps: Caps | None, each: Amount, now: float) -> tuple[int, str]:
-    """How many more calls of a run, each of at most `each`, fit every bound; and the words for the tightest one.
+def room(db: sa.Connection, run_id: int, caps: Caps | None, amounts: Sequence[Amount], now: float) -> tuple[int, str]:
+    """How many of the next calls of a run fit every bound, the i-th at most `amounts[i]`; where not all do, the words for the tightest.
 
     The teacher's own bounds, as the ledger holds them, and the caller's `caps`: another process may have opened the account with
     higher ones since.
@@ -117,28 +124,29 @@ def room(db: sa.Connection, run_id: int, caps: Caps | None, each: Amount, now: f
     run = db.execute(sa.select(runs).where(runs.c.id == run_id)).one()
     teacher = db.execute(sa.select(teachers).where(teachers.c.id == run.teacher_id)).one()
     spent_run = Amount(run.spent, run.spent_tokens, run.spent_cost)
-    found = [_fits(Bound(run.budget, run.budget_tokens, run.budget_cost), spent_run, each, "run")]
+    found = [_fits(Bound(run.budget, run.budget_tokens, run.budget_cost), spent_run, amounts, "run")]
     spent_life = Amount(teacher.spent, teacher.spent_tokens, teacher.spent_cost)
     for one in (from_json(teacher.caps), caps or Caps()):
-        found.append(_fits(one.life, spent_life, each, "life"))
+        found.append(_fits(one.life, spent_life, amounts, "life"))
         if one.period:
             check_clock(db, teacher.id, now)
             spent = spent_since(db, teacher.id, period_start(int(now // DAY), one.every))
-            found.append(_fits(one.period, spent, each, one.every))
+            found.append(_fits(one.period, spent, amounts, one.every))
     return min(found, key=lambda pair: pair[0])
 
 
-def _fits(bound: Bound, spent: Amount, each: Amount, scope: str) -> tuple[int, str]:
-    """How many calls fit one bound, and its words: `{unit}` spent of `{limit}`."""
-    best = (2**62, "")
+def _fits(bound: Bound, spent: Amount, amounts: Sequence[Amount], scope: str) -> tuple[int, str]:
+    """How many of the calls fit one bound, in their order, and the words for the first that does not: `{unit}` spent of `{limit}`."""
+    fit, words = len(amounts), ""
     for unit in ("calls", "tokens", "cost"):
-        limit, used, one = getattr(bound, unit), getattr(spent, unit), getattr(each, unit)
-        if limit is None or one == 0:
+        limit, used = getattr(bound, unit), getattr(spent, unit)
+        if limit is None:
             continue
-        best = min(
-            best, (max(0, (limit - used) // one), _words(scope, unit, used, limit, one)), key=lambda pair: pair[0]
-        )
-    return best
+        each = [getattr(one, unit) for one in amounts]
+        over = (place for place, sum in enumerate(accumulate(each)) if used + sum > limit and each[place])
+        if (first := next(over, fit)) < fit:
+            fit, words = first, _words(scope, unit, used, limit, each[first])
+    return fit, words
 
 
 def _words(scope: str, unit: str, used: int, limit: int, one: int) -> str:
@@ -153,10 +161,10 @@ def _words(scope: str, unit: str, used: int, limit: int, one: int) -> str:
 
 def book(db: sa.Connection, teacher_id: int, run_id: int | None, by_day: dict[int | None, Amount]) -> None:
     """Add amounts (negative ones too) to the counters of the teacher, a run and days; the day None stands for none."""
-    total = Amount(*(sum(getattr(one, unit) for one in by_day.values()) for unit in ("calls", "tokens", "cost")))
+    whole = total(by_day.values())
     for table, id in ((teachers, teacher_id), (runs, run_id)):
-        if id is not None and total != Amount():
-            more = {"spent": total.calls, "spent_tokens": total.tokens, "spent_cost": total.cost}
+        if id is not None and whole != Amount():
+            more = {"spent": whole.calls, "spent_tokens": whole.tokens, "spent_cost": whole.cost}
             db.execute(table.update().where(table.c.id == id).values({k: table.c[k] + v for k, v in more.items()}))
     for day, one in by_day.items():
         if day is None or one == Amount():
@@ -175,26 +183,27 @@ def unbook(db: sa.Connection, where: Iterable[Any]) -> int:
 
 
 def rebook(
-    db: sa.Connection, run_id: int, ids: Sequence[int], caps: Caps | None, each: Amount, now: int
-) -> tuple[list[int], Amount, str]:
-    """Book calls of unknown fate anew, since `run_id` is to send them again now.
+    db: sa.Connection, run_id: int, again: Mapping[int, Amount], caps: Caps | None, now: int
+) -> tuple[dict[int, Amount], str]:
+    """Book calls of unknown fate, each with the most that it may come to, anew, since `run_id` is to send them again now.
 
     They come off the books of the run and the day that sent them before and on to those of this run and today, so that every bound holds
-    whenever the provider charges them. Returns (those that fit every bound, in order; the most that each of these is
+    whenever the provider charges them. Returns (those that fit every bound, in order, each with the most that it is
     counted at; the words for the tightest bound).
     """
-    found = {row.id: row for row in db.execute(sa.select(calls).where(calls.c.id.in_(list(ids))))}
-    rows = [found[id] for id in ids]
+    found = {row.id: row for row in db.execute(sa.select(calls).where(calls.c.id.in_(list(again))))}
+    rows = [found[id] for id in again]
     # A price that has fallen since: the first sending may have been charged at the old one.
-    most = Amount(1, max(each.tokens, *(row.tokens for row in rows)), max(each.cost, *(row.cost for row in rows)))
+    most = [
+        Amount(1, max(one.tokens, row.tokens), max(one.cost, row.cost))
+        for one, row in zip(again.values(), rows, strict=True)
+    ]
     _book_all(db, rows, -1)
     fit, words = room(db, run_id, caps, most, now)
     _book_all(db, rows[fit:], 1)
-    number = len(rows[:fit])
-    if number:
-        amount = Amount(number, number * most.tokens, number * most.cost)
-        book(db, rows[0].teacher_id, run_id, {day_of(now): amount})
-    return [row.id for row in rows[:fit]], most, words
+    if fit:
+        book(db, rows[0].teacher_id, run_id, {day_of(now): total(most[:fit])})
+    return dict(zip(list(again)[:fit], most[:fit], strict=True)), words
 
 
 def _book_all(db: sa.Connection, rows: Sequence[sa.Row], sign: int) -> None:

@@ -238,6 +238,8 @@ class OipSettings(ServerSettings):
 class OpenAISettings(ServerSettings):
     kind: Literal["openai"] = "openai"
     answers: Annotated[Literal["logprobs", "label", "json"] | None, LATER] = None
+    tokenizer: Annotated[str | None, OPERATIONAL] = None
+    added_tokens: Annotated[Count, OPERATIONAL] = 64
 
     @property
     def offered(self) -> tuple[str, ...]:

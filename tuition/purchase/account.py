@@ -1,7 +1,7 @@
 """A teacher's account in the ledger: who is asked, at what price, within which bounds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_FLOOR, Decimal
 from functools import lru_cache
 from numbers import Integral
@@ -71,7 +71,7 @@ def open_account(
 
     Calls of dead processes that were never sent are given back. Raises UserError where what is owned speaks of other classes.
     """
-    check_price(settings)
+    check_price(settings, teacher.counts_tokens)
     known = known or Known()
     mark = fingerprint(teacher.description)
     id = accounts.open_account(ledger, mark, settings.name, teacher.description, caps_of(settings))
@@ -105,25 +105,39 @@ def bound_of(amounts: Amounts) -> Bound:
 
 
 def worst(settings: TeacherSettings) -> Amount:
-    """The most that one call may come to: what is reserved for it."""
+    """The most that one call may come to, by `teacher.max_tokens_per_call`: what is reserved for it where nobody counts its tokens."""
     tokens, price = settings.max_tokens_per_call or 0, settings.price
     return _amount(*_each(price), *((tokens, 0) if price.input > price.output else (0, tokens)))
 
 
-def real(settings: TeacherSettings, count: int, input_tokens: int | None, output_tokens: int | None) -> list[Amount]:
-    """What each of a request's `count` calls came to, by the tokens that the server says it charged for the request.
+def of_tokens(settings: TeacherSettings, into: int, out: int) -> Amount:
+    """What a call comes to with so many tokens of the question and of the answer."""
+    return _amount(*_each(settings.price), into, out)
 
-    Of what it does not say (or what is no number of tokens), the most that it may have charged, where that has a price or
-    tokens have a bound.
+
+def real(
+    settings: TeacherSettings, most: Sequence[Amount], input_tokens: int | None, output_tokens: int | None
+) -> list[Amount]:
+    """What each of a request's calls came to, by the tokens that the server says it charged for the request.
+
+    `most`: what is reserved for each. Of what the server does not say (or what is no number of tokens), the most that it may have
+    charged, where that has a price or tokens have a bound.
     """
-    into, out, price, most = _whole(input_tokens), _whole(output_tokens), settings.price, worst(settings)
+    into, out, price, count = _whole(input_tokens), _whole(output_tokens), settings.price, len(most)
     if into is None and out is None:
-        return [most] * count
-    rest, bounded = max(0, most.tokens * count - (into or 0) - (out or 0)), _bounds_tokens(settings)
+        return list(most)
+    said = [of_tokens(settings, _share(into or 0, count, i), _share(out or 0, count, i)) for i in range(count)]
+    if into is not None and out is not None:
+        return said
+    rest, bounded = max(0, sum(one.tokens for one in most) - (into or 0) - (out or 0)), _bounds_tokens(settings)
     into = into if into is not None else rest if price.input or bounded else 0
     out = out if out is not None else rest if price.output or bounded else 0
-    each, shares = _each(price), [(_share(into, count, i), _share(out, count, i)) for i in range(count)]
-    return [_amount(*each, i, o) for i, o in shares]
+    filled = [of_tokens(settings, _share(into, count, i), _share(out, count, i)) for i in range(count)]
+    # All that is not said may be of the dearer kind, but no call comes to more than what is reserved and said.
+    return [
+        replace(one, cost=min(one.cost, max(known.cost, top.cost)))
+        for one, known, top in zip(filled, said, most, strict=True)
+    ]
 
 
 def _each(price: Price) -> tuple[float, float, float]:
@@ -149,8 +163,14 @@ def _share(total: int, count: int, i: int) -> int:
     return total // count + (i < total % count)
 
 
+def counts(account: Account) -> bool:
+    """Whether each call is reserved at tokens of its own: the teacher can count them, and they have a price or a bound."""
+    settings = account.settings
+    return account.teacher.counts_tokens and (settings.price.of_tokens or _bounds_tokens(settings))
+
+
 def rests_on_tokens(settings: TeacherSettings) -> bool:
-    """Whether a bound can be kept only where no call takes more than `teacher.max_tokens_per_call`."""
+    """Whether a bound can be kept only where no call takes more tokens than are reserved for it."""
     bounds = (settings.cap, settings.cap.run, settings.cap.period)
     return _bounds_tokens(settings) or any(one.money is not None and settings.price.of_tokens for one in bounds)
 
@@ -159,8 +179,11 @@ def _bounds_tokens(settings: TeacherSettings) -> bool:
     return any(one.tokens is not None for one in (settings.cap, settings.cap.run, settings.cap.period))
 
 
-def check_price(settings: TeacherSettings) -> None:
-    """Raises UserError where a bound is set on what is not known: money without a price, tokens without the most a call may take."""
+def check_price(settings: TeacherSettings, counts_tokens: bool) -> None:
+    """Raises UserError where a bound is set on what is not known: money without a price, tokens without the most a call may take.
+
+    `counts_tokens`: the teacher can tell that of each call.
+    """
     cap, price = settings.cap, settings.price
     for name, one in (("cap", cap), ("cap.run", cap.run), ("cap.period", cap.period)):
         if one.money is not None and price.call == 0 and not price.of_tokens:
@@ -168,8 +191,8 @@ def check_price(settings: TeacherSettings) -> None:
                 f"teacher.{name}.money: {one.money:g}, but teacher.price is 0: a bound on money needs the price, money a call "
                 "(price: 0.002) or a million tokens (price: {input: 0.15, output: 0.6}). Nothing was sent"
             )
-        of_tokens = one.tokens is not None or (one.money is not None and price.of_tokens)
-        if of_tokens and settings.max_tokens_per_call is None:
+        by_tokens = one.tokens is not None or (one.money is not None and price.of_tokens)
+        if by_tokens and settings.max_tokens_per_call is None and not counts_tokens:
             key = "tokens" if one.tokens is not None else "money"
             raise UserError(
                 f"teacher.{name}.{key}: set, but teacher.max_tokens_per_call is null: name the most tokens (question and answer) that a "

@@ -12,7 +12,7 @@ from tuition.errors import UserError
 from tuition.ledger.calls import Answer, Call
 from tuition.ledger.keys import Request
 from tuition.purchase import answers as checks
-from tuition.purchase.account import Account, real, rests_on_tokens, worst
+from tuition.purchase.account import Account, real, rests_on_tokens
 from tuition.purchase.moving_average import MovingAverage
 from tuition.purchase.plausible.watch import Watch
 from tuition.purchase.reserver import Batch, InputsOf, shown
@@ -128,7 +128,7 @@ class Exchange:
     async def _own(self, made: list[Call], reply: Reply) -> None:
         """Into the ledger with what was answered: it is paid for."""
         try:
-            answers = self._answers(reply, len(made))
+            answers = self._answers(reply, made)
             self.tally.measure(answers)
             bad = [place for place, answer in enumerate(answers) if answer.malformed]
             fault, first = (answers[bad[0]].malformed, bad[0]) if bad else (None, 0)
@@ -140,13 +140,14 @@ class Exchange:
         except Exception as error:
             await self.writer.lose(made, f"its answer could not be stored: {type(error).__name__}: {error}")
             raise
-        most, used = worst(self.account.settings).tokens, max(answer.tokens or 0 for answer in answers)
-        if used > most and rests_on_tokens(self.account.settings):
-            self.tally.stop(_too_long(most, used))
+        if rests_on_tokens(self.account.settings):
+            for call, answer in zip(made, answers, strict=True):
+                if (answer.tokens or 0) > call.most.tokens or (answer.cost or 0) > call.most.cost:
+                    self.tally.stop(_too_long(self.account, call.most.tokens, answer.tokens or 0))
 
-    def _answers(self, reply: Reply, count: int) -> list[Answer]:
+    def _answers(self, reply: Reply, made: list[Call]) -> list[Answer]:
         """One Answer per call, with its share of what the request came to."""
-        settings = self.account.settings
+        settings, count = self.account.settings, len(made)
         if reply.malformed:
             answers = checks.unusable(str(reply.malformed), _raw(reply), count)
         else:
@@ -156,7 +157,7 @@ class Exchange:
             )
             for place, (why, raw) in reply.faults.items():
                 answers[place] = Answer({}, why, raw[:MOST_RAW])
-        amounts = real(settings, count, reply.input_tokens, reply.output_tokens)
+        amounts = real(settings, [call.most for call in made], reply.input_tokens, reply.output_tokens)
         return [
             Answer(
                 self.account.as_owned(one.signals),
@@ -191,7 +192,13 @@ def _refused(account: Account, number: int, error: Refused) -> UserError:
     return UserError(f"teacher {settings.name!r} refused for {settings.patience:g} s ({error}). Run again later")
 
 
-def _too_long(most: int, used: int) -> UserError:
+def _too_long(account: Account, most: int, used: int) -> UserError:
+    if account.teacher.counts_tokens:
+        return UserError(
+            f"teacher.added_tokens: {most} tokens were held back for a call, question and answer together, but it took {used}, or more of "
+            "the dearer ones: teacher.cap cannot be kept so. Its answer is in the ledger. Raise teacher.added_tokens, or name the model's "
+            "own teacher.tokenizer, and run again"
+        )
     return UserError(
         f"teacher.max_tokens_per_call: {most}, but a call took {used} tokens: so much was not held back for it, and "
         "teacher.cap cannot be kept so. Its answer is in the ledger. Raise teacher.max_tokens_per_call and run again"

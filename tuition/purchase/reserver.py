@@ -7,7 +7,7 @@ batch after another: each is reserved and marked as sent together, so that none 
 import asyncio
 import shutil
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +18,8 @@ from tuition.ledger import calls
 from tuition.ledger.calls import Call
 from tuition.ledger.database import Ledger
 from tuition.ledger.keys import Request
-from tuition.ledger.spending import CapReached
-from tuition.purchase.account import Account, worst
+from tuition.ledger.spending import Amount, CapReached
+from tuition.purchase.account import Account, counts, of_tokens, worst
 from tuition.purchase.others import Others
 from tuition.purchase.tally import Tally
 from tuition.purchase.writer import MOST_CALLS, Writer, to_the_end
@@ -80,10 +80,11 @@ class Reserver:
         batch = [self.todo.popleft() for _ in range(number)]
         try:
             check_room(self.account.ledger, self.tally.row_bytes * number)
-            inputs = (
-                await shown(self.inputs_of, batch) if at_once else None
-            )  # read before: a read error then costs nothing
-            made = await to_the_end(self._take(batch, inputs))
+            counted = counts(self.account)
+            # Read before: a read error then costs nothing.
+            inputs = await shown(self.inputs_of, batch) if at_once or counted else None
+            amounts = await self._amounts(batch, inputs) if counted and inputs is not None else None
+            made = await to_the_end(self._take(batch, inputs if at_once else None, amounts))
         except CapReached as reached:
             self.todo.extendleft(reversed(batch))
             if self._reserved or (reached.waits and under_way()):  # what there was room for leaves first
@@ -102,8 +103,16 @@ class Reserver:
         size, at_the_teacher = self.account.settings.batch_size, self.account.teacher.max_in_flight
         return size * min(max(rounds * at_the_teacher, rounds * LEAST_RESERVED // AHEAD), max(1, MOST_CALLS // size))
 
-    async def _take(self, batch: Sequence[Request], inputs: np.ndarray | None) -> list[Call]:
-        made = await self.writer.call(self._write, batch, inputs is not None)
+    async def _amounts(self, batch: Sequence[Request], inputs: np.ndarray) -> dict[Request, Amount]:
+        """The most that each call may come to; counted in a thread, since texts may be long and many."""
+        tokens = await asyncio.to_thread(self.account.teacher.most_tokens, inputs)
+        settings = self.account.settings
+        return {one: of_tokens(settings, into, out) for one, (into, out) in zip(batch, tokens, strict=True)}
+
+    async def _take(
+        self, batch: Sequence[Request], inputs: np.ndarray | None, amounts: Mapping[Request, Amount] | None
+    ) -> list[Call]:
+        made = await self.writer.call(self._write, batch, inputs is not None, amounts)
         self._reserved.extend(made)
         if inputs is not None and len(made) < len(batch):
             places = {request: place for place, request in enumerate(batch)}
@@ -111,7 +120,7 @@ class Reserver:
         self._inputs = inputs
         return made
 
-    def _write(self, batch: Sequence[Request], sent: bool) -> list[Call]:
+    def _write(self, batch: Sequence[Request], sent: bool, amounts: Mapping[Request, Amount] | None) -> list[Call]:
         account, most = self.account, worst(self.account.settings)
         with account.ledger.write():
             made = calls.reserve(
@@ -122,6 +131,7 @@ class Reserver:
                 caps=account.caps,
                 tokens=most.tokens,
                 cost=most.cost,
+                amounts=amounts,
                 partial=True,
             )
             if made and sent:

@@ -50,6 +50,7 @@ class InProcess:
 
     in_process = True
     place: str | None = None
+    counts_tokens = False
 
     def __init__(
         self,
@@ -81,6 +82,9 @@ class InProcess:
         return await passing.ask(
             lambda: self._once(inputs, keys), self.further, self.patience, self.idempotent, self.waiting
         )
+
+    def most_tokens(self, inputs: np.ndarray) -> list[tuple[int, int]]:
+        raise NotImplementedError("it counts no tokens")
 
     async def _once(self, inputs: np.ndarray, keys: Sequence[str]) -> Reply:
         if self._workers is None:

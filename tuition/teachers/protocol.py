@@ -59,7 +59,7 @@ class Teacher(Protocol):
     up (`tuition/signals.py`), with what several answers to a sample are made into (`teacher.samples`). `classes`: how many it knows; None
     where it cannot say. `idempotent`: asking again under the same key is never charged twice. `max_in_flight`: how many requests it takes
     at a time. `in_process`: it answers in this process, so that a request to it has its turn as soon as it is made. `place`: the address
-    where it is asked, without secrets; None: it has none.
+    where it is asked, without secrets; None: it has none. `counts_tokens`: it can tell how many tokens a call takes before it is made.
     """
 
     description: dict[str, Any]
@@ -70,6 +70,7 @@ class Teacher(Protocol):
     max_in_flight: int
     in_process: bool
     place: str | None
+    counts_tokens: bool
 
     async def __aenter__(self) -> Self:
         """Open connections and ask, free of charge, whether it is there. Raises Stop where no call could succeed."""
@@ -80,6 +81,10 @@ class Teacher(Protocol):
     async def answer(self, inputs: np.ndarray, keys: Sequence[str]) -> Reply:
         """The answer to B inputs (images: (B, C, H, W) uint8), one idempotency key each. Raises Refused, Uncertain or Stop, and,
         unchanged, what the user's own code raises: then nobody knows whether it was charged."""
+        ...
+
+    def most_tokens(self, inputs: np.ndarray) -> list[tuple[int, int]]:
+        """For each of B inputs the most tokens that a call may take, of the question and of the answer; asked where it `counts_tokens`."""
         ...
 
     def constants(self) -> dict[str, np.ndarray]:

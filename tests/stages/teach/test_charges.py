@@ -111,8 +111,8 @@ def test_a_request_is_shared_out_over_its_calls_to_the_token(server):
     assert len(server.received) == 8  # one alone, the rest of the first eight in 3 + 3 + 1, the others in threes
     assert shop.spent() == (20, 8 * 7, 8 * 7 * 3)
     settings = shop.settings
-    assert [one.tokens for one in real(settings, 3, 4, 4)] == [4, 2, 2]
-    assert sum(one.tokens for one in real(settings, 7, 100, 1)) == 101
+    assert [one.tokens for one in real(settings, [worst(settings)] * 3, 4, 4)] == [4, 2, 2]
+    assert sum(one.tokens for one in real(settings, [worst(settings)] * 7, 100, 1)) == 101
     assert worst(settings).cost == 60
 
 

@@ -457,6 +457,9 @@ def test_a_text_is_asked_about_as_it_is():
     amid = question(form(data=data, prompt="<<{text}>> One of {labels}?"), samples)["messages"][0]["content"]
     assert amid == f"<<{text}>> One of cat, dog, horse, ship?"
     assert not {"content", "text", "detail", "send"} & set(behind.options())
+    form(data=data, prompt='As {"label": …}, or {…}')
+    with pytest.raises(UserError, match=r"prompt: the place: '\{body\}' is not known. Valid: \{labels\}, \{text\}"):
+        form(data=data, prompt="{body}: {labels}?")
     for option, value in (("detail", "low"), ("content", "text"), ("send", "original")):
         with pytest.raises(UserError, match=rf"teacher\.options\.{option}: found '{value}', but the samples are texts"):
             form(data=data, **{option: value})

@@ -25,43 +25,27 @@ Options (`teacher.options`):
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
 from tuition.errors import UserError, unknown
 from tuition.identity import identity
 from tuition.imports import import_function
 from tuition.inputs.kinds import inputs_of
-from tuition.params.bounds import Section
-from tuition.params.teacher import Count, OpenAISettings
+from tuition.params.teacher import OpenAISettings
 from tuition.teachers.formats.bodies import Malformed, json_object, shown, status_of_error
 from tuition.teachers.formats.chunks import completion
 from tuition.teachers.formats.labels import LEAST_SHARE, bare, check_labels, class_scores
+from tuition.teachers.formats.openai_options import Options, check_settings
 from tuition.teachers.formats.options import parse_options
+from tuition.teachers.formats.token_bounds import TokenBounds
 from tuition.teachers.formats.usage import token_counts
 from tuition.teachers.formats.words import WordReader, Words
 from tuition.teachers.http.format import HttpRequest
 from tuition.teachers.protocol import Reply, Stop
 
 TEXT = "{text}"  # where a text stands in the prompt
-RESERVED = ("model", "messages", "logprobs", "top_logprobs", "max_tokens", "max_completion_tokens", "n", "stream")
-
-
-class Options(Section):
-    labels: list[str] | None = None
-    prompt: str | None = None
-    content: Literal["image", "text"] = "image"
-    text: str | None = None
-    detail: Literal["low", "high", "auto"] | None = None
-    send: Literal["png", "original"] = "png"
-    max_tokens: Count | None = None
-    max_completion_tokens: Count | None = None
-    top_logprobs: Count = 20
-    scores: bool = False
-    extra: dict[str, Any] = Field(default={})
 
 
 class OpenAIFormat:
@@ -71,7 +55,7 @@ class OpenAIFormat:
         """Raises UserError for what a chat model cannot be asked, unknown options, and labels that a token cannot tell apart."""
         self.settings, self.chosen, self.inputs = settings, parse_options(Options, settings), inputs_of(data)
         self.answers: Words | None = settings.answers if settings.answers != "logprobs" else None
-        _check_settings(settings, self.chosen, data)
+        check_settings(settings, self.chosen, data)
         names = [str(name) for name in data["classes"]]
         self.labels = self.chosen.labels or names
         check_labels(self.labels, names, by_beginning=not self.answers)
@@ -83,6 +67,9 @@ class OpenAIFormat:
         self.as_text = import_function("teacher.options.text", self.chosen.text) if self.chosen.text else None
         longest, most = self.chosen.max_completion_tokens, self.words.tokens if self.words else 1
         self.limit = {"max_completion_tokens": longest} if longest else {"max_tokens": self.chosen.max_tokens or most}
+        self.counts_tokens = self.inputs.NAME == "texts"  # what an image takes, each server says in its own way
+        schema = json.dumps(self.words.question()) if self.words else ""
+        self.bounds = TokenBounds(settings, schema, *self.limit.values()) if self.counts_tokens else None
 
     def options(self) -> dict[str, Any]:
         """What decides the answers; of a function that makes text, its name (as of kind `python`)."""
@@ -99,6 +86,11 @@ class OpenAIFormat:
             left_out.add("send")
         chosen = self.chosen.model_dump(exclude=left_out) | ({"answers": self.answers} if self.answers else {})
         return {**chosen, **self.limit, "labels": list(self.labels), "prompt": self.prompt}
+
+    def most_tokens(self, inputs: np.ndarray) -> list[tuple[int, int]]:
+        """Of texts (B,), the most tokens of the question on each, and of its answer."""
+        assert self.bounds is not None
+        return self.bounds.of([self._whole(text) for text in inputs])
 
     def request(self, inputs: np.ndarray, keys: Sequence[str]) -> HttpRequest:
         """The question on one sample (1, …) as it is stored, or (1,) the bytes of its file."""
@@ -174,66 +166,13 @@ class OpenAIFormat:
             return f"{self.prompt}\n\n{text}"
         shown_sample = self.inputs.chat_part(samples[0], self.settings, self.chosen.detail)
         if shown_sample["type"] == "text":
-            whole = self.prompt if TEXT in self.prompt else f"{self.prompt}\n\n{TEXT}"
-            return whole.replace(TEXT, shown_sample["text"])
+            return self._whole(shown_sample["text"])
         return [{"type": "text", "text": self.prompt}, shown_sample]
 
-
-def _check_settings(settings: OpenAISettings, chosen: Options, data: dict[str, Any]) -> None:
-    if not settings.model:
-        raise UserError("teacher.model: found none; kind 'openai' needs the model's name on the server")
-    if settings.batch_size != 1:
-        raise UserError(
-            f"teacher.batch_size: found {settings.batch_size}; a chat model is asked for one sample a request: set it to 1"
-        )
-    if urlsplit(settings.url or "").path.rstrip("/").endswith("/chat/completions"):
-        raise UserError("teacher.url: it ends in /chat/completions; give it up to and with /v1: the rest is added")
-    if settings.mean is not None or settings.std is not None:
-        raise UserError(
-            "teacher.mean, teacher.std: a chat model takes pictures, not normalised numbers: leave both out"
-        )
-    if settings.scores != "logits":
-        raise UserError(
-            f"teacher.scores: found {settings.scores!r}; kind 'openai' reads log-probabilities: leave it at 'logits'"
-        )
-    if chosen.scores and settings.answers != "json":
-        raise UserError(
-            f"teacher.options.scores: true, but teacher.answers is {settings.answers or 'logprobs'}; set `json`, which has them"
-        )
-    if chosen.send == "original" and (chosen.content == "text" or settings.resize is not None):
-        raise UserError(
-            "teacher.options.send: original sends files as they are, and goes neither with teacher.resize nor with content 'text'; set png"
-        )
-    if inputs_of(data).NAME == "texts":
-        _check_of_texts(chosen)
-    elif chosen.content == "image":
-        inputs_of(data).check_chat(data)
-    if (chosen.content == "text") != (chosen.text is not None):
-        raise UserError(
-            "teacher.options.text: content 'text' needs a function 'module:function' that makes text of an image, and it alone"
-        )
-    if chosen.max_tokens and chosen.max_completion_tokens:
-        raise UserError("teacher.options: give max_tokens or max_completion_tokens, not both")
-    if settings.samples > 1 and (not chosen.extra.get("temperature") or "seed" in chosen.extra):
-        raise UserError(
-            f"teacher.samples: found {settings.samples}, but a model that is asked at temperature 0, or with a seed, answers the same each "
-            "time; set teacher.options.extra: {temperature: 1.0}, without a seed, or teacher.samples: 1"
-        )
-    try:
-        json.dumps(chosen.extra)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"teacher.options.extra: not JSON: {error}") from None
-    if reserved := sorted(set(chosen.extra) & set(RESERVED)):
-        raise UserError(f"teacher.options.extra: {', '.join(reserved)}: set by this kind itself or by another option")
-
-
-def _check_of_texts(chosen: Options) -> None:
-    """Raises UserError for an option that is about images."""
-    for key, plain in (("content", "image"), ("text", None), ("detail", None), ("send", "png")):
-        if (found := getattr(chosen, key)) != plain:
-            raise UserError(
-                f"teacher.options.{key}: found {found!r}, but the samples are texts, which are sent as they are: leave it out"
-            )
+    def _whole(self, text: str) -> str:
+        """The message about a text."""
+        whole = self.prompt if TEXT in self.prompt else f"{self.prompt}\n\n{TEXT}"
+        return whole.replace(TEXT, text)
 
 
 def _prompt(content: str) -> str:

@@ -24,9 +24,10 @@ class HttpRequest:
 class Format(Protocol):
     """`signals`: what an answer holds. `formats/mlflow.py` is one.
 
-    Three more attributes are optional: `authorization`, the name of the header that takes the key and its value with {} for the key,
+    More attributes are optional: `authorization`, the name of the header that takes the key and its value with {} for the key,
     where that is not `Authorization: Bearer`; `keyed`, True where requests hold the key of each input; `inner_status(body, headers)`,
-    the status of an error that an answer with status 200 tells of, None where it tells of none.
+    the status of an error that an answer with status 200 tells of, None where it tells of none; `counts_tokens`, and `most_tokens(inputs)`,
+    as a `Teacher` has them.
     """
 
     @property

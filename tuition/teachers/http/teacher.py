@@ -48,6 +48,7 @@ class HttpTeacher:
         }
         self.signals = tuple(format.signals)
         self.families = tuple(families(with_votes(self.signals, settings.samples)))
+        self.counts_tokens = bool(getattr(format, "counts_tokens", False))
         self.classes, self.idempotent, self.max_in_flight = (
             settings.classes,
             settings.idempotent,
@@ -60,6 +61,9 @@ class HttpTeacher:
 
     def __repr__(self) -> str:
         return f"HttpTeacher({self.settings.kind!r}, {self.client.address.place!r})"
+
+    def most_tokens(self, inputs: np.ndarray) -> list[tuple[int, int]]:
+        return self.format.most_tokens(inputs)  # type: ignore[attr-defined]
 
     def constants(self) -> dict[str, np.ndarray]:
         return {}
