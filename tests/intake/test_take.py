@@ -15,6 +15,7 @@ from tuition.errors import Unreachable, UserError
 from tuition.files import read_array, read_json
 from tuition.inputs import images
 from tuition.inputs.images.files import content_id
+from tuition.intake.item import Item
 from tuition.intake.take import sort, take
 from tuition.sources.additions import digest, listed
 
@@ -258,7 +259,14 @@ def test_sorting_is_of_names_and_pixels_alone():
     a, b = drawn(2)[:, None]
     kept = []
     done = sort(
-        [("0/a", "0", a), ("x", None, ""), ("1/b", "1", "broken"), ("0/a2", "0", a), ("2/b", "2", b), ("3/b", "3", b)],
+        [
+            Item("0/a", "0", a),
+            Item("x", None, None),
+            Item("1/b", "1", None, "broken"),
+            Item("0/a2", "0", a),
+            Item("2/b", "2", b),
+            Item("3/b", "3", b),
+        ],
         {content_id(b): ("test", "9")},
         images,
         lambda *one: kept.append(one[:2]),
@@ -272,7 +280,13 @@ def test_sorting_is_of_names_and_pixels_alone():
 def test_without_a_label_a_file_may_lie_in_no_class_folder():
     a, b, c = drawn(3)[:, None]
     done = sort(
-        [("a.png", None, a), ("x.txt", None, "no image"), ("b.png", None, b), ("0/c.png", "0", c), ("c.png", None, c)],
+        [
+            Item("a.png", None, a),
+            Item("x.txt", None, None, "no image"),
+            Item("b.png", None, b),
+            Item("0/c.png", "0", c),
+            Item("c.png", None, c),
+        ],
         {content_id(b): ("train", "9")},
         images,
         lambda *one: None,

@@ -39,7 +39,6 @@ def load(path, key, value):
         ("teach.views", 3, "which have no views"),
         ("teach.mixed", True, "cannot be mixed"),
         ("transfer.source", "wordnet", "no linear probe"),
-        ("refresh.inbox", "inbox", "the flow `refresh` takes images"),
     ],
 )
 def test_what_a_text_has_not_is_refused(study, key, value, told):

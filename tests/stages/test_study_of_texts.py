@@ -3,6 +3,7 @@
 The teacher is a function that keeps its own bill.
 """
 
+import asyncio
 import csv
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,10 +19,15 @@ import pytest
 from support import bill, stage, templates
 from support.registry import free_port, server, tuition
 
+from tuition.errors import UserError
 from tuition.files import read_array, read_json
 from tuition.inputs import texts
+from tuition.origins import objects
 from tuition.params import Data
+from tuition.params.teacher import MlflowSettings
+from tuition.registry import score
 from tuition.sources import load_source
+from tuition.teachers import load_teacher
 
 CLASSES = ("animal", "person", "plant")
 TEACHER = r'''
@@ -114,7 +121,9 @@ def test_a_student_that_is_trained_again_is_the_same_to_the_bit(study):
     assert weights.read_bytes() == before
 
 
-def test_the_registered_student_takes_a_text_a_list_or_a_table_and_needs_nothing_of_this_project(study, monkeypatch):
+def test_the_registered_student_takes_a_text_a_list_or_a_table_and_needs_nothing_of_this_project(
+    study, monkeypatch, capsys
+):
     folder, _ = study
     asked = ["a large bird of prey", "someone who sings", "a small tree\nwith “white” flowers"]
     code = (
@@ -149,8 +158,31 @@ def test_the_registered_student_takes_a_text_a_list_or_a_table_and_needs_nothing
     assert table["class"][4] == expected[0]
     own = json.loads(tuition("predict", *asked, "--json", "--weights", "students/60-kd-0").output)
     assert [one["class"] for one in own["predictions"]] == expected
+
+    score.main(["asked.csv", "--model", "models:/things@champion", "--out", "scored.csv", "--probabilities"])
+    assert "scored.csv: 4 texts, 3 classified, 1 could not be read" in capsys.readouterr().out
+    scored = pd.read_csv("scored.csv")
+    assert scored["text"].tolist()[:3] == asked
+    assert scored["class"].tolist()[:3] == expected
+    assert scored["reason"][3] == "holds nothing but white space"
+    found = scored[[f"p_{name}" for name in CLASSES]].to_numpy()[:3]
+    np.testing.assert_allclose(found, answers[0], atol=1e-5)
+    np.testing.assert_allclose(scored["probability"][:3], found.max(axis=1))
+    Path("photos").mkdir()
+    Path("photos/a.png").touch()
+    with pytest.raises(UserError, match="takes texts, found a folder; name a table of texts: csv, jsonl, parquet"):
+        score.main(["photos", "--model", "models:/things@champion"])
     wrong = tuition("predict", "asked.csv", "--column", "what")
     assert "asked.csv: column: 'what' is not known. Valid: definition, number" in wrong.output
+
+
+async def taught(port, asked, options):
+    url = f"http://127.0.0.1:{port}"
+    settings = MlflowSettings(url=url, scores="probabilities", options=options)
+    async with load_teacher(settings, {"inputs": "texts", "classes": list(CLASSES), "characters": [1, 99]}) as teacher:
+        reply = await teacher.answer(objects(asked), [f"{number:032x}" for number in range(len(asked))])
+    assert reply.malformed is None
+    return reply.signals["logits"]
 
 
 @pytest.mark.long  # 20 s, and the table above is what the server answers from
@@ -178,6 +210,9 @@ def test_mlflow_serves_texts_as_people_send_them(study, tmp_path):
         ):
             for found, row in zip(answered(body), expected, strict=True):
                 assert found == pytest.approx(row, abs=1e-5)
+        for options in ({}, {"input": "dataframe"}):  # and a teacher of kind mlflow asks as they do
+            found = asyncio.run(taught(port, asked, options))
+            np.testing.assert_allclose(np.exp(found), [[row[name] for name in CLASSES] for row in expected], atol=1e-5)
         (alone,) = answered({"inputs": asked[0]})
         assert alone == pytest.approx(expected[0], abs=1e-5)
         with pytest.raises(urllib.error.HTTPError) as refused:

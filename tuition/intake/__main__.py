@@ -40,9 +40,10 @@ def main(argv: list[str]) -> None:
 
         told = take(params, options.inbox or params.refresh.inbox)
         held = sum(told["duplicates"].values())
+        none = f"{told['rejected']} are none" + (" (refresh/rejected.csv)" if told["rejected"] else "")
         print(
-            f"take: {told['new']} new samples of {told['files']} files in {told['inbox']}; {held} are held already, {told['rejected']} "
-            f"are none{' (refresh/rejected.csv)' if told['rejected'] else ''}; {told['folder']}/ holds {told['additions']}"
+            f"take: {told['new']} new samples of {told['files']} {told['of']} in {told['inbox']}; {held} are held already, {none}; "
+            f"{told['folder']}/ holds {told['additions']}"
         )
         for warning in told["warnings"]:
             print(f"warning: {told['inbox']}: {warning}")

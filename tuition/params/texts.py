@@ -8,7 +8,7 @@ from tuition.params.schema import Params, Training
 from tuition.params.teacher import CUSTOM
 
 OF_TEXTS = "csv", "jsonl", "parquet", "hf", "wordnet"  # kinds of data.source
-TEACHERS = ("python", "table", "openai", CUSTOM)  # kinds of teachers that take texts
+TEACHERS = ("python", "table", "openai", "mlflow", "oip", "http", CUSTOM)  # kinds of teachers that take texts
 ENCODERS = ("none", "tfidf", "file")
 
 
@@ -42,7 +42,6 @@ def _of_images(params: Params) -> Iterator[tuple[str, Any, Any, str]]:
     size = "which have no pixels"
     yield "data.resize", params.data.resize, None, size
     yield "data.channels", params.data.channels, None, size
-    yield "data.additions", params.data.additions, None, "and the flow `refresh` takes images"
     for number, one in enumerate((params.teacher, *params.teachers)):
         for name in ("resize", "mean", "std"):
             key = f"teachers.{number - 1}" if number else "teacher"
@@ -54,7 +53,6 @@ def _of_images(params: Params) -> Iterator[tuple[str, Any, Any, str]]:
     yield "teach.views", params.teach.views, 1, "which have no views"
     yield "teach.mixed", params.teach.mixed, False, "and two cannot be mixed into one that a teacher could be asked"
     yield "transfer.source", params.transfer.source, None, "for which there is no linear probe on other data"
-    yield "refresh.inbox", params.refresh.inbox, None, "and the flow `refresh` takes images"
 
 
 def _check_images(params: Params, where: str) -> None:

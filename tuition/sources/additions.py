@@ -1,4 +1,4 @@
-"""`data.additions`: samples that came after the source, `<folder>/<class>/<content id>.png`, at the end of the training split.
+"""`data.additions`: samples that came after the source, `<folder>/<class>/<content id>.png` (texts: `.txt`), at the end of train.
 
 One without a label lies in the folder itself. Where `data.resize` made the source's samples smaller, additions are kept as the originals
 that they are, and made smaller likewise.
@@ -20,12 +20,13 @@ from PIL import Image
 from tuition.errors import UserError
 from tuition.inputs.images import files as pixels
 from tuition.inputs.images.files import content_id
-from tuition.origins import Origins
+from tuition.inputs.protocol import Inputs
+from tuition.origins import Origins, objects
 from tuition.params import Data
 from tuition.sources.raw import UNKNOWN
 from tuition.sources.split import Rows
 
-NAME = re.compile(r"[0-9a-f]{64}\.png")
+NAME = re.compile(r"[0-9a-f]{64}\.(png|txt)")
 THREADS = 8
 MEND = (
     "`dvc checkout additions.dvc` or `dvc pull additions.dvc` brings back what was tracked; `python -m flows.refresh` sets the digest of "
@@ -49,7 +50,7 @@ def listed(folder: Path) -> list[tuple[str, str]]:
                 continue
             if not NAME.fullmatch(file.name):
                 raise UserError(
-                    f"{file}: not a sample; {folder}/<class>/ holds <content id>.png alone. New images go to refresh.inbox"
+                    f"{file}: not a sample; {folder}/<class>/ holds <content id>.png or .txt alone. New samples go to refresh.inbox"
                 )
             found.append((file.stem, top.name))
     return sorted(found)
@@ -64,8 +65,8 @@ def digest(samples: Iterable[tuple[str, str]]) -> str:
 class Added:
     """Additions that no split of the source holds, by content id.
 
-    `images` (n, C, H, W) uint8 as they are stored, `labels` (n,) int64, `ids` (n,) S64 of the originals, `stored_ids` (n,) S64; `origins`:
-    where they lie, relative to the workspace; `held`: how many each split holds already, for `meta.json`.
+    `images` (n, …) as they are stored, images or texts, `labels` (n,) int64, `ids` (n,) S64 of the originals, `stored_ids` (n,) S64;
+    `origins`: where they lie, relative to the workspace; `held`: how many each split holds already, for `meta.json`.
     """
 
     images: np.ndarray
@@ -77,11 +78,11 @@ class Added:
 
 
 def read_additions(
-    data: Data, classes: list[str], shape: tuple[int, ...], splits: dict[str, Rows], smaller: bool
+    data: Data, inputs: Inputs, classes: list[str], shape: tuple[int, ...], splits: dict[str, Rows], smaller: bool
 ) -> Added:
-    """The samples of `data.additions`. `shape` is the source's (C, H, W); `smaller`: its samples are not the originals.
+    """The samples of `data.additions`. `shape` is that of the source's samples; `smaller`: these are not the originals.
 
-    Raises UserError where the folder holds other samples than the digest says, a class that the source does not have, and an image of
+    Raises UserError where the folder holds other samples than the digest says, a class that the source does not have, and a sample of
     another content than its name says.
     """
     assert data.additions is not None
@@ -103,10 +104,26 @@ def read_additions(
         counts[f"addition_in_{name}"] = int(held.sum())
         new &= ~held
     kept = np.flatnonzero(new)
-    names = [(folder / samples[i][1] / f"{samples[i][0]}.png").as_posix() for i in kept]
-    images = _read_images(folder, names, shape, ids[kept], data.channels, smaller)
-    stored = np.array([content_id(one) for one in images], dtype="S64") if smaller else ids[kept]
-    return Added(images, labels[kept], ids[kept], stored, Origins.of_files(names), counts)
+    names = [(folder / samples[i][1] / f"{samples[i][0]}{inputs.SUFFIX}").as_posix() for i in kept]
+    if inputs.NAME == "texts":
+        added = _read_texts(inputs, names, ids[kept])
+    else:
+        added = _read_images(folder, names, shape, ids[kept], data.channels, smaller)
+    stored = np.array([content_id(one) for one in added], dtype="S64") if smaller else ids[kept]
+    return Added(added, labels[kept], ids[kept], stored, Origins.of_files(names), counts)
+
+
+def _read_texts(inputs: Inputs, names: list[str], ids: np.ndarray) -> np.ndarray:
+    """The texts (n,) in the files `names`. Raises UserError for one that is not there, or not that of its id."""
+    texts = []
+    for name, id in zip(names, ids.tolist(), strict=True):
+        try:
+            texts.append(Path(name).read_bytes().decode())
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"data.additions: {name}: {error}; {MEND}") from None
+        if inputs.content_id(texts[-1]).encode() != id:
+            raise UserError(f"data.additions: {name}: its text is not that of its name; {MEND}")
+    return objects(texts)
 
 
 def _read_images(

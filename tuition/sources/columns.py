@@ -1,6 +1,7 @@
 """Which column of a table holds what: `data.columns`, or the usual names; and what labels and splits in it mean."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,15 +74,8 @@ class Labels:
     first: dict[str, tuple[int, str]] = field(default_factory=dict)  # text -> its code, and the place of its first row
 
     def add(self, value: Any, place: str) -> None:
-        text = self._text(value, place)
+        text = label_text(value, f"{place}: {self.column}")
         self.codes.append(UNKNOWN if not text else self.first.setdefault(text, (len(self.first), place))[0])
-
-    def _text(self, value: Any, place: str) -> str:
-        if value is None or value != value:  # NaN
-            return ""
-        if isinstance(value, list | dict | tuple):
-            raise UserError(f"{place}: {self.column}: found {value!r}: several labels a sample are not supported")
-        return str(value).lower() if isinstance(value, bool) else str(value).strip()
 
     def mapped(self, names: list[str] | None, classes: list[str] | None) -> tuple[np.ndarray, list[str]]:
         """Labels (N,) int64 and the classes' names: numbers in their order, else texts in theirs; UNKNOWN for an empty cell.
@@ -112,6 +106,22 @@ class Labels:
         place = {name: number for number, name in enumerate(ordered)} | {"": UNKNOWN}
         table = np.array([*(place[called[text]] for text in texts), UNKNOWN], np.int64)  # the last stands for UNKNOWN
         return table[np.array(self.codes, np.int64)], list(ordered)
+
+
+def label_text(value: Any, place: str) -> str:
+    """A cell's label as text, "" for none. Raises UserError where it holds several."""
+    if value is None or value != value:  # NaN
+        return ""
+    if isinstance(value, list | dict | tuple):
+        raise UserError(f"{place}: found {value!r}: several labels a sample are not supported")
+    return str(value).lower() if isinstance(value, bool) else str(value).strip()
+
+
+def class_of(value: Any, classes: Sequence[str], place: str) -> str:
+    """The class that a cell names, or what it names where that is none of `classes`; "" for no label. Raises UserError as `label_text`."""
+    text = label_text(value, place)
+    whole = str(int(float(text))) if WHOLE.fullmatch(text) else text
+    return text if text in classes else "" if whole == str(UNKNOWN) else whole
 
 
 def split_of(value: Any, place: str, column: str) -> str:

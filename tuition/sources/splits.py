@@ -49,7 +49,7 @@ def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None)
             normal = inputs.statistics(arrays[0])  # the source's: a teacher that takes them stays the same teacher
             facts = {"classes": raw.classes, **normal} | ({"altered": altered} if altered else {})
             if data.additions:
-                more = additions.read_additions(data, raw.classes, shape, found, bool(sizes_of_originals(raw)))
+                more = additions.read_additions(data, inputs, raw.classes, shape, found, bool(sizes_of_originals(raw)))
                 both = zip(arrays, (more.images, more.labels, more.ids), strict=True)
                 arrays = tuple(np.concatenate(two) for two in both)
                 origins = None if origins is None else origins + more.origins

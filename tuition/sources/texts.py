@@ -95,8 +95,8 @@ class Row(NamedTuple):
     reason: str = ""
 
 
-def read_texts(table: Table, columns: Columns) -> Iterator[Row]:
-    """The texts of a table, in its order: of the columns that are named, else of the one with a usual name, or of the only one.
+def text_columns(table: Table, columns: Columns) -> tuple[str, ...]:
+    """The columns of a table that make a text: those that are named, else the one with a usual name, or the only one.
 
     Raises UserError where a column is not there, or none is named and there are several.
     """
@@ -107,7 +107,15 @@ def read_texts(table: Table, columns: Columns) -> Iterator[Row]:
         if name not in table.columns:
             raise unknown(f"{table.where}: column", name, table.columns)
     if not columns.texts and len(wanted) > 1:
-        raise UserError(f"{table.where}: which column holds the texts? Found {', '.join(wanted)}; name one by --column")
+        raise UserError(
+            f"{table.where}: which column holds the texts? Found {', '.join(wanted)}; name one: data.columns.text, or --column"
+        )
+    return wanted
+
+
+def read_texts(table: Table, columns: Columns) -> Iterator[Row]:
+    """The texts of a table, in its order. Raises UserError as `text_columns` does."""
+    wanted = text_columns(table, columns)
     for batch in table.batches(list(dict.fromkeys(wanted))):
         for cells in zip(*batch, strict=True):
             try:

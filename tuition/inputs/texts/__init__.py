@@ -13,7 +13,7 @@ import numpy as np
 
 from tuition.inputs.protocol import Augmentation, Facts, Samples
 from tuition.inputs.texts import tuition_texts
-from tuition.inputs.texts.files import content_id, facts, read, warnings, write
+from tuition.inputs.texts.files import content_id, facts, read, to_file, warnings, write
 from tuition.inputs.texts.pool import features
 from tuition.inputs.texts.refused import (
     as_sent,
@@ -23,7 +23,6 @@ from tuition.inputs.texts.refused import (
     replay,
     resized,
     sent,
-    to_file,
     view_size,
 )
 from tuition.inputs.texts.tokens import own

@@ -50,6 +50,11 @@ def content_id(sample: str) -> str:
     return hashlib.sha256(sample.encode(errors="surrogatepass")).hexdigest()
 
 
+def to_file(sample: str) -> bytes:
+    """A text as UTF-8, as it was given."""
+    return sample.encode()
+
+
 def facts(samples: np.ndarray) -> dict[str, Any]:
     """characters: the least and the largest number of them in a text."""
     lengths = [len(text) for text in samples] or [0]

@@ -1,4 +1,4 @@
-"""What images have and a text has not: a size, views, mixtures, files. Each of these raises a UserError that names the key."""
+"""What images have and a text has not: a size, views, mixtures. Each of these raises a UserError that names the key."""
 
 from typing import Any
 
@@ -24,16 +24,12 @@ def mix(one: np.ndarray, other: np.ndarray, share: np.ndarray) -> np.ndarray:
     )
 
 
-def to_file(sample: str) -> bytes:
-    raise UserError("refresh.inbox: found a study of texts; the flow `refresh` takes images: leave it out")
-
-
 def resized(sample: str, side: int) -> str:
     raise UserError(f"teacher.resize: found {side}; a text has no size in pixels: leave it out")
 
 
 def check_sent(settings: Preprocessing, facts: Facts) -> None:
-    raise UserError("teacher.kind: texts are not sent as tensors; valid: python, table, openai and a class of your own")
+    """Every text can be sent as it is."""
 
 
 def as_sent(settings: Preprocessing, facts: Facts) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """kind `http`: a wire format of the user's own, `teacher.format: module:Class`; modules are looked for in the current folder first.
 
-The class is made with (settings, data) and has `request(images, keys) -> HttpRequest` and `read(body, headers, keys) -> Reply`. It may have
-`signals` (default: logits, or label where `teacher.answers` is labels), `options()` (default: `teacher.options`), `probes()`,
-`check(path, status, body)`, `authorization` and `inner_status(body, headers)` (`http/format.py`).
+The class is made with (settings, data) and has `request(images, keys) -> HttpRequest`, of texts with a list of `str`, and
+`read(body, headers, keys) -> Reply`. It may have `signals` (default: logits, or label where `teacher.answers` is labels), `options()`
+(default: `teacher.options`), `probes()`, `check(path, status, body)`, `authorization` and `inner_status(body, headers)`
+(`http/format.py`).
 What it reads it may give under the name that `teacher.answers` has:
 {"labels": […]}, {"top-k": […]}. docs/your_teacher.md has one to start from.
 """
@@ -16,6 +17,7 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.imports import make_named
+from tuition.inputs.kinds import inputs_of
 from tuition.params.teacher import HttpSettings
 from tuition.targets.answers import Classes
 from tuition.teachers.answers import as_reply, signals_of
@@ -29,8 +31,9 @@ NEEDED = ("request", "read")
 class OwnFormat:
     """The user's format with what it leaves out."""
 
-    def __init__(self, named: str, own: Format, settings: HttpSettings, classes: Sequence[str]):
-        self.named, self.own, self.settings, self.names = named, own, settings, Classes(classes)
+    def __init__(self, named: str, own: Format, settings: HttpSettings, data: dict[str, Any]):
+        self.named, self.own, self.settings, self.names = named, own, settings, Classes(data["classes"])
+        self.inputs = inputs_of(data)
         where = f"teacher.format: {named}"
         self.signals = named_signals(where, signals_of(where, settings.form, getattr(own, "signals", None)))
         self.authorization = _authorization(named, own)
@@ -48,7 +51,7 @@ class OwnFormat:
         return {"format": self.named, **({"answers": form} if form != self.settings.scores else {}), **dict(given)}
 
     def request(self, inputs: np.ndarray, keys: Sequence[str]) -> HttpRequest:
-        made = self.own.request(inputs, keys)
+        made = self.own.request(self.inputs.handed(inputs), keys)
         if not isinstance(made, HttpRequest):
             raise UserError(
                 f"teacher.format: {self.named}: request() returned {type(made).__name__}, expected HttpRequest(path, content, headers)"
@@ -91,4 +94,4 @@ def _authorization(named: str, own: Format) -> tuple[str, str]:
 def load_format(settings: HttpSettings, data: dict[str, Any]) -> OwnFormat:
     """The format of the class that `teacher.format` names. Raises UserError where it cannot be found or made."""
     own = make_named("teacher.format", settings.format, NEEDED, {"settings": settings, "data": data})
-    return OwnFormat(str(settings.format), own, settings, data["classes"])
+    return OwnFormat(str(settings.format), own, settings, data)

@@ -3,8 +3,8 @@
 `teacher.url` is the server without `/invocations`. Options (`teacher.options`):
 
 - `input: tensor` sends `{"inputs": …}`, the images as nested lists (B, C, H, W); `dataframe` sends `{"dataframe_split": …}`, an image a
-  row and a pixel a column, channel by channel and row by row;
-- `columns`: the columns' names, a list of C·H·W; without it they are the integers from 0;
+  row and a pixel a column, channel by channel and row by row; of texts, a text a row;
+- `columns`: the columns' names, a list of C·H·W; without it they are the integers from 0; of texts one, `text`;
 - `signals`: what the answer holds, where that is more than logits: a dict with these names is then expected (default: [logits]);
 - `labels`: the names of the answer's columns, one for each of the data's classes and in their order (default: the classes' names);
 - `probe: false` where the server has neither `/ping` nor `/version` (Databricks has none).
@@ -63,11 +63,11 @@ class MlflowFormat:
         count = int(np.prod(self.inputs.shape(self.inputs.as_sent(settings, data))))
         if self.chosen.columns is not None and len(set(self.chosen.columns)) != count:
             raise UserError(
-                f"teacher.options.columns: found {len(set(self.chosen.columns))} names; an image has {count} pixels, each with a column"
+                f"teacher.options.columns: found {len(set(self.chosen.columns))} names, expected {count}: one a text, or a pixel"
             )
         if self.chosen.columns is not None and self.chosen.input == "tensor":
             raise UserError("teacher.options.columns: a tensor has none; set teacher.options.input to dataframe")
-        self.columns = self.chosen.columns or list(range(count))
+        self.columns = self.chosen.columns or (["text"] if self.inputs.NAME == "texts" else list(range(count)))
 
     def options(self) -> dict[str, Any]:
         given = {"labels": self.labels} if self.chosen.labels else {}

@@ -3,8 +3,8 @@
 `teacher.url` is the server (`http://host:port`), `teacher.model` the model's name there. Options (`teacher.options`):
 
 - `input`: the input tensor's name (`input`);
-- `datatype`: UINT8, or FP32 where `teacher.mean` or `teacher.std` are set; FP32 without them sends pixels as 0.0 to 255.0;
-- `layout`: NCHW or NHWC; `flatten: true`: rows of C·H·W (H·W·C) numbers;
+- `datatype`: UINT8, or FP32 where `teacher.mean` or `teacher.std` are set; FP32 without them sends pixels as 0.0 to 255.0; of texts BYTES;
+- `layout`: NCHW or NHWC; `flatten: true`: rows of C·H·W (H·W·C) numbers; texts are sent as (B,), with `flatten` as (B, 1);
 - `output`: the output tensor's name; needed where more than one output has the shape (B, classes);
 - `model_version`: a version of the model; without it the server chooses;
 - `binary: true`: tensors as bytes, not JSON, both ways, 2 to 5 times smaller. Triton and KServe take them; MLServer does not over HTTP.
@@ -36,7 +36,7 @@ class Options(Section):
     model_version: str | int | None = None
     input: str = "input"
     output: str | None = None
-    datatype: Literal["UINT8", "FP32"] | None = None
+    datatype: Literal["UINT8", "FP32", "BYTES"] | None = None
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     flatten: bool = False
     binary: bool = False
@@ -58,7 +58,13 @@ class OipFormat:
         self.settings, self.chosen = settings, parse_options(Options, settings)
         self.classes = len(data["classes"])
         real = settings.mean is not None or settings.std is not None
-        self.datatype = self.chosen.datatype or ("FP32" if real else "UINT8")
+        texts = self.inputs.NAME == "texts"
+        self.datatype = self.chosen.datatype or ("BYTES" if texts else "FP32" if real else "UINT8")
+        if (self.datatype == "BYTES") != texts or (texts and self.chosen.layout != "NCHW"):
+            raise UserError(
+                f"teacher.options.datatype: found {self.datatype!r} and layout {self.chosen.layout!r}; texts are sent as BYTES, without a "
+                "layout, images as UINT8 or FP32"
+            )
         if real and self.datatype == "UINT8":
             raise UserError(
                 "teacher.options.datatype: found 'UINT8', but teacher.mean or teacher.std make numbers of the pixels: FP32"
@@ -150,7 +156,7 @@ class OipFormat:
         if isinstance(one.get("datatype"), str) and one["datatype"] != self.datatype:
             raise Stop(
                 f"teacher.options.datatype: the model's input is {_listed([one])}, and {self.datatype} would be sent; kind 'oip' sends "
-                "UINT8 (pixels as they are) or FP32 (with teacher.mean and teacher.std)"
+                "texts as BYTES, images as UINT8 (pixels as they are) or FP32 (with teacher.mean and teacher.std)"
             )
         shape = one.get("shape")
         if isinstance(shape, list) and not _fits(shape, self.shape):

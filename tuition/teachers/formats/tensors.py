@@ -31,8 +31,14 @@ TYPES = {
 
 
 def encode_tensor(name: str, values: np.ndarray, datatype: str, binary: bool) -> tuple[dict[str, Any], bytes]:
-    """The JSON entry of the tensor `name`, and its bytes (none where it is sent as JSON)."""
+    """The JSON entry of the tensor `name`, and its bytes (none where it is sent as JSON). BYTES are of texts: UTF-8, behind its length."""
     entry: dict[str, Any] = {"name": name, "shape": list(values.shape), "datatype": datatype}
+    if datatype == "BYTES":
+        if not binary:
+            return {**entry, "data": values.ravel().tolist()}, b""
+        texts = [text.encode() for text in values.ravel()]
+        content = b"".join(len(one).to_bytes(4, "little") + one for one in texts)
+        return {**entry, "parameters": {"binary_data_size": len(content)}}, content
     values = np.ascontiguousarray(values, dtype=TYPES[datatype])
     if not binary:
         return {**entry, "data": values.ravel().tolist()}, b""
