@@ -39,15 +39,19 @@ def tokens_by_what_lies_beside(folder: Path) -> np.ndarray:
     """What somebody makes who has the files and nothing of this project."""
     about = json.loads((folder / "mine.json").read_text(encoding="utf-8"))
     assert about["classes"] == CLASSES
+    spec = importlib.util.spec_from_file_location("taken_along", folder / "tuition_texts.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     if about["tokens"] == "hashed":
-        spec = importlib.util.spec_from_file_location("taken_along", folder / "tuition_texts.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
         return module.numbers(objects(ASKED), about)
-    tokenizer = Tokenizer.from_file(str(folder / "mine.tokenizer.json"))
+    file = folder / "mine.tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(file))
     cut = [text[: about["characters"]] for text in ASKED]
     rows = [tokenizer.encode(text, add_special_tokens=False).ids[: about["max_tokens"]] for text in cut]
-    return np.array([row + [0] * (max(map(len, rows)) - len(row)) for row in rows], np.int32)
+    found = np.array([row + [0] * (max(map(len, rows)) - len(row)) for row in rows], np.int32)
+    by_module = module.numbers(objects(ASKED), about | {"tokenizer": file.read_text(encoding="utf-8")})
+    np.testing.assert_array_equal(by_module, found)
+    return found
 
 
 def test_the_files_are_enough_to_ask_it(student: Path, tmp_path: Path) -> None:

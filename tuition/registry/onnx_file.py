@@ -69,7 +69,7 @@ def write_graph(graph: Path, about: dict[str, Any], target: Path, what: str) -> 
         except Exception as error:  # what has no ONNX form fails in many ways
             first = str(error).strip().partition("\n")[0]
             raise UserError(f"{what} can't be written as ONNX ({first})") from error
-        difference = _difference(program, draft, name, about.get("vocabulary"))
+        difference = _difference(program, draft, name, about)
         if not difference <= TOLERANCE:
             raise UserError(
                 f"{target}: not written; ONNX Runtime's probabilities differ from torch's by {difference:.3g}, more than {TOLERANCE:g}"
@@ -153,10 +153,10 @@ def _unreadable(error: Exception) -> str:
     return f"holds no student of Tuition's that can be read ({first})"
 
 
-def _difference(program: "ExportedProgram", draft: Path, name: str, vocabulary: int | None) -> float:
+def _difference(program: "ExportedProgram", draft: Path, name: str, about: dict[str, Any]) -> float:
     """The largest absolute difference between torch's and ONNX Runtime's answers to noise and to extremes.
 
-    `vocabulary`: of tokens, how many there are.
+    `about`: of tokens, how many there are (`vocabulary`), and how many a text may have (`max_tokens`).
     """
     import onnxruntime
     import torch
@@ -164,9 +164,9 @@ def _difference(program: "ExportedProgram", draft: Path, name: str, vocabulary: 
     student = program.module()
     session = onnxruntime.InferenceSession(draft, providers=["CPUExecutionProvider"])
     (example,), _ = program.example_inputs
-    random, worst = np.random.default_rng(0), 0.0
+    random, worst, vocabulary = np.random.default_rng(0), 0.0, about.get("vocabulary")
     for count, length in zip(BATCHES, LENGTHS, strict=True):
-        shape = (count, *example.shape[1:]) if vocabulary is None else (count, length)
+        shape = (count, min(length, about["max_tokens"])) if vocabulary else (count, *example.shape[1:])
         samples = _noise(random, shape, torch.empty(0, dtype=example.dtype).numpy().dtype, vocabulary)
         samples[0] = samples.max() if count % 2 else 0
         with torch.inference_mode():
