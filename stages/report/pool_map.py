@@ -19,7 +19,7 @@ MOST = 1500  # samples that were not bought, and as many bought ones, that are d
 FITTED = 100_000  # samples by which the directions are found
 SURE = 0.8  # of an estimate
 
-Layer = tuple[str, np.ndarray, dict[str, Any]]  # name in the legend, rows of the pool, how they are drawn
+Layer = tuple[str, np.ndarray, dict[str, Any]]  # name and number in the legend, rows of the pool, how they are drawn
 
 
 def pool_map(budget: int, owned: Owned | None) -> Markup | None:
@@ -45,7 +45,7 @@ def pool_map(budget: int, owned: Owned | None) -> Markup | None:
         start = 0
         for name, one, drawn in layers:
             part = places[start : start + len(one)]
-            axes.plot(part[:, 0], part[:, 1], ls="", mew=0.8, label=f"{name} ({len(one):,})", **drawn)
+            axes.plot(part[:, 0], part[:, 1], ls="", mew=0.8, label=name, **drawn)
             start += len(one)
         axes.set_xticks([])
         axes.set_yticks([])
@@ -59,19 +59,22 @@ def _layers(budget: int, owned: Owned, rows: int) -> list[Layer]:
     bought = np.unique(owned.positions)
     rest = np.setdiff1d(np.arange(rows), bought)
     unsure = _unsure(budget, rows)
-    drawn = _some(rest)
-    found: list[Layer] = []
-    if unsure is None:
-        found.append(("not bought", drawn, {"marker": "o", "ms": 2.5, "color": RULE}))
-    else:
-        found.append(("not bought, estimate sure", drawn[~unsure[drawn]], {"marker": "o", "ms": 2.5, "color": RULE}))
-        found.append(
-            ("not bought, estimate unsure", drawn[unsure[drawn]], {"marker": "o", "ms": 2.5, "color": LINES[4]})
-        )
+    drawn = np.isin(np.arange(rows), _some(rest))
     differs = (owned.labels >= 0) & (owned.teacher >= 0) & (owned.labels != owned.teacher)
     apart = np.unique(owned.positions[differs])
-    found.append(("bought", _some(np.setdiff1d(bought, apart)), {"marker": "o", "ms": 4, "color": LINES[0]}))
-    found.append(("bought, teacher and label differ", _some(apart), {"marker": "x", "ms": 6, "color": LINES[1]}))
+    agreed = np.setdiff1d(bought, apart)
+    if unsure is None:
+        ground = [("not bought", rest, RULE)]
+    else:
+        ground = [("not bought, estimate sure", rest[~unsure[rest]], RULE)]
+        ground += [("not bought, estimate unsure", rest[unsure[rest]], LINES[4])]
+    found: list[Layer] = [
+        (f"{name} ({len(one):,})", one[drawn[one]], {"marker": "o", "ms": 2.5, "color": colour})
+        for name, one, colour in ground
+    ]
+    found.append((f"bought ({len(agreed):,})", _some(agreed), {"marker": "o", "ms": 4, "color": LINES[0]}))
+    name = f"bought, teacher and label differ ({len(apart):,})"
+    found.append((name, _some(apart), {"marker": "x", "ms": 6, "color": LINES[1]}))
     return [layer for layer in found if len(layer[1])]
 
 
