@@ -148,6 +148,18 @@ def test_cells_that_are_none_of_the_valid_ones_are_told_with_their_row(there, ch
         load_source(Data(source=write_csv(there / "t.csv", table), classes=NAMES))
 
 
+def test_white_space_around_labels_and_names_that_are_nearly_one_are_told(there):
+    table = rows(9)
+    for row, label in enumerate(("cat", " cat", "dog", "dog\t", "Dog", "eel")):
+        table[row]["label"] = label
+    raw = load_source(Data(source=write_csv(there / "t.csv", table)))
+    assert raw.classes == ["Dog", "cat", "dog", "eel"]
+    trimmed, near = raw.warnings
+    assert "2 labels are read without the white space around them, the first ' cat' (" in trimmed
+    assert "t.csv: row 1)" in trimmed
+    assert "'Dog' and 'dog'" in near
+
+
 def test_numbers_with_fractions_are_no_classes(there):
     table = [{"image": f"pics/{i}.png", "label": str(0.5 + i)} for i in range(4)]
     with pytest.raises(UserError, match=r"t.csv: row 0: label: found 0.5: classes are names or whole numbers"):

@@ -133,12 +133,13 @@ def test_duplicates_and_texts_of_test_in_train_are_counted_and_left_out(tmp_path
     assert read_rows(tmp_path / "data/rejected.csv") == []
 
 
-def test_labels_that_differ_in_case_or_spaces_are_told_and_not_merged(tmp_path):
-    write_csv(tmp_path / "t.csv", [("one", "Spam"), ("two", "spam"), ("three", "not spam"), ("four", "notspam")])
+def test_labels_that_differ_in_case_or_spaces_are_told(tmp_path):
+    write_csv(tmp_path / "t.csv", [("one", "Spam"), ("two", " spam"), ("three", "not spam"), ("four", "notspam")])
     raw = read(tmp_path / "t.csv")
     assert raw.classes == ["Spam", "not spam", "notspam", "spam"]
-    assert len(raw.warnings) == 1
-    assert "'Spam' and 'spam'; 'not spam' and 'notspam'" in raw.warnings[0]
+    trimmed, near = raw.warnings
+    assert "1 labels are read without the white space around them, the first ' spam' (" in trimmed
+    assert "'Spam' and 'spam'; 'not spam' and 'notspam'" in near
 
 
 def test_a_text_of_ten_megabytes_is_kept_and_told(tmp_path):

@@ -1,6 +1,7 @@
 """Which column of a table holds what: `data.columns`, or the usual names; and what labels and splits in it mean."""
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,10 +73,20 @@ class Labels:
     column: str
     codes: list[int] = field(default_factory=list)
     first: dict[str, tuple[int, str]] = field(default_factory=dict)  # text -> its code, and the place of its first row
+    trimmed: int = 0  # how many had white space around them
+    first_trimmed: str = ""  # the first of those, and its place
 
     def add(self, value: Any, place: str) -> None:
         text = label_text(value, f"{place}: {self.column}")
+        if text and isinstance(value, str) and text != value:
+            self.trimmed += 1
+            self.first_trimmed = self.first_trimmed or f"{value!r} ({place})"
         self.codes.append(UNKNOWN if not text else self.first.setdefault(text, (len(self.first), place))[0])
+
+    def warnings(self, classes: Sequence[str]) -> list[str]:
+        """What a user may have meant otherwise: white space that was taken off, and classes whose names are nearly one."""
+        said = f"{self.trimmed} labels are read without the white space around them, the first {self.first_trimmed}"
+        return ([said] if self.trimmed else []) + alike(classes)
 
     def mapped(self, names: list[str] | None, classes: list[str] | None) -> tuple[np.ndarray, list[str]]:
         """Labels (N,) int64 and the classes' names: numbers in their order, else texts in theirs; UNKNOWN for an empty cell.
@@ -122,6 +133,20 @@ def class_of(value: Any, classes: Sequence[str], place: str) -> str:
     text = label_text(value, place)
     whole = str(int(float(text))) if WHOLE.fullmatch(text) else text
     return text if text in classes else "" if whole == str(UNKNOWN) else whole
+
+
+def alike(classes: Sequence[str]) -> list[str]:
+    """A warning for classes whose names differ in case or spaces alone: they stay apart, and may be meant as one."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        found["".join(name.split()).casefold()].append(name)
+    groups = [names for names in found.values() if len(names) > 1]
+    if not groups:
+        return []
+    named = "; ".join(" and ".join(map(repr, names)) for names in groups[:3]) + ("; …" if len(groups) > 3 else "")
+    return [
+        f"classes that differ in case or spaces alone are classes of their own: {named}; mend the labels where one is meant"
+    ]
 
 
 def split_of(value: Any, place: str, column: str) -> str:

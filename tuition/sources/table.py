@@ -73,7 +73,7 @@ def load_tables(sources: list[Source], root: Path, data: Data, where: str) -> Ra
     names = sources[0].table.names.get(chosen.label or "")
     label, classes = labels.mapped(names, data.classes)
     tables = [one.table for one in sources]
-    warnings += _repeated(rows, label, tables, root)
+    warnings += labels.warnings(classes) + _repeated(rows, label, tables, root)
     _check_there(rows.names, root, where)
     depths = pixels.Depths()
     images, kept, rejected, known = pixels.read(

@@ -2,7 +2,6 @@
 
 import re
 from array import array
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +61,7 @@ def load_texts(
         if (mine := split == number).any():
             parts[name] = Part(samples[mine], label[mine], origins[mine])
     rejected = [(words(place_of(rows.starts, tables, root, row)), why) for row, why in rows.refused]
-    told = [*warnings, *alike(classes), *INPUTS[KIND].warnings([part.images for part in parts.values()])]
+    told = [*warnings, *rows.labels.warnings(classes), *INPUTS[KIND].warnings([part.images for part in parts.values()])]
     return Raw(parts, classes, rejected, told, KIND)
 
 
@@ -153,17 +152,3 @@ def _text(value: Any) -> str:
     if isinstance(value, int | float):
         return str(value).lower() if isinstance(value, bool) else str(value)
     raise Unusable(f"holds {type(value).__name__}, expected text")
-
-
-def alike(classes: Sequence[str]) -> list[str]:
-    """A warning for classes whose names differ in case or spaces alone: they stay apart, and may be meant as one."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for name in classes:
-        found["".join(name.split()).casefold()].append(name)
-    groups = [names for names in found.values() if len(names) > 1]
-    if not groups:
-        return []
-    named = "; ".join(" and ".join(map(repr, names)) for names in groups[:3]) + ("; …" if len(groups) > 3 else "")
-    return [
-        f"classes that differ in case or spaces alone are classes of their own: {named}; mend the labels where one is meant"
-    ]
