@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -72,14 +73,18 @@ def show(data: Data, settings: TeacherSettings, pool: Pool, part: Part, position
     if not files and not shows_originals(settings, pool.facts):
         return show_stored(settings, _requests(stored_ids), ids, Bought(pool.inputs, part.stored, positions))
     source, side = Originals(data, pool.facts["channels"]), side_of(settings)
-    places = _places(part.split, set(positions.tolist()))
+
+    @cache
+    def places() -> dict[int, Place]:
+        """Read when the first original is shown: where all is owned, none is."""
+        return _places(part.split, set(positions.tolist()))
 
     def file(row: int) -> bytes:
-        return source.file(ids[row].decode(), places[int(positions[row])])
+        return source.file(ids[row].decode(), places()[int(positions[row])])
 
     def original(row: int) -> np.ndarray:
         position, here = int(positions[row]), ids[row] == stored_ids[row]
-        found = np.array(part.stored[position]) if here else source.read(ids[row].decode(), places[position])
+        found = np.array(part.stored[position]) if here else source.read(ids[row].decode(), places()[position])
         return found if side is None else pool.inputs.resized(found, side)
 
     if files:

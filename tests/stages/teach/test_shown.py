@@ -84,6 +84,8 @@ def test_the_original_at_its_own_size(photos):
 
     assert teach(photos, data__resize=20).returncode == 0  # another student's size: nothing is paid again
     assert len(shown(photos)) == 40
+    (photos / "data/train/files.csv").unlink()
+    assert stage("teach", 40, cwd=photos).returncode == 0, "where all is owned, no original is sought"
 
 
 def test_the_size_that_it_wants_many_at_a_time(photos):
