@@ -40,8 +40,8 @@ def report_page(params: Params, study: dict[str, Any], summary: list[Row]) -> st
         name=params.registry.name,
         best={"cell": cell_name(*cell), "method": cell[1], "calls": study["spend"][cell[0]]["calls"]},
         row=next(r for r in summary if (r["budget"], r["method"]) == cell[:2]),
+        headline=headline(study["right"][cell]),
         measure=truth.word(study["against"]),
-        tested=int((wanted >= 0).sum()),
         intervals=any(r["low"] == r["low"] for r in summary),
         labelled=owned is not None and bool((owned.labels >= 0).any()),
         teacher=told,
@@ -63,6 +63,12 @@ def report_page(params: Params, study: dict[str, Any], summary: list[Row]) -> st
         spend=spend_rows(study),
         checks=plausibility(largest),
     )
+
+
+def headline(right: np.ndarray) -> Row:
+    """The best student's own share of right answers, `right` (N,) bool, and Wilson's interval: what another test set would change."""
+    low, high = share_interval(int(right.sum()), len(right))
+    return {"top1": float(right.mean()), "low": low, "high": high, "n": len(right)}
 
 
 def teacher_figures(params: Params, study: dict[str, Any], owned: best.Owned | None) -> Row:

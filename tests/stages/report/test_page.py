@@ -119,6 +119,12 @@ def test_the_page_asks_for_nothing_outside(make, budgets, methods, seeds):
     assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"|url\((?!#)|@import|<script', page)
     assert f"What {budgets[-1]} calls bought" in page
     assert ("a curve needs three budgets" in page) == (len(budgets) < 3)
+    cell = re.search(r"The best student, <b>(.*?)</b>", page)[1]
+    right = read_array(f"results/{cell}/logits.npy").argmax(1) == read_array("data/test/labels.npy")
+    wilson = stats.binomtest(int(right.sum()), len(right)).proportion_ci(method="wilson")
+    ends = f"95 % interval {100 * wilson.low:.1f} % … {100 * wilson.high:.1f} % (another test set of this size)"
+    assert f"<b>{100 * right.mean():.1f} %</b><span>accuracy of this student; {ends}" in page
+    assert (f"mean of {len(seeds)} students of" in page) == (len(seeds) > 1)
     assert len(page) < 3_000_000
     classes = confusion.hardest(read_rows(Path(f"results/{budgets[-1]}-kd-0/per_class.csv")))
     assert classes[0]["recall"] == min(one["recall"] for one in classes) < classes[-1]["recall"]
