@@ -19,6 +19,10 @@ from tuition.targets import truth
 from tuition.workspace import Workspace, cell_name
 
 MORE = (100, 400, 1600)
+WORDS = {  # how the page calls a share, what it is held against, and an answer that counts
+    "labels": {"figure": "top-1", "truth": "label", "held": "right"},
+    "teacher": {"figure": "agreement", "truth": "teacher", "held": "agreeing"},
+}
 Row = dict[str, Any]
 
 
@@ -42,6 +46,7 @@ def report_page(params: Params, study: dict[str, Any], summary: list[Row]) -> st
         row=next(r for r in summary if (r["budget"], r["method"]) == cell[:2]),
         headline=headline(study["right"][cell]),
         measure=truth.word(study["against"]),
+        **WORDS[study["against"]],
         intervals=any(r["low"] == r["low"] for r in summary),
         labelled=owned is not None and bool((owned.labels >= 0).any()),
         teacher=told,
@@ -54,7 +59,7 @@ def report_page(params: Params, study: dict[str, Any], summary: list[Row]) -> st
         else [],
         classes=classes,
         hardest=confusion.hardest(read_rows(here.results(cell_name(*cell)).per_class)),
-        reliability=reliability_chart(logits, wanted),
+        reliability=reliability_chart(logits, wanted, WORDS[study["against"]]["held"]),
         cascade=cascade_of(study, cell, logits, wanted, owned, told),
         gallery=pictures_of(cell, owned, classes),
         training=training_chart(study, cell),
@@ -100,7 +105,7 @@ def accuracy_charts(study: dict[str, Any], summary: list[Row], teacher: Row) -> 
             (m, [(place(r), 100 * r["top1"], 100 * r["low"], 100 * r["high"]) for r in summary if r["method"] == m])
             for m in study["methods"]
         ]
-        return chart(lines, x, "top-1, %", level)
+        return chart(lines, x, f"{WORDS[study['against']]['figure']}, %", level)
 
     found = [drawn(lambda r: r["calls"], "teacher calls")]
     return [*found, drawn(lambda r: money[r["budget"]], "money spent")] if any(money.values()) else found
@@ -120,13 +125,13 @@ def next_calls(study: dict[str, Any]) -> list[Row]:
     return rows
 
 
-def reliability_chart(logits: np.ndarray, wanted: np.ndarray) -> Any:
+def reliability_chart(logits: np.ndarray, wanted: np.ndarray, held: str) -> Any:
     bins = confusion.reliability(logits, wanted)
     points = []
     for sure, right, n in bins:
         low, high = share_interval(round(right * n), n)
         points.append((100 * sure, 100 * right, 100 * low, 100 * high))
-    return chart([("student", points)], "confidence, %", "right, %", diagonal=True) if points else None
+    return chart([("student", points)], "confidence, %", f"{held}, %", diagonal=True) if points else None
 
 
 def cascade_of(
@@ -209,7 +214,8 @@ def training_chart(study: dict[str, Any], cell: Any) -> Any:
             lines.append(
                 (method, [(int(r["step"]), 100 * float(r["val_top1"]), float("nan"), float("nan")) for r in rows])
             )
-    return chart(lines, "step", "validation top-1, %") if any(len(points) > 1 for _, points in lines) else None
+    figure = f"validation {WORDS[study['against']]['figure']}, %"
+    return chart(lines, "step", figure) if any(len(points) > 1 for _, points in lines) else None
 
 
 def spend_rows(study: dict[str, Any]) -> list[Row]:

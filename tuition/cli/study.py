@@ -27,7 +27,7 @@ def print_summary(folder: Path, console: Console | None = None) -> None:
     to_kd = {(r["budget"], r["method"]): r for r in paired if r["baseline"] == "kd"}
     budgets = list(dict.fromkeys(r["budget"] for r in summary))
 
-    table = Table(title="Top-1 % on the test split (± half a 95 % interval)", title_justify="left")
+    table = Table(title=f"{_figure(here)} on the test split (± half a 95 % interval)", title_justify="left")
     table.add_column("method")
     for budget in budgets:
         table.add_column(f"{budget} calls", justify="right")
@@ -51,6 +51,14 @@ def print_summary(folder: Path, console: Console | None = None) -> None:
     _print_places(console, here)
 
 
+def _figure(here: Workspace) -> str:
+    """What the table's shares are, as the results of its first cell say."""
+    first = read_rows(here.report.cells)[0]
+    path = here.results(cell_name(first["budget"], first["method"], first["seed"])).metrics
+    against = json.loads(path.read_text()).get("against") if path.is_file() else None
+    return "Agreement with the teacher, %," if against == "teacher" else "Top-1 %"
+
+
 def _print_spend(console: Console, here: Workspace) -> None:
     spend = [json.loads(path.read_text()) for path in sorted(here.spends.glob("*.json"))]
     spend = [s for s in spend if str(s["budget"]) in {r["budget"] for r in read_rows(here.report.summary)}]
@@ -67,7 +75,7 @@ def _print_spend(console: Console, here: Workspace) -> None:
 
 
 def _print_places(console: Console, here: Workspace) -> None:
-    console.print("Look:  report/report.md (words and pictures), report/accuracy.svg")
+    console.print("Look:  report/report.html (open it in a browser), report/report.md (the same in words)")
     console.print("       mlflow ui --backend-store-uri sqlite:///mlflow.db")
     path = here.report.registered
     registered = json.loads(path.read_text()) if path.is_file() else {}

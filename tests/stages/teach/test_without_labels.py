@@ -1,11 +1,15 @@
 """Data without any labels: what is refused, and a study whose students are held against answers that were bought for val and test."""
 
+import io
+import re
 import shutil
 
 import numpy as np
 import pytest
+from rich.console import Console
 from support import PAID, bill, stage, write_params
 
+from tuition.cli.study import print_summary
 from tuition.files import read_array, read_json, write_array, write_json
 
 STUDY = {
@@ -83,6 +87,14 @@ def test_answers_for_val_and_test_are_paid_once_within_the_budget(unlabelled):
     words = (unlabelled / "report/report.md").read_text()
     assert "every figure here is agreement with the teacher, not accuracy" in words
     assert "| agreement with the teacher % |" in words
+    page = (unlabelled / "report/report.html").read_text()
+    assert "<h2>Agreement with the teacher against calls and money</h2>" in page
+    assert "<th>agreement</th>" in page
+    assert "<th>teacher ↓ student →</th>" in page
+    assert "agreement with the teacher of this student; 95 % interval" in page
+    assert not re.search(r"accuracy|top-1", page, re.IGNORECASE)
+    print_summary(unlabelled, Console(file=(printed := io.StringIO()), width=120))
+    assert "Agreement with the teacher, %, on the test split" in " ".join(printed.getvalue().split())
     assert figures["top1"] == pytest.approx((logits.argmax(1) == labels)[labels >= 0].mean())
 
 
