@@ -1,8 +1,13 @@
 """`tuition methods`, `check` and `use`, as a user types them."""
 
 import json
+import re
+import shlex
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import typer
 from support import ROOT, write_params
 from typer.testing import CliRunner
 
@@ -28,6 +33,24 @@ def test_methods_as_json_and_as_a_table():
     assert all(row["title"] and "`" not in row["title"] for row in rows.values())
     shown = tuition("methods").stdout
     assert all(f"\n{name} " in shown for name in METHODS)
+
+
+def commands(group: Any, *above: str) -> Iterator[tuple[list[str], Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *above, name)
+        else:
+            yield [*above, name], command
+
+
+def test_each_command_has_an_example_that_it_takes():
+    found = list(commands(typer.main.get_command(app)))
+    assert len(found) > 20
+    for place, command in found:
+        (example,) = re.findall("Example: `(.+?)`", " ".join((command.help or "").split()))
+        words = shlex.split(example.partition(" | ")[0])
+        assert words[: len(place) + 1] == ["tuition", *place]
+        command.make_context(words[len(place)], words[len(place) + 1 :])
 
 
 README = {  # the example of docs/methods.md

@@ -46,7 +46,10 @@ def main(
 @app.command()
 @explained
 def study() -> None:
-    """Print the last study: its table, what was spent, and where to look."""
+    """Print the last study: its table, what was spent, and where to look.
+
+    Example: `tuition study`
+    """
     from tuition.cli.study import print_summary
 
     print_summary(Path("."))
@@ -102,7 +105,10 @@ def print_params(
 @app.command()
 @explained
 def methods(as_json: AsJson = False) -> None:
-    """List the methods: source, evidence, the teacher's signals that they read, their price in calls a sample, settings."""
+    """List the methods: source, evidence, the teacher's signals that they read, their price in calls a sample, settings.
+
+    Example: `tuition methods --json`
+    """
     from tuition.methods.catalogue import catalogue, print_catalogue
 
     if as_json:
@@ -119,7 +125,10 @@ def use(
         Literal["small", "full"], typer.Option(help="The digits in minutes, or the study as published.")
     ] = "small",
 ) -> None:
-    """Write a study's parameters into params.yaml; comments stay, and so does the file where the result is not valid."""
+    """Write a study's parameters into params.yaml; comments stay, and so does the file where the result is not valid.
+
+    Example: `tuition use studies/icd.yaml --size small`
+    """
     from tuition.cli.presets import use as use_study
 
     params = use_study(study, size)
@@ -132,7 +141,10 @@ def use(
 @app.command()
 @explained
 def track() -> None:
-    """Bring MLflow in line with the study's files, as after `dvc pull`, when no stage runs."""
+    """Bring MLflow in line with the study's files, as after `dvc pull`, when no stage runs.
+
+    Example: `tuition track`
+    """
     from tuition import params as parameters
     from tuition.tracking import reconcile
 

@@ -34,7 +34,10 @@ def _print(as_json: bool, value: dict[str, Any], lines: Sequence[str]) -> None:
 @ledger_app.command()
 @explained
 def status(as_json: AsJson = False) -> None:
-    """Each teacher's calls by state, tokens, cost, bounds, and samples owned."""
+    """Each teacher's calls by state, tokens, cost, bounds, and samples owned.
+
+    Example: `tuition ledger status --json`
+    """
     from tuition.ledger import accounts, database
 
     place = database.locate()
@@ -74,7 +77,10 @@ def calls_(
     limit: Annotated[int, typer.Option(min=1, help="The latest so many of a teacher.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List calls, the latest first: state, sample, view, key, the sample's file, tokens, cost, when, by whom, why."""
+    """List calls, the latest first: state, sample, view, key, the sample's file, tokens, cost, when, by whom, why.
+
+    Example: `tuition ledger calls --state unknown --limit 10`
+    """
     from tuition.ledger import accounts, database
 
     ledger = database.open_existing()
@@ -107,7 +113,10 @@ def _listed(ledger: "Ledger", teacher: str | None, kind: str, *which: Any) -> tu
 @ledger_app.command()
 @explained
 def unknown(teacher: Some = None, as_json: AsJson = False) -> None:
-    """List the calls that may or may not have been charged, and what to do."""
+    """List the calls that may or may not have been charged, and what to do.
+
+    Example: `tuition ledger unknown`
+    """
     from tuition.ledger import database
 
     found, lines = _listed(database.open_existing(), teacher, "unknown ", ["unknown"])
@@ -140,6 +149,8 @@ def resolve(
     """Settle unknown calls: charged (spent, the answer is lost) or refunded (the sample may be bought again).
 
     With `refunded --malformed`, give back calls whose answers could not be used and that the bill shows as not charged.
+
+    Example: `tuition ledger resolve refunded --malformed`
     """
     from tuition.ledger import accounts, calls, database
 
@@ -167,7 +178,10 @@ def export_(
     signals: Annotated[str | None, typer.Option(help="Comma-separated; else those that every sample has.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write what is owned of a teacher to a new folder: ids, one .npy a signal, costs, meta.json."""
+    """Write what is owned of a teacher to a new folder: ids, one .npy a signal, costs, meta.json.
+
+    Example: `tuition ledger export answers`
+    """
     from tuition.ledger import database, exports
 
     if folder.is_file() or (folder.exists() and any(folder.iterdir())):
@@ -186,12 +200,15 @@ def export_(
 @ledger_app.command("import")
 @explained
 def import_(folders: list[Path], as_json: AsJson = False) -> None:
-    """Own what exports hold: folders that `export` wrote, or outputs/<budget> of a clone. Importing twice changes nothing."""
+    """Own what exports hold: folders that `export` wrote, or outputs/<budget> of a clone. Importing twice changes nothing.
+
+    Example: `tuition ledger import answers outputs/400`
+    """
     from tuition.ledger import database, imports
 
     ledger = database.open_ledger()
     counts: dict[str, dict[str, int]] = {}
-    for folder in (one for given in folders for one in exports_within(given)):
+    for folder in (one for given in folders for one in imports.exports_within(given)):
         taken, held = imports.import_folder(ledger, folder)
         counts[str(folder)] = {"taken": taken, "held": held}
     _print(
@@ -201,27 +218,13 @@ def import_(folders: list[Path], as_json: AsJson = False) -> None:
     )
 
 
-WITHIN = ("mixed", "evaluation/*", "teachers/*")  # of outputs/<budget>/
-
-
-def exports_within(folder: Path) -> list[Path]:
-    """The folder, and what outputs/<budget>/ holds beside its own answers: of mixed inputs, of val and test, of further teachers.
-
-    Of samples that were asked for several times the answers themselves, in place of what is made of them.
-    """
-    from tuition.files import read_json
-    from tuition.workspace import META, Export
-
-    found = [Export(folder), *(Export(path.parent) for one in WITHIN for path in sorted(folder.glob(f"{one}/{META}")))]
-    made_of_several = [one for one in found if one.meta.is_file() and read_json(one.meta).get("samples", 1) > 1]
-    whole = [one for one in found if one not in made_of_several]
-    return [one.path for one in (*whole, *(repeat for each in found for repeat in each.repeats()))]
-
-
 @ledger_app.command()
 @explained
 def verify(as_json: AsJson = False) -> None:
-    """Check the books: counters against calls, every done call has its outputs, every output its checksum. Exit status 2 if not."""
+    """Check the books: counters against calls, every done call has its outputs, every output its checksum. Exit status 2 if not.
+
+    Example: `tuition ledger verify`
+    """
     from tuition.ledger import accounts, database
 
     wrong = accounts.verify(database.open_existing())
@@ -242,7 +245,10 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Make some bought samples and views again from data/train: are they drawn and stored as outputs/ says, and does a local checkpoint
-    still answer so? Exit status 2 if not. Nothing is paid."""
+    still answer so? Exit status 2 if not. Nothing is paid.
+
+    Example: `tuition ledger replay 100`
+    """
     from tuition.purchase import replay as replaying
 
     found = replaying.replay(number, seed, tolerance)
@@ -266,7 +272,10 @@ def replay(
 def merge(
     other: Annotated[str, typer.Argument(help="Another ledger: a file or a database URL.")], as_json: AsJson = False
 ) -> None:
-    """Take another ledger into this one; what both have counts once. The other stays as it is."""
+    """Take another ledger into this one; what both have counts once. The other stays as it is.
+
+    Example: `tuition ledger merge other/ledger.db`
+    """
     from tuition.ledger import database
     from tuition.ledger.merge import merge as join
 

@@ -34,7 +34,10 @@ def promote(
     name: Name = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a version champion where it beats the champion and keeps register.guard; exit status 1 where it does not."""
+    """Make a version champion where it beats the champion and keeps register.guard; exit status 1 where it does not.
+
+    Example: `tuition promote challenger --dry-run`
+    """
     from tuition.params import load
     from tuition.registry import decide, history, registry
 
@@ -68,7 +71,10 @@ def promote(
 
 @explained
 def demote(reason: Reason = "", name: Name = None, as_json: AsJson = False) -> None:
-    """Give the alias `champion` back to the version that had it before."""
+    """Give the alias `champion` back to the version that had it before.
+
+    Example: `tuition demote`
+    """
     from tuition.registry import history
 
     name = _name(name)
@@ -78,7 +84,10 @@ def demote(reason: Reason = "", name: Name = None, as_json: AsJson = False) -> N
 
 @explained
 def history(name: Name = None, as_json: AsJson = False) -> None:
-    """Every promotion and demotion: when, which version, by whom, over which, why, and what its student's calls came to."""
+    """Every promotion and demotion: when, which version, by whom, over which, why, and what its student's calls came to.
+
+    Example: `tuition history`
+    """
     from tuition.registry import evidence, registry
     from tuition.registry.history import promotion_events
 
@@ -119,7 +128,10 @@ def _event_row(event: "Event", purchase: "Purchase") -> list[str]:
 
 @explained
 def lineage(which: Which = "champion", name: Name = None, as_json: AsJson = False) -> None:
-    """Which calls, at what cost, made a version's student: teacher, budget, samples, code, and where the answers are."""
+    """Which calls, at what cost, made a version's student: teacher, budget, samples, code, and where the answers are.
+
+    Example: `tuition lineage models:/my-students@champion`
+    """
     from tuition.registry import evidence, registry
 
     name, which = _parsed(which, name)
@@ -158,7 +170,10 @@ def reproduce(
     name: Name = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a version's student again, from its commit and DVC's files, and compare the weights; exit status 1 where they differ."""
+    """Train a version's student again, from its commit and DVC's files, and compare the weights; exit status 1 where they differ.
+
+    Example: `tuition reproduce models:/my-students/2`
+    """
     from tuition.registry import registry
     from tuition.registry.reproduce import reproduce_student
 
@@ -179,7 +194,10 @@ def export(
     name: Name = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a version's student as ONNX, any batch size, once ONNX Runtime has given the same answers as torch."""
+    """Write a version's student as ONNX, any batch size, once ONNX Runtime has given the same answers as torch.
+
+    Example: `tuition export models:/my-students@champion student.onnx`
+    """
     from tuition.registry import registry
     from tuition.registry.onnx_file import write_onnx
 

@@ -19,12 +19,24 @@ from tuition.ledger.keys import Key, Request, base_of, further_of
 from tuition.ledger.schema import calls, is_live, rejected
 from tuition.ledger.spending import Amount, book, day_of
 from tuition.views import CLEAN, FILE, to_text
-from tuition.workspace import Export
+from tuition.workspace import META, Export
 
 UNDER_WAY = ("reserved", "sent")
 NOTHING_SAID: Mapping[str, int | None] = {"identity_id": None, "unlisted_tokens": None}  # of an answer, of itself
 BLOCK = 256  # calls whose outputs lie together
+WITHIN = ("mixed", "evaluation/*", "teachers/*")  # of outputs/<budget>/
 DEAREST = 10**15  # millionths: the largest price of a call that params.yaml takes
+
+
+def exports_within(folder: Path) -> list[Path]:
+    """The folder, and what outputs/<budget>/ holds beside its own answers: of mixed inputs, of val and test, of further teachers.
+
+    Of samples that were asked for several times the answers themselves, in place of what is made of them.
+    """
+    found = [Export(folder), *(Export(path.parent) for one in WITHIN for path in sorted(folder.glob(f"{one}/{META}")))]
+    made_of_several = [one for one in found if one.meta.is_file() and read_json(one.meta).get("samples", 1) > 1]
+    whole = [one for one in found if one not in made_of_several]
+    return [one.path for one in (*whole, *(repeat for each in found for repeat in each.repeats()))]
 
 
 def import_folder(ledger: Ledger, folder: Path) -> tuple[int, int]:
