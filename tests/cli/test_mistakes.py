@@ -162,6 +162,19 @@ def test_where_nothing_is_wrong_it_says_what_was_looked_at(place):
     assert "3 cells, teacher 'digits-resnet14' (python)" in ran.output
 
 
+def test_what_is_odd_about_the_data_is_told_before_a_run(place):
+    for number in range(40):
+        name = ("cat", "dog")[number % 2]
+        (place / "odd" / name).mkdir(parents=True, exist_ok=True)
+        Image.new("L", (28, 28), 6 * number).save(place / f"odd/{name}/{number}.png")
+    Image.new("L", (28, 28), 250).save(place / "odd/loose.png")
+    (place / "odd/cat/broken.png").write_text("no image")
+    write_params(place, {**PAID, "data.source": "folder:odd", "data.max_unreadable": 0.1})
+    said = " ".join(CliRunner().invoke(app, ["check"]).output.split())
+    assert "warning: cannot be read, and is left out: cat/broken.png: not an image" in said
+    assert "warning: 1 images lie beside class folders, such as loose.png: they have no label" in said
+
+
 def test_data_that_was_made_before_a_key_was_set_is_read_anew(place, prepared):
     made = {**PAID, "data.source": f"npz:{prepared}/digits.npz"}
     write_params(place, made)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tuition.cli.facts import Facts, read_facts
 from tuition.errors import UserError
-from tuition.files import read_json
-from tuition.params import ComparisonSet, Data, Params, Training
+from tuition.params import ComparisonSet, Params, Training
 from tuition.params.teacher import CheckpointSettings, OpenAISettings, ServerSettings, TeacherSettings
 from tuition.signals import MAIN
 from tuition.workspace import Workspace
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 PATIENCE = 5.0  # seconds for a server to answer
-Facts = dict[str, Any]
 
 
 @dataclass
@@ -162,42 +161,6 @@ def _check_runner(params: Params) -> None:
     runner = params.flows.runner
     if runner != "threads" and find_spec(f"prefect_{runner}") is None:
         raise UserError(f"flows.runner: {runner}: not installed; `uv sync --extra {runner}` installs it")
-
-
-def read_facts(params: Params, notes: list[str]) -> Facts:
-    """What is known of the data, as `teach` looks at it."""
-    from tuition.teachers.shown import of_stored
-
-    return of_stored(params.teach, _facts(params.data, notes))
-
-
-def _facts(data: Data, notes: list[str]) -> Facts:
-    """As `prepare` wrote it, or else read from its source now."""
-    from tuition.sources.splits import changed
-
-    here, split = Workspace().data, Workspace().split("train")
-    written: Facts = read_json(here.meta) if here.meta.is_file() and split.meta.is_file() else {}
-    if written.get("data") and not changed(data, written):
-        notes.append(f"data: {written['source']}, as `prepare` left it")
-        return written | read_json(split.meta)
-    from tuition.inputs.kinds import INPUTS, named
-    from tuition.sources import load_source
-    from tuition.sources import split as splits
-    from tuition.sources.splits import sizes_of_originals
-
-    raw = load_source(data)
-    rows, _ = splits.assign(raw, data)
-    pool = rows["train"]
-    samples = raw.parts[pool.part].images[pool.rows]
-    inputs = INPUTS[raw.inputs]
-    sizes = {name: len(one.ids) for name, one in rows.items()}
-    known = {name: int((one.labels >= 0).sum()) for name, one in rows.items()}
-    notes.append(f"data: {data.source}, {', '.join(f'{count} {name}' for name, count in sizes.items())}")
-    without: Facts = {} if known == sizes else {"labelled": known}
-    without |= {"originals": originals} if (originals := sizes_of_originals(raw)) else {}
-    without |= {} if known["val"] or known["test"] else {"evaluated_by": "teacher"}
-    own = inputs.facts(samples) | inputs.statistics(samples)
-    return {"classes": raw.classes, "splits": sizes} | named(inputs) | without | own
 
 
 def labelled_of(params: Params, facts: Facts) -> "Labelled":

@@ -80,7 +80,8 @@ def write(sections: dict[str, Any], path: Path) -> str:
     Raises UserError, and leaves `path` as it was, where one of them cannot be used.
     """
     from tuition import params as parameters
-    from tuition.cli.check import look, permitted, read_facts
+    from tuition.cli.check import look, permitted
+    from tuition.cli.facts import read_facts
     from tuition.teachers.shown import fitting
 
     new = path.with_name(f".{path.name}.new")

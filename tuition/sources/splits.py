@@ -90,11 +90,17 @@ def sizes_of_originals(raw: Raw) -> dict[str, list[int]]:
     return {} if same else {"height": [low_height, height], "width": [low_width, width]}
 
 
+def warnings_of(raw: Raw) -> list[str]:
+    """What was perhaps not meant, of how samples were read and of what they look like, each once."""
+    looks = INPUTS[raw.inputs].warnings([part.images for part in raw.parts.values()])
+    return list(dict.fromkeys([*raw.warnings, *looks]))
+
+
 def _meta(
     data: Data, raw: Raw, sizes: dict[str, int], labelled: dict[str, int], duplicates: dict[str, int], altered: dict
 ) -> dict:
     inputs = INPUTS[raw.inputs]
-    warnings = raw.warnings or inputs.warnings([part.images for part in raw.parts.values()])
+    warnings = warnings_of(raw)
     return {
         "source": data.source,
         "classes": raw.classes,
