@@ -83,10 +83,11 @@ def test_three_commands_from_photos_to_a_registered_student(clone, pool):
     assert f"{lost} × TimeoutError: the provider did not answer in time" in said
     assert f"{lost} calls are unknown and count as spent" in said
     spend = read_json(clone / f"outputs/{BUDGET}/spend.json")
-    assert (spend["calls"], spend["repeat_calls"]) == (len(received), 1), spend
+    assert (spend["calls"], spend["repeat_calls"], spend["unknown_calls"]) == (len(received), 1, lost), spend
     assert spend["calls"] - spend["repeat_calls"] - spend["usable"] == lost, spend
     assert read_json(clone / "report/registered.json")["name"] == "my-photos"
-    assert "<html" in (clone / "report/report.html").read_text(encoding="utf-8")
+    page = (clone / "report/report.html").read_text(encoding="utf-8")
+    assert f"<li>{lost} calls are unknown and count as spent: see `tuition ledger unknown`</li>" in page
     assert "up to date" in run(clone, ["dvc", "status", "prepare"])
     with (clone / "labelled.csv").open("a") as file:
         file.write("\n")

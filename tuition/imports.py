@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import re
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -80,8 +81,15 @@ def _imported(key: str, named: str | None, what: str) -> tuple[ModuleType, str]:
     _look_here()
     try:
         return importlib.import_module(module), name
-    except (ImportError, SyntaxError, SystemExit, ValueError) as error:
-        raise UserError(f"{key}: cannot import {module!r}: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:  # a user's module may fail in every way when it is run
+        raise UserError(f"{key}: cannot import {module!r}: {type(error).__name__}: {error}{_line(error)}") from error
+
+
+def _line(error: BaseException) -> str:
+    """Which line of the user's module raised it; nothing where it was not run."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [one for one in frames if one.filename != __file__ and "importlib" not in one.filename]
+    return f" ({Path(own[0].filename).name}, line {own[0].lineno}: `{own[0].line}`)" if own else ""
 
 
 def _missing(key: str, module: ModuleType, name: str, what: str, have: list[str]) -> UserError:

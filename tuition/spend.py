@@ -26,3 +26,15 @@ def total_spend(spend: dict[str, Any]) -> tuple[int, float]:
     """(calls, cost) of a budget in all."""
     beside = purchases_beside(spend).values()
     return spend["calls"] + sum(calls for calls, _ in beside), spend["cost"] + sum(cost for _, cost in beside)
+
+
+def without_answer(spend: dict[str, Any]) -> list[str]:
+    """What became of calls that count as spent and brought no usable answer, of all teachers, and how to see them."""
+    lines = []
+    for name, one in {"": spend, **spend.get("teachers", {})}.items():
+        of = f" of teacher {name}" if name else ""
+        if unknown := one.get("unknown_calls"):
+            lines.append(f"{unknown} calls{of} are unknown and count as spent: see `tuition ledger unknown`")
+        if unusable := one.get("unusable_calls"):
+            lines.append(f"{unusable} calls{of} gave nothing usable: see `tuition ledger calls --malformed`")
+    return lines

@@ -61,10 +61,11 @@ def _spend(bought: Bought) -> Spend:
     """What a teacher was paid for these requests."""
     order, after = bought.open_order.order, bought.after
     spend: Spend = {
-        "calls": len(after.states(order.requests)),
+        "calls": len(states := list(after.states(order.requests).values())),
         "cost": after.cost(order.requests),
         "usable": bought.usable,
     }
+    spend |= {f"{fate}_calls": states.count(fate) for fate in ("unknown", "unusable") if fate in states}
     repeated = len(after.states(one for one in order.requests if one.repeat))
     spend |= {"repeat_calls": repeated} if repeated else {}
     again = len(after.states(order.again))

@@ -49,6 +49,23 @@ MISTAKES = {  # what was meant to be set, and part of what is said
     "a module that is not there": ({"teacher.kind": "python", "teacher.function": "piad:answer"}, "piad"),
     "a function that the module lacks": ({"teacher.kind": "python", "teacher.function": "paid:anwser"}, "anwser"),
     "a module that breaks": ({"teacher.kind": "python", "teacher.function": "broken:answer"}, "broken"),
+    "a module that cannot be run": (
+        {"teacher.kind": "python", "teacher.function": "lacks:answer"},
+        "(lacks.py, line 2: `weights = ",
+    ),
+    "a function that takes more": (
+        {"teacher.kind": "python", "teacher.function": "takes:answer"},
+        "answer(images, model): missing a required argument: 'model'",
+    ),
+    "an error that there is not": (
+        {"teacher.kind": "python", "teacher.function": "takes:right", "teacher.retry": ["takes.Bussy"]},
+        "teacher.retry: 'takes.Bussy' is not known. Did you mean 'takes.Busy'",
+    ),
+    "a key in place of its name": ({**SERVER, "teacher.api_key_env": "sk-12-34"}, "for it may be the key itself"),
+    "means of another number of channels": (
+        {"teacher.mean": [0.5, 0.5, 0.5]},
+        "mean: found 3 values for images of 1 channels",
+    ),
     "classes that do not fit": ({**PAID, "teacher.classes": 7}, "knows 7 classes, but data has 10"),
     "weights that are not there": ({"teacher.weights": "teacher.safetensors"}, "teacher.safetensors"),
     "weights that are a web page": ({"teacher.weights": "page.pt"}, "page.pt"),
@@ -125,6 +142,10 @@ def place(paid, prepared):
         (paid / "pets" / name).mkdir(parents=True)
         Image.new("L", (28, 28), 9 * number).save(paid / "pets" / name / "1.png")
     (paid / "broken.py").write_text("import no_such_package\n")
+    (paid / "lacks.py").write_text("import numpy as np\nweights = np.load('gone.npy')\n")
+    (paid / "takes.py").write_text(
+        "class Busy(Exception): ...\ndef answer(images, model): ...\ndef right(images): ...\n"
+    )
     (paid / "page.pt").write_text("<!DOCTYPE html><html>not found</html>")
     from safetensors.numpy import save_file
 
@@ -143,6 +164,7 @@ def test_a_typical_mistake_is_found_and_nothing_is_paid(place, mistake):
     assert ran.exit_code == 2, ran.output
     assert said in ran.output
     assert "Traceback" not in ran.output
+    assert "sk-12-34" not in ran.output
     assert bill(place) == []
 
 

@@ -78,6 +78,17 @@ def test_mixed_inputs_are_on_the_bill(make):
     assert "| 100 | 100 | 50 | 1.50 | 100 |" in (root / "report/report.md").read_text()
 
 
+def test_calls_without_an_answer_are_told_at_the_end(make):
+    root = make([100], ["ce", "kd"], [0, 1, 2])
+    further = {"teachers": {"small": {"calls": 100, "cost": 0.1, "usable": 99, "unusable_calls": 1}}}
+    for path in (root / "spend/100.json", root / "outputs/100/spend.json"):
+        write_json(path, read_json(path) | {"unknown_calls": 3} | further)
+    report.main([])
+    for told in (printed(root), (root / "report/report.md").read_text(), (root / "report/report.html").read_text()):
+        assert "3 calls are unknown and count as spent: see `tuition ledger unknown`" in told
+        assert "1 calls of teacher small gave nothing usable: see `tuition ledger calls --malformed`" in told
+
+
 def test_transfer_has_a_column_where_there_is_one(make):
     root = make([100], ["ce", "kd"], [0, 1, 2])
     report.main([])

@@ -76,6 +76,8 @@ def _look_with(params: Params, facts: Facts, found: Findings) -> None:
     from tuition.teachers.table.teacher import table_of
 
     found.attempt(check_student, params, facts)
+    for settings in (params.teacher, *params.teachers):
+        found.attempt(_check_statistics, settings, facts)
     found.attempt(_check_budgets, params, facts)
     found.attempt(check_evaluation, params.teach, facts, min(params.study.budgets), params.teacher.samples)
     loaded = {one.name: found.attempt(_load, one, facts) for one in (params.teacher, *params.teachers)}
@@ -99,6 +101,17 @@ def _look_with(params: Params, facts: Facts, found: Findings) -> None:
         if not isinstance(one, InProcess):
             found.attempt(_reach, one)
             found.notes.append(f"teacher {settings.name!r}: its server was asked whether it is there")
+
+
+def _check_statistics(settings: TeacherSettings, facts: Facts) -> None:
+    """Raises UserError where a teacher's mean or std is of another number of channels than the data's images have."""
+    channels = facts.get("channels")
+    for key in ("mean", "std"):
+        values = getattr(settings, key, None)
+        if values is not None and channels is not None and len(values) not in (1, channels):
+            raise UserError(
+                f"teacher {settings.name!r}: {key}: found {len(values)} values for images of {channels} channels; valid: 1 or {channels}"
+            )
 
 
 def _check_pretrained(settings: TeacherSettings, labelled: "Labelled") -> None:

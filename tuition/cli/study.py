@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tuition.errors import run
-from tuition.spend import purchases_beside, total_spend
+from tuition.spend import purchases_beside, total_spend, without_answer
 from tuition.tables import read_rows
 from tuition.workspace import Workspace, cell_name
 
@@ -72,6 +72,8 @@ def _print_spend(console: Console, here: Workspace) -> None:
         f"Spent: [bold]{calls}[/bold] teacher calls in all{f' ({beside})' if beside else ''}, "
         f"cost {cost:.2f}; [bold]{new}[/bold] new in the last run of teach."
     )
+    for line in without_answer(bill):
+        console.print(f"       {escape(line)}")
 
 
 def _print_places(console: Console, here: Workspace) -> None:

@@ -47,6 +47,8 @@ def _explain(error: Any, raw: dict) -> str:
     """One pydantic error in the user's words: the key, the finding, and what is valid."""
     where, found = _without_tags(error["loc"]), error.get("input")
     key = ".".join(str(part) for part in where)
+    if where and where[-1] == "api_key_env" and error["type"] != "extra_forbidden":
+        return f"{key}: expected the name of an environment variable; what stands there is not shown, for it may be the key itself"
     if error["type"] == "union_tag_invalid":
         return f"{key}.kind: found {error['ctx']['tag']!r}. Valid: {', '.join(KINDS)}"
     if error["type"] == "extra_forbidden" and (text := _of_another_kind(where, raw)):

@@ -80,7 +80,7 @@ class Labels:
         text = label_text(value, f"{place}: {self.column}")
         if text and isinstance(value, str) and text != value:
             self.trimmed += 1
-            self.first_trimmed = self.first_trimmed or f"{value!r} ({place})"
+            self.first_trimmed = self.first_trimmed or f"{value!r} ({place.removeprefix('data.source: ')})"
         self.codes.append(UNKNOWN if not text else self.first.setdefault(text, (len(self.first), place))[0])
 
     def warnings(self, classes: Sequence[str]) -> list[str]:

@@ -7,12 +7,14 @@ it has a parameter `classes`, their names in order. It may be `async`.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+import sys
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from tuition.errors import UserError
+from tuition.errors import UserError, unknown
 from tuition.imports import import_function
 from tuition.inputs.kinds import inputs_of
 from tuition.params.teacher import FunctionSettings
@@ -77,4 +79,41 @@ def load_function(settings: FunctionSettings, facts: dict[str, Any]) -> Function
         raise UserError(
             f"teacher.function: {settings.function} is a class; set teacher.kind: {settings.function} instead"
         )
-    return FunctionTeacher(function, settings, facts["classes"], inputs_of(facts).handed)
+    teacher = FunctionTeacher(function, settings, facts["classes"], inputs_of(facts).handed)
+    _check_call(function, teacher.takes, settings.function)
+    _check_retry(settings)
+    return teacher
+
+
+def _check_call(function: Callable, takes: Collection[str], named: str | None) -> None:
+    """Raises UserError where the function cannot be called as it will be."""
+    try:
+        inspect.signature(function).bind(None, **dict.fromkeys(takes))
+    except TypeError as error:
+        raise UserError(
+            f"teacher.function: {named}{inspect.signature(function)}: {error}; it is called with the samples alone, and with `keys` and "
+            "`classes` where it has parameters of these names; give others a default"
+        ) from None
+
+
+def _check_retry(settings: FunctionSettings) -> None:
+    """Raises UserError where teacher.retry names an error of the function's own module that is not there, or of a package that is not."""
+    own = (settings.function or "").partition(":")[0].partition(".")[0]
+    for name in settings.retry:
+        package, dot, inside = name.partition(".")
+        if not dot:
+            continue
+        if package == own:
+            known = sorted(
+                one.__qualname__ for one in _subclasses(Exception) if one.__module__.partition(".")[0] == own
+            )
+            if inside not in known:
+                raise unknown("teacher.retry", name, [f"{own}.{one}" for one in known])
+        elif package not in sys.modules and find_spec(package) is None:
+            raise UserError(f"teacher.retry: found {name!r}, but no package {package!r} is installed")
+
+
+def _subclasses(kind: type[Exception]) -> set[type[Exception]]:
+    """All classes of errors that are known in this process."""
+    found = set(kind.__subclasses__())
+    return found.union(*(_subclasses(one) for one in found))
