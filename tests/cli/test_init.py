@@ -114,7 +114,7 @@ def test_a_table_of_answers_is_a_teacher_and_is_watched(place):
     [
         ({"--data": "npz:digts.npz"}, "digts.npz"),
         ({"--data": "zip:digits.zip"}, "'zip:digits.zip' is not known"),
-        ({"--teacher": "pyhton:paid"}, "--teacher: 'pyhton:paid' is not known"),
+        ({"--teacher": "pyhton:paid:scores"}, "--teacher: 'pyhton:…' is not known. Did you mean 'python:…'"),
         ({"--teacher": "python:piad:answer"}, "piad"),
         ({"--budgets": "many"}, "--budgets: found 'many'"),
         ({"--budgets": None}, "--budgets: missing"),

@@ -200,7 +200,9 @@ def _teacher(spec: str, answers: str | None) -> dict[str, Any]:
     elif re.fullmatch(r"[\w.]+:\w+", spec) and not difflib.get_close_matches(kind, KINDS, cutoff=0.8):
         section = {"kind": spec, "name": spec.partition(":")[2]}
     else:
-        raise unknown("--teacher", spec, [f"{one}:…" for one in KINDS if one not in (CUSTOM, "experts")] + [CUSTOM])
+        raise unknown(
+            "--teacher", f"{kind}:…", [f"{one}:…" for one in KINDS if one not in (CUSTOM, "experts")] + [CUSTOM]
+        )
     return section | ({"answers": answers} if answers else {})
 
 

@@ -12,7 +12,7 @@ COMMENTS: dict[str, dict[str, str]] = {
     },
     "data": {
         "": "samples, labels and splits",
-        "source": "where samples come from; docs/parameters.md lists the kinds",
+        "source": "where samples come from; docs/your_data.md lists the kinds",
         "evaluation": "a small labelled source, as data.source, that gives val and test; null: they come from source",
         "classes": "names of the classes, in order; needed where no label names them",
         "columns": "{input: …, label: …, split: …} of a table; null: the usual names; of texts {text: …, template: …}: docs/texts.md",
