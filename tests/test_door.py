@@ -87,7 +87,7 @@ def test_three_commands_from_photos_to_a_registered_student(clone, pool):
     assert spend["calls"] - spend["repeat_calls"] - spend["usable"] == lost, spend
     assert read_json(clone / "report/registered.json")["name"] == "my-photos"
     page = (clone / "report/report.html").read_text(encoding="utf-8")
-    assert f"<li>{lost} calls are unknown and count as spent: see `tuition ledger unknown`</li>" in page
+    assert f"<li>{lost} calls are unknown and count as spent: see <code>tuition ledger unknown</code></li>" in page
     assert "up to date" in run(clone, ["dvc", "status", "prepare"])
     with (clone / "labelled.csv").open("a") as file:
         file.write("\n")

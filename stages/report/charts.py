@@ -25,7 +25,7 @@ def chart(
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE | {"svg.fonttype": "none", "text.color": INK, "axes.labelcolor": INK})
         matplotlib.rcParams.update({"xtick.color": INK, "ytick.color": INK, "axes.edgecolor": INK, "grid.color": RULE})
-        figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+        figure = Figure(figsize=(4.8, 3.3), layout="constrained")  # as wide as a phone, so that letters are read there
         figure.patch.set_alpha(0)
         axes = figure.subplots()
         axes.patch.set_alpha(0)
@@ -48,7 +48,7 @@ def chart(
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         if len(series) > 1 or level:
-            figure.legend(loc="outside upper center", ncols=min(len(series) + bool(level), 4), fontsize=9)
+            figure.legend(loc="outside upper center", ncols=min(len(series) + bool(level), 3), fontsize=9)
         return inline(figure, f"{y} against {x}")
 
 
