@@ -232,6 +232,10 @@ class Home(Folder):
     served = File("serve.json")  # which processes `serve` started
     serve_lock = File("serve.lock")
 
+    def token_vectors(self, digest: str) -> Path:
+        """What was made of an encoder's tokens."""
+        return self.path / "token_vectors" / f"{digest}.safetensors"
+
     def log(self, service: str) -> Path:
         """What a service printed."""
         return self.path / f"{service}.log"

@@ -4,6 +4,7 @@ With the source `none` only features/meta.json is written, which says so.
 """
 
 import shutil
+import time
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from tuition.files import atomic, read_json, write_json
 from tuition.inputs.kinds import inputs_of
 from tuition.origins import SPLITS
 from tuition.workspace import Workspace
+
+SAY_EVERY = 10.0  # seconds
 
 
 def main(argv: list[str]) -> None:
@@ -43,6 +46,7 @@ def write_features(split: str, pools: Pools, encoder: Encoder, batch_size: int) 
     with atomic(Workspace().features(split)) as file:
         shape = (count, encoder.dimensions)
         np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        said = time.monotonic()
         for start in range(0, count, batch_size):
             rows = np.arange(start, min(start + batch_size, count))
             found = encoder.encode(split, rows).astype("<f4")
@@ -51,7 +55,8 @@ def write_features(split: str, pools: Pools, encoder: Encoder, batch_size: int) 
                     f"encode.source: {encoder.name}: sample {start + bad} of data/{split} has NaN or infinity"
                 )
             file.write(np.ascontiguousarray(found).tobytes())
-            if start // batch_size % 200 == 199:
+            if time.monotonic() > said + SAY_EVERY:
+                said = time.monotonic()
                 print(f"encode {split}: {start + len(rows):,} of {count:,}", flush=True)
 
 

@@ -26,6 +26,12 @@ def _tfidf(params: Params, facts: dict[str, Any], pools: Pools) -> Encoder:
     return open_tfidf(params.encode.dimensions, facts, pools)
 
 
+def _sentence(params: Params, facts: dict[str, Any], pools: Pools) -> Encoder:
+    from stages.encode.sentence import open_sentence
+
+    return open_sentence(params.encode.source, facts, pools)
+
+
 def _network(params: Params, facts: dict[str, Any], pools: Pools) -> Encoder:
     from stages.encode.network import open_network
 
@@ -47,6 +53,7 @@ def _file(params: Params, facts: dict[str, Any], pools: Pools) -> Encoder:
 OPENERS: dict[str, Opener] = {  # by what stands before the colon
     "pixels": _pixels,
     "tfidf": _tfidf,
+    "sentence": _sentence,
     "timm": _network,
     "torchvision": _network,
     "checkpoint": _checkpoint,

@@ -48,8 +48,16 @@ def test_what_a_text_has_not_is_refused(study, key, value, told):
 
 def test_other_kinds_of_sources_teachers_encoders_and_students_are_refused_with_those_that_fit(study):
     for key, value, told in (
-        ("encode.source", "pixels", "encode.source: found 'pixels', .*valid: none, tfidf, file:<path>"),
-        ("student.arch", "resnet8", r"student\.arch: 'resnet8' is not known\. Valid: ngram, text-cnn"),
+        (
+            "encode.source",
+            "pixels",
+            "encode.source: found 'pixels', .*valid: none, tfidf, sentence:<folder>, file:<path>",
+        ),
+        (
+            "student.arch",
+            "resnet8",
+            r"student\.arch: 'resnet8' is not known\. Valid: ngram, static, text-cnn, text-transformer",
+        ),
         (
             "teacher",
             {"kind": "checkpoint", "weights": "w.pt"},
@@ -68,12 +76,41 @@ def test_other_kinds_of_sources_teachers_encoders_and_students_are_refused_with_
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("student.vocabulary", 500), ("student.max_tokens", 9), ("train.token_dropout", 0.1), ("encode.source", "tfidf")],
+    [
+        ("student.encoder", "minilm"),
+        ("student.vocabulary", 500),
+        ("student.max_tokens", 9),
+        ("train.token_dropout", 0.1),
+        ("train.span_masking", 0.1),
+        ("encode.source", "tfidf"),
+        ("encode.source", "sentence:minilm"),
+    ],
 )
 def test_what_is_of_texts_alone_is_refused_of_images(study, key, value):
     study.write_text(STUDY.replace("wordnet", "mnist5k").replace("ngram", "resnet8"))
     with pytest.raises(UserError, match=rf"{key}: found .*, which is of texts, but the samples are images"):
         load(study, key, value)
+
+
+@pytest.mark.parametrize(
+    ("student", "told"),
+    [
+        (
+            {"arch": "ngram", "encoder": "minilm"},
+            r"student\.encoder: found 'minilm', but 'ngram' begins with no encoder",
+        ),
+        (
+            {"arch": "transformers:a", "encoder": "minilm"},
+            r"student\.encoder: found 'minilm', but 'transformers:a' begins",
+        ),
+        ({"arch": "static"}, r"student\.encoder: found null; 'static' is made of an encoder"),
+        ({"arch": "transformers:a", "vocabulary": 500}, r"student\.vocabulary: found 500, .* reads the tokens of a"),
+        ({"arch": "transformers:"}, r"student\.arch: 'transformers:' is not known.*Or transformers:<folder>"),
+    ],
+)
+def test_a_student_that_begins_with_an_encoder_names_one(study, student, told):
+    with pytest.raises(UserError, match=told):
+        load(study, "student", student)
 
 
 def test_every_key_at_its_default_is_a_study_of_texts(study):

@@ -31,6 +31,9 @@ class Augmentation(Protocol):
     @property
     def token_dropout(self) -> float: ...
 
+    @property
+    def span_masking(self) -> float: ...
+
 
 class Reading(Protocol):
     """How a student reads texts: keys of `student`. None: as its kind of tokens has it."""
@@ -40,6 +43,11 @@ class Reading(Protocol):
 
     @property
     def max_tokens(self) -> int | None: ...
+
+    @property
+    def folder(self) -> str | None:
+        """Of the encoder whose tokens it reads."""
+        ...
 
 
 class Preprocessing(Protocol):

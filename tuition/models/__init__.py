@@ -48,7 +48,11 @@ FAMILIES = {  # the module in this package that builds them
     "shufflenet": SHUFFLENETS,
 }
 ARCHS = tuple(name for names in FAMILIES.values() for name in names)
-TOKENS = {"text-cnn": "bpe", "ngram": "hashed"}  # architectures for texts, and the kind of tokens that each reads
+TRANSFORMERS = "transformers"  # before a colon and the folder of an encoder
+TEXT_TRANSFORMERS = ("text-transformer", "text-transformer-3", "text-transformer-4")
+# Architectures for texts, and the kind of tokens that each reads where it begins with no encoder's.
+TOKENS = {"text-cnn": "bpe", "ngram": "hashed", "static": "pieces", **dict.fromkeys(TEXT_TRANSFORMERS, "bpe")}
+BEGUN = ("static", *TEXT_TRANSFORMERS)  # whose embedding of tokens can begin with an encoder's
 LIBRARIES = ("timm", "torchvision")
 # What is called map1, … changed once in these: they were activated or the last feature map, and are now the benchmark's.
 MAPS_VERSION = dict.fromkeys((*WRNS, *MOBILENETS, "shufflenetv2"), 2)
@@ -62,12 +66,19 @@ def check_arch(where: str, name: str, inputs: str = "images") -> None:
     """
     library, colon, model = name.partition(":")
     if inputs == "texts":
-        if name not in TOKENS:
-            raise unknown(where, name, TOKENS, "(architectures for texts)")
-        return
+        if name in TOKENS or (library == TRANSFORMERS and model):
+            return
+        raise unknown(where, name, TOKENS, f"Or {TRANSFORMERS}:<folder>. (architectures for texts)")
     if name in ARCHS or (colon and library in LIBRARIES and model):
         return
     raise unknown(where, name, ARCHS, "Or timm:<model>, torchvision:<model>.")
+
+
+def tokens_of(arch: str, encoder: str | None = None) -> str:
+    """The kind of tokens that an architecture reads, "" for images; `encoder`: the folder of which its embedding begins."""
+    if arch.startswith(f"{TRANSFORMERS}:"):
+        return "encoder"
+    return "pieces" if encoder else TOKENS.get(arch, "")
 
 
 def build(arch: str, *, channels: int, classes: int, size: tuple[int, int], taps: Sequence[str] = ()) -> Network:
@@ -103,11 +114,10 @@ def build_for_images(model: NetworkDescription) -> Network:
 
 
 def build_for_texts(model: NetworkDescription) -> Network:
-    """A network for texts. Raises UserError for an unknown name."""
-    from tuition.models import texts
-
+    """A network for texts. Raises UserError for an unknown name, and for an encoder that transformers cannot build."""
     check_arch("architecture", model["arch"], "texts")
-    network = texts.build(model["arch"], model["vocabulary"], model["classes"])
+    module = "encoders" if model["arch"].startswith(f"{TRANSFORMERS}:") else "texts"
+    network = cast("Network", import_module(f"tuition.models.{module}").build(model))
     network.arch = model["arch"]
     return network
 

@@ -3,13 +3,21 @@
 What says what its samples are is its kind of inputs' own (`tuition.inputs.kinds.described`): the keys below are those of images and texts.
 """
 
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 
 class Projector(TypedDict):
     """The projector of a student that ends in the teacher's classifier (`tuition/models/projected.py`)."""
 
     width: int  # channels
+
+
+class Start(TypedDict):
+    """The encoder of which a student of texts begins."""
+
+    folder: str
+    sha256: str  # of its weights
+    config: NotRequired[dict[str, Any]]  # of its network, where that is the student's own
 
 
 class NetworkDescription(TypedDict):
@@ -22,10 +30,11 @@ class NetworkDescription(TypedDict):
     channels: NotRequired[int]
     height: NotRequired[int]  # pixels
     width: NotRequired[int]
-    tokens: NotRequired[str]  # bpe | hashed
+    tokens: NotRequired[str]  # bpe | hashed | encoder | pieces
     vocabulary: NotRequired[int]
     max_tokens: NotRequired[int]  # of a text
     tokenizer: NotRequired[str]  # the JSON of its file, which lies beside `student.json`
+    encoder: NotRequired[Start]
 
 
 class ModelDescription(NetworkDescription):

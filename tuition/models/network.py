@@ -71,6 +71,25 @@ class Staged(Network):
         return getattr(self, self.HEAD)
 
 
+class OfTexts(Network):
+    """An architecture for texts.
+
+    Its input is tokens (B, L) of whole numbers, 0 where there is none; what stands behind a text changes nothing. The last feature is the
+    embedding (B, d), and one linear layer follows. There are no maps.
+    """
+
+    def __init__(self, width: int, classes: int):
+        super().__init__()
+        self.taps = ()
+        self.classifier = nn.Linear(width, classes)
+
+    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
+        return features if pre_logits else self.classifier(features)
+
+    def get_classifier(self) -> nn.Linear:
+        return self.classifier
+
+
 class Group(nn.Sequential):
     """Blocks of one width, one after another."""
 

@@ -1,30 +1,17 @@
-"""Networks of texts. Their input is tokens (B, L) of whole numbers, 0 where there is none; what stands behind a text changes nothing.
+"""Small networks of texts.
 
 `text-cnn`: convolutions of an embedding over 3, 4 and 5 tokens, and of each filter the largest value (Kim 2014, arXiv 1408.5882, without
 dropout, which a student that is held against its teacher's answers does not want). `ngram`: the mean embedding of hashed n-grams, and one
-hidden layer (after fastText, arXiv 1607.01759).
+hidden layer (after fastText, arXiv 1607.01759). `static`: the same of an encoder's tokens, begun with its vectors (`token_vectors.py`).
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tuition.models.network import Network
-
-
-class OfTexts(Network):
-    """What both have in common: the last feature is the embedding (B, d), and one linear layer follows. There are no maps."""
-
-    def __init__(self, width: int, classes: int):
-        super().__init__()
-        self.taps = ()
-        self.classifier = nn.Linear(width, classes)
-
-    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        return features if pre_logits else self.classifier(features)
-
-    def get_classifier(self) -> nn.Linear:
-        return self.classifier
+from tuition.models.description import NetworkDescription
+from tuition.models.network import OfTexts
+from tuition.models.text_transformer import LAYERS, TextTransformer
 
 
 class TextCNN(OfTexts):
@@ -60,5 +47,13 @@ class NGram(OfTexts):
         return F.relu(self.hidden(mean))
 
 
-def build(arch: str, vocabulary: int, classes: int) -> OfTexts:
-    return {"text-cnn": TextCNN, "ngram": NGram}[arch](vocabulary, classes)
+class Static(NGram):
+    def __init__(self, vocabulary: int, classes: int):
+        super().__init__(vocabulary, classes, embedding=128, hidden=256)
+
+
+def build(model: NetworkDescription) -> OfTexts:
+    arch, vocabulary, classes = model["arch"], model["vocabulary"], model["classes"]
+    if arch in LAYERS:
+        return TextTransformer(vocabulary, classes, model["max_tokens"], LAYERS[arch])
+    return {"text-cnn": TextCNN, "ngram": NGram, "static": Static}[arch](vocabulary, classes)

@@ -33,6 +33,9 @@ FURTHER_KEYS = {  # by what a student takes
     "texts": ("tokens", "vocabulary", "max_tokens"),
 }
 
+# Kinds of tokens that come from a tokenizer's file, and what its number 0 is called: of encoders 0 is a token, and here none.
+FIRST_TOKEN = {"bpe": 0, "encoder": 1, "pieces": 1}
+
 
 def load_weights(model: nn.Module, path: Path) -> None:
     """Fill `model` (as made by `build`) with the weights in `path`.
@@ -78,8 +81,9 @@ def load_student(folder: Path) -> tuple[Network, ModelDescription]:
     if student.get("projector") is not None:
         size = (student["height"], student["width"])
         model = projected.wrap(model, width=_width(student["projector"], path), channels=student["channels"], size=size)
-    if student.get("tokens") == "bpe":
-        student["tokenizer"] = _tokenizer(Model(folder).tokenizer, student["vocabulary"])
+    if student.get("tokens") in FIRST_TOKEN:
+        most = student["vocabulary"] - FIRST_TOKEN[student["tokens"]]
+        student["tokenizer"] = _tokenizer(Model(folder).tokenizer, most)
     load_weights(model, Model(folder).weights)
     model.eval()
     return model, cast(ModelDescription, student)
@@ -91,7 +95,7 @@ def _tokenizer(path: Path, vocabulary: int) -> str:
 
     try:
         text = path.read_text(encoding="utf-8")
-        found = Tokenizer.from_str(text).get_vocab_size()
+        found = 1 + max(Tokenizer.from_str(text).get_vocab().values(), default=-1)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file, which student.json needs; `dvc repro` makes both") from None
     except Exception as error:  # the library raises its own, of no class

@@ -38,7 +38,7 @@ COMMENTS: dict[str, dict[str, str]] = {
     },
     "encode": {
         "": "a vector for each sample, which costs no teacher call",
-        "source": "none | pixels | tfidf | timm:<name> | torchvision:<name> | checkpoint | file:<path>: docs/features.md",
+        "source": "none | pixels | tfidf | timm: | torchvision: <name> | sentence:<folder> | checkpoint | file:<path>: docs/features.md",
         "weights": "of timm: and torchvision:, a .safetensors or .pt file; `library` fetches those of the library",
         "size": "pixels a side that timm: and torchvision: see; null: the encoder's own",
         "dimensions": "of tfidf",
@@ -124,10 +124,11 @@ COMMENTS: dict[str, dict[str, str]] = {
     },
     "student": {
         "": "the model that is trained",
-        "arch": "docs/parameters.md lists them; of texts: text-cnn | ngram",
+        "arch": "docs/parameters.md lists them; of texts docs/texts.md",
         "taps": "as teacher.taps",
-        "vocabulary": "of texts: how many tokens it knows; null: 8192 of text-cnn, 32768 hashed n-grams of ngram",
-        "max_tokens": "of a text, the first so many are read; null: 128 of text-cnn, 1024 of ngram",
+        "encoder": "of static and text-transformer: the folder of an encoder of texts, of whose tokens they begin",
+        "vocabulary": "of texts: how many tokens it knows; null: 8192, or 32768 hashed n-grams of ngram; an encoder has its own",
+        "max_tokens": "of a text, the first so many are read; null: 128, or 1024 n-grams of ngram",
     },
     "train": {
         "": "how students are trained",
@@ -145,6 +146,7 @@ COMMENTS: dict[str, dict[str, str]] = {
         "crop": "random crop after padding by so many pixels",
         "flip": "random horizontal flip",
         "token_dropout": "of texts: the share of tokens that are left out at random",
+        "span_masking": "of texts: the share of tokens that are left out at random, three in a row",
         "precision": "auto | 32-true | bf16-mixed | 16-mixed",
         "accelerator": "auto | cpu | cuda | mps",
         "compile": "torch.compile",

@@ -103,6 +103,10 @@ def _read(params: Params) -> Iterator[tuple[str, str]]:
             yield key, place
     if params.encode.source.startswith("file:"):
         yield "encode.source", params.encode.source.partition(":")[2]
+    if params.encode.source.startswith("sentence:"):
+        yield "encode.source", params.encode.source.partition(":")[2]
+    if params.student.folder:
+        yield "student.encoder" if params.student.encoder else "student.arch", params.student.folder
     if params.encode.weights not in (None, "library"):
         yield "encode.weights", str(params.encode.weights)
     if params.teach.guide is not None:

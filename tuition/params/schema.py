@@ -24,7 +24,7 @@ class Transfer(Section):
     channels: Literal[1, 3] | None = None
 
 
-ENCODERS = ("timm", "torchvision", "file")  # kinds of encode.source that a name or path follows
+ENCODERS = ("timm", "torchvision", "sentence", "file")  # kinds of encode.source that a name or path follows
 
 
 class Encode(Section):
@@ -43,7 +43,7 @@ class Encode(Section):
         if self.source not in ("none", "pixels", "tfidf", "checkpoint") and (kind not in ENCODERS or not name):
             raise ValueError(
                 f"encode.source: found {self.source!r}; valid: none, pixels, tfidf, checkpoint, timm:<name>, torchvision:<name>, "
-                "file:<path>"
+                "sentence:<folder>, file:<path>"
             )
         if self.source != "tfidf" and self.dimensions != type(self).model_fields["dimensions"].default:
             raise ValueError(
@@ -77,6 +77,7 @@ class Training(Section):
     crop: Annotated[int, Field(ge=0)] = 2
     flip: bool = False
     token_dropout: Annotated[Share, LATER] = 0.0
+    span_masking: Annotated[Share, LATER] = 0.0
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     compile: bool = False
@@ -192,8 +193,15 @@ class Compare(Section):
 class Student(Section):
     arch: str = "resnet8"
     taps: list[str] = Field(default=[])
+    encoder: Annotated[Place | None, LATER] = None
     vocabulary: Annotated[Annotated[int, Field(ge=300)] | None, LATER] = None
     max_tokens: Annotated[Count | None, LATER] = None
+
+    @property
+    def folder(self) -> str | None:
+        """Of the encoder that it begins with, which `arch` names or `encoder`."""
+        kind, _, place = self.arch.partition(":")
+        return place if kind == "transformers" else self.encoder
 
 
 class Evaluate(Section):

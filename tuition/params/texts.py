@@ -9,7 +9,8 @@ from tuition.params.teacher import CUSTOM
 
 OF_TEXTS = "csv", "jsonl", "parquet", "hf", "wordnet"  # kinds of data.source
 TEACHERS = ("python", "table", "openai", "mlflow", "oip", "http", CUSTOM)  # kinds of teachers that take texts
-ENCODERS = ("none", "tfidf", "file")
+OWN_ENCODERS = ("tfidf", "sentence")  # which read nothing but texts
+ENCODERS = ("none", "tfidf", "sentence", "file")
 
 
 def check_texts(params: Params, where: str) -> None:
@@ -33,8 +34,9 @@ def check_texts(params: Params, where: str) -> None:
     if params.encode.source.partition(":")[0] not in ENCODERS:
         raise UserError(
             f"{where}: encode.source: found {params.encode.source!r}, which sees images, but the samples are texts; valid: none, tfidf, "
-            "file:<path>"
+            "sentence:<folder>, file:<path>"
         )
+    _check_student(params, f"{where}: student")
 
 
 def _of_images(params: Params) -> Iterator[tuple[str, Any, Any, str]]:
@@ -55,12 +57,32 @@ def _of_images(params: Params) -> Iterator[tuple[str, Any, Any, str]]:
     yield "transfer.source", params.transfer.source, None, "for which there is no linear probe on other data"
 
 
+def _check_student(params: Params, where: str) -> None:
+    """Raises UserError for an encoder that the architecture does not begin with, or lacks."""
+    from tuition.models import BEGUN
+
+    student = params.student
+    if student.encoder is not None and student.arch not in BEGUN:
+        raise UserError(
+            f"{where}.encoder: found {student.encoder!r}, but {student.arch!r} begins with no encoder's tokens, as {', '.join(BEGUN)} do: "
+            "leave it out"
+        )
+    if student.arch == "static" and student.encoder is None:
+        raise UserError(f"{where}.encoder: found null; 'static' is made of an encoder: name its folder")
+    if student.vocabulary is not None and student.folder is not None:
+        raise UserError(
+            f"{where}.vocabulary: found {student.vocabulary}, but the student reads the tokens of {student.folder}: leave it out"
+        )
+
+
 def _check_images(params: Params, where: str) -> None:
     found = {
+        "student.encoder": params.student.encoder,
         "student.vocabulary": params.student.vocabulary,
         "student.max_tokens": params.student.max_tokens,
         "train.token_dropout": params.train.token_dropout or None,
-        "encode.source": "tfidf" if params.encode.source == "tfidf" else None,
+        "train.span_masking": params.train.span_masking or None,
+        "encode.source": params.encode.source if params.encode.source.partition(":")[0] in OWN_ENCODERS else None,
     }
     for key, value in found.items():
         if value is not None:

@@ -174,9 +174,9 @@ def check_shapes(params: Params, facts: dict[str, Any], teacher: Teaches) -> Non
 
 def _student(params: Params, facts: dict[str, Any]) -> NetworkDescription:
     """The description of the student, as far as it decides the network."""
-    from tuition.models import TOKENS
+    from tuition.models import tokens_of
 
-    inputs, tokens = inputs_of(facts), TOKENS.get(params.student.arch, "")
+    inputs, tokens = inputs_of(facts), tokens_of(params.student.arch, params.student.folder)
     own = described(inputs, facts) | inputs.own(inputs.empty(1, facts), tokens, params.student)
     model = {"arch": params.student.arch, "taps": params.student.taps, "classes": len(facts["classes"]), **own}
     return cast("NetworkDescription", model)

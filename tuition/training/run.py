@@ -13,10 +13,11 @@ from tuition.inputs.kinds import described, inputs_of, workspace_inputs
 from tuition.inputs.protocol import Reading
 from tuition.methods.objective import Objective
 from tuition.methods.protocol import Context
-from tuition.models import TOKENS, make
+from tuition.models import tokens_of
 from tuition.models.description import ModelDescription
 from tuition.models.network import Network
 from tuition.models.projected import Projected
+from tuition.models.start import started
 from tuition.params import Student, StudentTraining, Training
 from tuition.targets.truth import known_part, read_truth
 from tuition.training.data import TrainingSet, place, place_all
@@ -51,10 +52,11 @@ def describe(
     `reading`: how it reads texts, of which it has its tokens.
     """
     inputs, facts = workspace_inputs(), read_json(Workspace().split("train").meta)
+    reading = reading or Student()
     model = {
         "arch": arch,
         **described(inputs, facts | inputs.facts(samples)),
-        **inputs.own(samples, TOKENS.get(arch, ""), reading or Student()),
+        **inputs.own(samples, tokens_of(arch, reading.folder), reading),
         "classes": len(facts["classes"]),
         "class_names": facts["classes"],
         "taps": list(taps),
@@ -80,7 +82,7 @@ def train(
     training state is this run's. Where the objective gives the student another head, `model` is told.
     """
     torch.manual_seed(seed)
-    student = make(model)
+    student = started(model)
     fabric = make_fabric(settings)
     loader, rest = _loaders(data, model, settings, seed, fabric.device)
     context = _context(data, model, settings, seed, student, loader, objective)
@@ -166,7 +168,7 @@ def _context(
         seed=seed,
         inputs=loader.inputs.stored,
         normalise=loader.inputs.normalise,
-        make_student=lambda arch=None: make(of(model, arch)),
+        make_student=lambda arch=None: started(of(model, arch)),
         student_model=student,
         constants=place_all(data.constants, device),
         mixed=place_all(data.mixed, device),

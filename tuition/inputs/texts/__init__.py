@@ -116,13 +116,15 @@ def numbers(samples: Samples, facts: Facts) -> np.ndarray:
 
 
 def place(samples: Samples, device: torch.device, facts: Facts, augmentation: Augmentation | None) -> PlacedTexts:
-    """Their tokens, of which each is left out by chance, with the probability `token_dropout`, where `augmentation` says so."""
+    """Their tokens, of which shares `token_dropout` and, in runs, `span_masking` are left out by chance where `augmentation` says so."""
     import torch
 
     from tuition.inputs.texts.batch import PlacedTexts
 
     tokens, starts = (torch.from_numpy(one).to(device) for one in tuition_texts.tokens(samples, facts))
-    return PlacedTexts(tokens, starts, dropout=augmentation.token_dropout if augmentation else 0.0)
+    if augmentation is None:
+        return PlacedTexts(tokens, starts)
+    return PlacedTexts(tokens, starts, dropout=augmentation.token_dropout, spans=augmentation.span_masking)
 
 
 def preprocessing(facts: Facts) -> nn.Module:

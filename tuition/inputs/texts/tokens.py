@@ -1,14 +1,21 @@
-"""What a student of texts brings along to read them: its vocabulary, which for byte pairs is learnt from the pool."""
+"""What a student of texts brings along to read them: its vocabulary, learnt from the pool or taken from the folder of an encoder."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from tuition.inputs.protocol import Reading
+from tuition.inputs.texts.encoders import EncoderFolder, read_encoder
 from tuition.inputs.texts.tuition_texts import PER_TOKEN
 
 DEFAULTS = {"bpe": (8192, 128), "hashed": (32768, 1024)}  # vocabulary and max_tokens of each kind of tokens
+OF_ENCODERS = {
+    "encoder": "student.arch",
+    "pieces": "student.encoder",
+}  # kinds that are an encoder's, and the key that names it
+MOST = 128  # tokens of a text that they read, where nobody says how many
 LEARNT = 200_000  # texts that byte pairs are learnt from, at most: taken at even distances
 SPECIAL = "[none]"  # takes number 0, which fills up shorter texts
 
@@ -16,8 +23,11 @@ SPECIAL = "[none]"  # takes number 0, which fills up shorter texts
 def own(samples: np.ndarray, tokens: str, settings: Reading) -> dict[str, Any]:
     """tokens, vocabulary, max_tokens and, of byte pairs, tokenizer: the JSON of the library's file.
 
-    `tokens`: what the student's architecture reads, bpe or hashed. Byte pairs are those of the pool (N,), the same for the same texts.
+    `tokens`: what the student's architecture reads. Byte pairs are those of the pool (N,), the same for the same texts; of an encoder's
+    tokens `encoder` says which it is. Raises UserError for the folder of an encoder that cannot be used.
     """
+    if tokens in OF_ENCODERS:
+        return _taken(read_encoder(settings.folder or "", OF_ENCODERS[tokens]), tokens, settings.max_tokens or MOST)
     vocabulary, most = DEFAULTS[tokens]
     vocabulary, most = settings.vocabulary or vocabulary, settings.max_tokens or most
     if tokens == "hashed":
@@ -28,6 +38,26 @@ def own(samples: np.ndarray, tokens: str, settings: Reading) -> dict[str, Any]:
         "vocabulary": tokenizer.get_vocab_size(),
         "max_tokens": most,
         "tokenizer": tokenizer.to_str(),
+    }
+
+
+def _taken(folder: EncoderFolder, tokens: str, most: int) -> dict[str, Any]:
+    """The same of an encoder's tokens; `encoder` has its config where the student is such a network itself."""
+    from tokenizers import Tokenizer
+
+    text = folder.tokenizer
+    if tokens == "pieces":
+        text = json.dumps(json.loads(text) | {"post_processor": None})
+    tokenizer: Any = Tokenizer.from_str(text)
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(most)
+    encoder: dict[str, Any] = {"folder": str(folder.path), "sha256": folder.sha256}
+    return {
+        "tokens": tokens,
+        "vocabulary": 1 + folder.tokens,
+        "max_tokens": most,
+        "tokenizer": tokenizer.to_str(),
+        "encoder": encoder if tokens == "pieces" else {**encoder, "config": folder.config},
     }
 
 

@@ -1,8 +1,9 @@
 """Any texts -> tokens: how students of texts read in training, and how a registered one reads what it is sent.
 
-MLflow copies this file into a registered student, so that both do the same. It needs numpy, for `bpe` the library tokenizers, and nothing
-of this project. Facts of a student: `tokens` (bpe | hashed), `vocabulary` (how many tokens there are; 0 stands for none), `max_tokens`
-(of a text; what is behind them is not read), and for bpe `tokenizer`, the text of the library's JSON file.
+MLflow copies this file into a registered student, so that both do the same. It needs numpy, for all but `hashed` the library tokenizers,
+and nothing of this project. Facts of a student: `tokens` (hashed; bpe, learnt from the pool; encoder, an encoder's own, with what it puts
+before and behind a text; pieces, the same without that), `vocabulary` (how many tokens there are; 0 stands for none), `max_tokens` (of a
+text; what is behind them is not read), and for all but hashed `tokenizer`, the text of the library's JSON file.
 """
 
 import re
@@ -78,6 +79,14 @@ def _tokenizer(text: str) -> Any:
     return Tokenizer.from_str(text)
 
 
+def _encoders(texts: list[str], facts: Facts) -> Ragged:
+    """An encoder's numbers, which begin with 0, plus one. Its tokenizer cuts a text by itself, before what it puts behind it."""
+    encoded = _tokenizer(facts["tokenizer"]).encode_batch_fast(texts)
+    starts = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum([len(one.ids) for one in encoded], out=starts[1:])
+    return 1 + np.fromiter((id for one in encoded for id in one.ids), np.int32, int(starts[-1])), starts
+
+
 def _hashed(texts: list[str], facts: Facts) -> Ragged:
     """Numbers from 1 to `vocabulary` − 1 for n-grams of words, and of characters within words, in lower case and in their order."""
     lines = [f" {' '.join(PIECES.findall(text.lower()))} " for text in texts]
@@ -132,4 +141,9 @@ def _hash(codes: np.ndarray, firsts: np.ndarray, ends: np.ndarray, salts: np.nda
     return found ^ (found >> np.uint64(31))
 
 
-READERS: dict[str, Callable[[list[str], Facts], Ragged]] = {"bpe": _bpe, "hashed": _hashed}
+READERS: dict[str, Callable[[list[str], Facts], Ragged]] = {
+    "bpe": _bpe,
+    "hashed": _hashed,
+    "encoder": _encoders,
+    "pieces": _encoders,
+}
