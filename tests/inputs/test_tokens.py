@@ -117,6 +117,21 @@ def test_a_batch_is_as_wide_as_its_longest_text_and_the_same_for_the_same_step(r
     assert 0.68 < left < 0.72
 
 
+def test_spans_are_left_out_three_tokens_in_a_row_as_often_at_the_ends_as_within():
+    long = samples(*["x" * 5000] * 300)
+    reading = texts.own(long, "hashed", Student(max_tokens=40))
+    masked = texts.place(long, torch.device("cpu"), reading, Training(span_masking=0.3))
+    every = torch.arange(len(long))
+    one, other = (masked.batch(every, torch.Generator().manual_seed(1)) for _ in range(2))
+    assert torch.equal(one, other)
+    out = one.eq(0)
+    for part in (out, out[:, :2], out[:, -2:]):
+        assert 0.25 < part.float().mean() < 0.35
+    # A token left out stands beside another one: runs begin at the edges with one or two of their three tokens.
+    alone = out[:, 1:-1] & ~out[:, :-2] & ~out[:, 2:]
+    assert not alone.any()
+
+
 def test_columns_in_which_no_text_has_a_token_are_cut():
     tokens = torch.tensor([[3, 0, 4, 0, 0], [1, 0, 0, 0, 0]], dtype=torch.int32)
     assert texts.arranged(tokens).tolist() == [[3, 0, 4], [1, 0, 0]]
