@@ -148,8 +148,9 @@ def check_student(params: Params, facts: dict[str, Any]) -> None:
     from tuition.models import check_arch, make
 
     check_arch("student.arch", params.student.arch, inputs_of(facts).NAME)
+    model = _student(params, facts)
     try:
-        make(_student(params, facts))
+        make(model)
     except UserError as error:
         raise UserError(f"params.yaml: student: {error}") from None
 
