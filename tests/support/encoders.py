@@ -43,6 +43,7 @@ def write_tokenizer(folder: Path, texts: Iterable[str], vocabulary: int) -> int:
     learnt._tokenizer.post_processor = TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", first), ("[SEP]", last)]
     )
+    learnt.enable_padding(length=48)  # as some published ones have it, for all that reads the file by itself
     learnt.save(str(folder / "tokenizer.json"))
     names = {f"{name}_token": f"[{name.upper()}]" for name in ("cls", "sep", "pad", "unk", "mask")}
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", **names}))

@@ -44,7 +44,9 @@ def _asked(folder: str, count: int) -> Tensor:
     from tokenizers import Tokenizer
 
     net = load_folder(folder)
-    tried = Tokenizer.from_file(str(given(folder) / "tokenizer.json")).encode("a")
+    tokenizer = Tokenizer.from_file(str(given(folder) / "tokenizer.json"))
+    tokenizer.no_padding()  # which some files ask for, up to hundreds of tokens
+    tried = tokenizer.encode("a")
     special = torch.tensor(tried.special_tokens_mask).bool()
     ids = torch.tensor(tried.ids)
     first = int((~special).nonzero()[0])
