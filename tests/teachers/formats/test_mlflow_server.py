@@ -284,7 +284,7 @@ def test_what_is_sent():
         ({"options": {"input": "csv"}}, r"teacher\.options\.input: found 'csv'"),
         (
             {"options": {"input": "dataframe", "columns": ["a"]}},
-            r"teacher\.options\.columns: found 1 names; expected 64: one a text, or a pixel",
+            r"teacher\.options\.columns: found 1 names, expected 64: one a text, or a pixel",
         ),
         ({"options": {"columns": list(range(64))}}, r"teacher\.options\.input to dataframe"),
         ({"options": {"signals": []}}, r"teacher\.options\.signals"),
