@@ -35,7 +35,9 @@ def read_training_set(params: Params, budget: int, name: str, groups: dict[str, 
         positions, teacher = positions[:clean], {key: values[:clean] for key, values in teacher.items()}
         mixed = read_mixed(outputs.mixed, name, positions)
     others, present = read_others(outputs, objective.method.signals, len(positions)) if about.several else ({}, {})
-    rest = read_rest(student_training(params, name), budget, samples, labels, read_array(outputs.positions), groups)
+    rest = read_rest(
+        student_training(params, name), budget, samples, labels, read_array(outputs.positions), groups.get("estimates")
+    )
     members, weights = _groups(name, about.compares, here.comparisons(budget, name), groups)
     return TrainingSet(
         inputs=seen[: len(positions)],

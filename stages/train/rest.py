@@ -1,9 +1,5 @@
 """What a cell's student learns of samples that were not bought: `train.rest`."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any
-
 import numpy as np
 
 from tuition import estimates
@@ -26,10 +22,10 @@ def read_rest(
     samples: Samples,
     labels: np.ndarray,
     bought: np.ndarray,
-    meta: Mapping[str, Any] = MappingProxyType({}),
+    sha256: str | None = None,
 ) -> dict[str, np.ndarray]:
     """Of the pool (samples (N, …), labels (N,)) without `bought` (n,) positions, as `TrainingSet.rest` has it; nothing with `none`.
-    `meta` of the comparison set names the estimates by their sha256.
+    `sha256` is that of the estimates, as the comparison set names them.
 
     `estimated`: the estimates of `estimates/<budget>/`, weighed by their confidence; `labelled`: the labels of those that have one;
     `both`: the mean of the two where there are both; `unlabelled`: neither. Raises UserError where no sample is left.
@@ -40,7 +36,7 @@ def read_rest(
     weight, sure = known.astype(np.float32), np.zeros(len(labels), dtype=bool)
     if settings.rest == "unlabelled":
         weight[:] = 1
-    found = estimates.read(budget, meta.get("estimates")) if settings.rest in ("estimated", "both") else None
+    found = estimates.read(budget, sha256) if settings.rest in ("estimated", "both") else None
     if found:
         sure[found.positions] = found.confidence >= settings.rest_confidence
         weight[found.positions] = np.where(known[found.positions], 1.0, found.confidence * sure[found.positions])

@@ -147,7 +147,7 @@ def test_what_each_regime_reads(pool):
 
 
 def test_nothing_left_and_older_estimates_are_refused(pool):
-    settings, known = StudentTraining(rest="estimated"), {"estimates": "0" * 64}
+    settings, known = StudentTraining(rest="estimated"), "0" * 64
     with pytest.raises(UserError, match=r"estimates/2: other estimates than those that comparisons/2 names"):
         read_rest(settings, 2, *pool, known)
     with pytest.raises(UserError, match=r"no sample of the pool is left .* an estimate of confidence 0\.95 or more"):

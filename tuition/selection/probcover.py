@@ -34,10 +34,10 @@ def radius(rows: np.ndarray, count: int) -> int:
     cluster = np.empty(len(rows), dtype=np.int64)
     for number, members in enumerate(clusters(rows, min(count, len(rows)))):
         cluster[members] = number
-    looked_at = np.arange(min(LOOKED_AT, len(rows)))
+    looked_at, lengths = np.arange(min(LOOKED_AT, len(rows))), _lengths(rows)
     nearest = np.concatenate(
         [
-            np.where(cluster[part, None] == cluster, np.iinfo(np.int32).max, _away(rows, part)).min(axis=1)
+            np.where(cluster[part, None] == cluster, np.iinfo(np.int32).max, _away(rows, lengths, part)).min(axis=1)
             for part in _parts(looked_at)
         ]
     )
@@ -46,18 +46,18 @@ def radius(rows: np.ndarray, count: int) -> int:
 
 def cover(rows: np.ndarray, square: int, limit: int) -> np.ndarray:
     """At most `limit` rows of `rows` (n, d), each the one with most uncovered rows within the root of `square`; of equals the first."""
-    uncovered = np.ones(len(rows), dtype=bool)
-    gains = np.concatenate([(_away(rows, part) < square).sum(axis=1) for part in _parts(np.arange(len(rows)))])
+    uncovered, lengths = np.ones(len(rows), dtype=bool), _lengths(rows)
+    gains = np.concatenate([(_away(rows, lengths, part) < square).sum(axis=1) for part in _parts(np.arange(len(rows)))])
     chosen: list[int] = []
     while len(chosen) < limit and uncovered.any():
         place = int(gains.argmax())
         if not gains[place]:  # a radius of 0 covers nothing
             break
         chosen.append(place)
-        newly = np.flatnonzero((_away(rows, np.array([place]))[0] < square) & uncovered)
+        newly = np.flatnonzero((_away(rows, lengths, np.array([place]))[0] < square) & uncovered)
         uncovered[newly] = False
         for part in _parts(newly):
-            gains -= (_away(rows, part) < square).sum(axis=0)
+            gains -= (_away(rows, lengths, part) < square).sum(axis=0)
     return np.array(chosen, dtype=np.int64)
 
 
@@ -65,7 +65,11 @@ def _parts(places: np.ndarray) -> list[np.ndarray]:
     return [places[start : start + CHUNK] for start in range(0, len(places), CHUNK)]
 
 
-def _away(rows: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """Squared distances (m, n) int32 from the rows `part` (m,) to all."""
-    lengths = np.einsum("nd,nd->n", rows, rows).astype(np.int32)
+def _lengths(rows: np.ndarray) -> np.ndarray:
+    """Squared lengths (n,) int32."""
+    return np.einsum("nd,nd->n", rows, rows).astype(np.int32)
+
+
+def _away(rows: np.ndarray, lengths: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """Squared distances (m, n) int32 from the rows `part` (m,) to all; `lengths` as `_lengths`."""
     return lengths[part, None] + lengths - 2 * (rows[part] @ rows.T).astype(np.int32)
