@@ -2,11 +2,13 @@
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
 from markupsafe import Markup
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stages.report.pictures import COLOURS, STYLE
@@ -21,14 +23,7 @@ def chart(
     series: Sequence[Series], x: str, y: str, level: tuple[str, float] | None = None, diagonal: bool = False
 ) -> Markup:
     """A line a series with its intervals (nan: none); `level` is a dashed line across."""
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE | {"svg.fonttype": "none", "text.color": INK, "axes.labelcolor": INK})
-        matplotlib.rcParams.update({"xtick.color": INK, "ytick.color": INK, "axes.edgecolor": INK, "grid.color": RULE})
-        figure = Figure(figsize=(4.8, 3.3), layout="constrained")  # as wide as a phone, so that letters are read there
-        figure.patch.set_alpha(0)
-        axes = figure.subplots()
-        axes.patch.set_alpha(0)
+    with blank(4.8, 3.3) as (figure, axes):  # as wide as a phone, so that letters are read there
         places = sorted({point[0] for _, points in series for point in points})
         for index, (name, points) in enumerate(series):
             colour = LINES[index % len(LINES)]
@@ -50,6 +45,20 @@ def chart(
         if len(series) > 1 or level:
             figure.legend(loc="outside upper center", ncols=min(len(series) + bool(level), 3), fontsize=9)
         return inline(figure, f"{y} against {x}")
+
+
+@contextmanager
+def blank(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
+    """A figure (inches) and its axes in the page's style, without a ground of its own."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE | {"svg.fonttype": "none", "text.color": INK, "axes.labelcolor": INK})
+        matplotlib.rcParams.update({"xtick.color": INK, "ytick.color": INK, "axes.edgecolor": INK, "grid.color": RULE})
+        figure = Figure(figsize=(width, height), layout="constrained")
+        figure.patch.set_alpha(0)
+        axes = figure.subplots()
+        axes.patch.set_alpha(0)
+        yield figure, axes
 
 
 def inline(figure: Figure, title: str) -> Markup:

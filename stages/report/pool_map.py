@@ -2,14 +2,11 @@
 
 from typing import Any
 
-import matplotlib
 import numpy as np
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from stages.report.best import Owned
-from stages.report.charts import INK, LINES, RULE, inline
-from stages.report.pictures import STYLE
+from stages.report.charts import LINES, RULE, blank, inline
 from tuition import features
 from tuition.estimates import NONE
 from tuition.files import read_array, read_json
@@ -34,14 +31,7 @@ def pool_map(budget: int, owned: Owned | None) -> Markup | None:
     layers = _layers(budget, owned, rows)
     shown = np.concatenate([one for _, one, _ in layers])
     places, share = _plane(every, shown)
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE | {"svg.fonttype": "none", "text.color": INK, "axes.labelcolor": INK})
-        matplotlib.rcParams.update({"axes.edgecolor": INK, "grid.color": RULE})
-        figure = Figure(figsize=(6.4, 4.6), layout="constrained")
-        figure.patch.set_alpha(0)
-        axes = figure.subplots()
-        axes.patch.set_alpha(0)
+    with blank(6.4, 4.6) as (figure, axes):
         start = 0
         for name, one, drawn in layers:
             part = places[start : start + len(one)]
