@@ -16,6 +16,9 @@ import numpy as np
 import pytest
 from support import COUNTING_TEACHER, PAID, digits, postgres, templates, write_params
 
+from tuition.params import Data
+from tuition.sources.wordnet import load_wordnet
+
 # A shell's background jobs ignore Ctrl-C, and so would the processes whose Ctrl-C is tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -50,6 +53,20 @@ def _own_places(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # so that what MLflow writes there is taken back after the test
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
+
+
+@pytest.fixture(scope="session")
+def glosses() -> np.ndarray:
+    """400 real texts, to be read alone."""
+    return load_wordnet("", Data(source="wordnet")).parts["train"].images[:400]
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory, glosses) -> Path:
+    """The folder of a tiny encoder of these texts, to be read alone."""
+    from support.encoders import write_encoder  # its library is for those who want it
+
+    return write_encoder(tmp_path_factory.mktemp("encoders") / "tiny", glosses)
 
 
 @pytest.fixture(scope="session")

@@ -9,29 +9,18 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from support.encoders import write_encoder, write_tokenizer
+from support.encoders import write_tokenizer
 from torch import nn
 
 from tuition.errors import UserError
 from tuition.inputs import texts
 from tuition.models import load_student, make, tokens_of
 from tuition.models.start import started
-from tuition.params import Data, Student
+from tuition.params import Student
 from tuition.registry import tuition_student
 from tuition.registry.model import export_graph
-from tuition.sources.wordnet import load_wordnet
 from tuition.training.student import write_student
 from tuition.workspace import Workspace
-
-
-@pytest.fixture(scope="module")
-def glosses():
-    return load_wordnet("", Data(source="wordnet")).parts["train"].images[:400]
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory, glosses):
-    return write_encoder(tmp_path_factory.mktemp("encoders") / "tiny", glosses)
 
 
 @pytest.fixture(autouse=True)

@@ -3,14 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from support.encoders import write_encoder
 
 from tuition.comparisons import group_weights
 from tuition.inputs import texts
 from tuition.methods import build
 from tuition.models import tokens_of
-from tuition.params import Data, Student, StudentTraining
-from tuition.sources.wordnet import load_wordnet
+from tuition.params import Student, StudentTraining
 from tuition.training import run
 from tuition.training.data import TrainingSet
 
@@ -29,16 +27,6 @@ SETTINGS = StudentTraining(
 )
 FEW = SETTINGS.model_copy(update={"rest": "none"})
 N, CLASSES = 40, 4
-
-
-@pytest.fixture(scope="module")
-def glosses():
-    return load_wordnet("", Data(source="wordnet")).parts["train"].images[:300]
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory, glosses):
-    return str(write_encoder(tmp_path_factory.mktemp("encoders") / "tiny", glosses))
 
 
 def train(student, glosses, settings, on_row=lambda row: None):
@@ -71,7 +59,7 @@ def train(student, glosses, settings, on_row=lambda row: None):
 def test_a_training_that_is_broken_off_goes_on_to_the_same_bits(arch, glosses, encoder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     tuned = {"arch": f"transformers:{encoder}"} if arch == "transformers" else {"arch": arch}
-    student = Student(**tuned, encoder=encoder if arch == "static" else None, max_tokens=30)
+    student = Student(**tuned, encoder=str(encoder) if arch == "static" else None, max_tokens=30)
     whole = train(student, glosses, SETTINGS)
 
     def stop(row):

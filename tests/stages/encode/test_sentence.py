@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from ruamel.yaml import YAML
-from support.encoders import write_encoder, write_tokenizer
+from support.encoders import write_tokenizer
 
 from stages.encode.__main__ import main
 from stages.encode.sentence import open_sentence
@@ -21,20 +21,9 @@ from tuition.inputs import texts
 from tuition.origins import SPLITS
 from tuition.params import Data
 from tuition.sources.splits import write_splits
-from tuition.sources.wordnet import load_wordnet
 from tuition.workspace import Workspace
 
 TEXTS = {"inputs": "texts"}
-
-
-@pytest.fixture(scope="module")
-def glosses():
-    return load_wordnet("", Data(source="wordnet")).parts["train"].images[:400]
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory, glosses):
-    return write_encoder(tmp_path_factory.mktemp("encoders") / "tiny", glosses)
 
 
 @pytest.fixture
