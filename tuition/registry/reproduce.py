@@ -170,9 +170,8 @@ def _share_cache(work: Path) -> None:
     written.write()
 
 
-def _needed(lock: Path, stage: str) -> list[str]:
-    """The paths that `stage` depends on, by what dvc.lock says."""
-    stages = _stages(lock)
+def _needed(stages: dict[str, Any], stage: str) -> list[str]:
+    """The paths that `stage` depends on, by what dvc.lock says of its `stages`."""
     if stage not in stages:
         raise UserError(
             f"lineage/dvc.lock has no {stage}: this student was not made by `dvc repro`, so nothing says what of"
@@ -182,10 +181,9 @@ def _needed(lock: Path, stage: str) -> list[str]:
 
 def _inputs(lock: Path, stage: str) -> list[str]:
     """The outputs of other stages that `stage` depends on, or on a part of; and the estimates, through its comparisons."""
-    needed, drawn = _needed(lock, stage), f"compare@{stage.removeprefix('train@').split('-')[0]}"
-    if drawn in _stages(lock):
-        needed += _needed(lock, drawn)
-    outs = [out["path"] for name, one in _stages(lock).items() if name != stage for out in one.get("outs", [])]
+    stages, drawn = _stages(lock), f"compare@{stage.removeprefix('train@').split('-')[0]}"
+    needed = _needed(stages, stage) + (_needed(stages, drawn) if drawn in stages else [])
+    outs = [out["path"] for name, one in stages.items() if name != stage for out in one.get("outs", [])]
     return sorted({out for out in outs for path in needed if path == out or path.startswith(f"{out}/")})
 
 
@@ -217,7 +215,7 @@ def _changed(stage: str, work: Path, environment: dict[str, str]) -> list[str]:
         raise UserError(f"dvc status {stage} in {work}: {done.stderr.strip()}")
     entries = [entry for entry in json.loads(done.stdout).get(stage, []) if isinstance(entry, dict)]
     changed = {path for entry in entries for path in entry.get("changed deps", {})}
-    for path in _needed(Workspace(work).lockfile, stage):
+    for path in _needed(_stages(Workspace(work).lockfile), stage):
         meta = Comparisons(work / path).meta
         about = read_json(meta) if meta.is_file() else {}
         if {"method", "code"} <= about.keys():  # comparisons/: through it a cell depends on its own method's file
