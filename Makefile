@@ -22,7 +22,7 @@ help:
 
 repro: .venv/.ready
 	@git rev-parse --git-dir >/dev/null 2>&1 || grep -qs no_scm .dvc/config .dvc/config.local || { echo "no git repository, which DVC keeps to: \`git init && git add . && git commit -m start\` makes one" >&2; exit 2; }
-	$(RUN) dvc repro
+	$(RUN) python -m tuition.forkserver.around dvc repro
 	@$(RUN) tuition study
 
 test: .venv/.ready

@@ -145,6 +145,21 @@ with forkserver.running() as address:
     assert "how this stage ended is not known" in err
 
 
+def test_a_command_has_a_server_for_the_stages_that_it_starts(place):
+    environment = {key: value for key, value in os.environ.items() if key != forkserver.VARIABLE} | {"ASKED": "yes"}
+
+    def around(*command: str) -> subprocess.CompletedProcess[str]:
+        around = [sys.executable, "-m", "tuition.forkserver.around", *command]
+        return subprocess.run(around, cwd=place, env=environment, text=True, capture_output=True, check=False)
+
+    script = f"{sys.executable} -m steps.one exit 3; a=$?; {sys.executable} -m steps.one 0; exit $a"
+    done = around("sh", "-c", script)
+    assert done.returncode == 3, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["True", "True"]
+    assert around("sh", "-c", "kill -9 $$").returncode == 128 + signal.SIGKILL
+    assert "what command?" in around().stderr
+
+
 def test_a_student_has_the_same_bytes(workspace):
     write_params(workspace, {})
     command = [sys.executable, "-m", "stages.pretrain"]
