@@ -76,6 +76,10 @@ class Split(Folder):
     ids = File("ids.npy")  # of the originals
     stored_ids = File("stored_ids.npy")  # of the samples as they are stored, where that is another size
     files = File("files.csv")  # id, file, row: where each sample came from
+    relevance = File(
+        "relevance.npy"
+    )  # of queries: their rows, the documents' rows in train, and how relevant these are
+    names = File("names.npy")  # of documents and queries, as their source calls them
 
 
 class Splits(Folder):
@@ -185,6 +189,7 @@ class Model(Folder):
     description = File("student.json")
     tokenizer = File("tokenizer.json")  # of a student of texts that has learnt one
     history = File("history.csv")
+    index = File("index.npy")  # of a student of retrieval: all documents (D, d) float16, of length 1
 
 
 class Results(Folder):

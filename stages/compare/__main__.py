@@ -18,7 +18,7 @@ from tuition import params as parameters
 from tuition.comparisons import checked_weights, draw, statistics
 from tuition.errors import read_arguments, run
 from tuition.files import read_array, write_array, write_json
-from tuition.methods import METHODS, method_file, resolve
+from tuition.methods import BUILT_IN, method_file, resolve
 from tuition.params import Compare, ComparisonSet
 from tuition.targets.classes import complete
 from tuition.workspace import Comparisons, Workspace
@@ -53,7 +53,7 @@ def describe_code(method: str) -> dict[str, Any]:
     """What the meta.json of a method that compares nothing says: its name and the sha256 of its file, and of a user's own the file."""
     file = method_file(method)
     meta = {"strategy": "none", "method": method, "code": hashlib.sha256(file.read_bytes()).hexdigest()}
-    return meta if method in METHODS else {**meta, "file": os.path.relpath(file)}
+    return meta if method in BUILT_IN else {**meta, "file": os.path.relpath(file)}
 
 
 def draw_set(

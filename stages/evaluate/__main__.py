@@ -15,6 +15,7 @@ import torch
 
 from stages.evaluate import metrics
 from stages.evaluate.probe import linear_probe
+from stages.evaluate.retrieval import evaluate_retrieval
 from tuition.errors import UserError, read_arguments, run
 from tuition.files import read_array, read_json, write_array, write_json
 from tuition.inputs.bought import Bought, read_bought
@@ -68,6 +69,9 @@ def main(argv: list[str]) -> None:
     budget, method, seed = read_arguments("stages.evaluate", argv, budget=int, method=str, seed=int)
     settings, workspace = load().evaluate, Workspace()
     cell = cell_name(budget, method, seed)
+    if against(workspace) == "relevance":
+        evaluate_retrieval(settings, cell, budget)
+        return
     student, results = Student.of(workspace.student(cell), settings.batch_size), workspace.results(cell)
     val_labels, labels = (read_truth(workspace, split, budget) for split in ("val", "test"))
     val_samples, val_labels = known_part(_samples(workspace.split("val"), student.description), val_labels)

@@ -65,6 +65,11 @@ def reliability(logits: np.ndarray, labels: np.ndarray, bins: int) -> dict[str, 
     log_p = log_softmax(logits)
     confidence = np.exp(log_p.max(axis=1))
     right = np.asarray(logits).argmax(axis=1) == labels
+    return reliability_of(confidence, right, bins)
+
+
+def reliability_of(confidence: np.ndarray, right: np.ndarray, bins: int) -> dict[str, np.ndarray]:
+    """The same of confidences (n,) in 0…1, and whether each answer is right (n,)."""
     index = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     count = np.bincount(index, minlength=bins)
     full = count > 0

@@ -15,7 +15,7 @@ from tuition.registry.check import check_name, check_registered_name, claim_name
 from tuition.registry.decide import decide_promotion
 from tuition.registry.evidence import keep_evidence
 from tuition.registry.history import acting_user, promote_version
-from tuition.registry.provenance import purchase_of_budget, version_tags
+from tuition.registry.provenance import headline_figures, purchase_of_budget, version_tags
 from tuition.registry.verdict import Verdict
 from tuition.tracking import reconcile
 from tuition.tracking.record import pool_digest
@@ -96,8 +96,7 @@ def _registered(
         "reason": f"{known}{aliases[0]}: {verdict['reason']}",
         "verdict": verdict,
         **({"against": winner["metrics"]["against"]} if "against" in winner["metrics"] else {}),
-        "val_top1": winner["metrics"]["val_top1"],
-        "test_top1": winner["metrics"]["top1"],
+        **headline_figures(winner),
         "calls": winner["calls"],
         "cost": winner["cost"],
         "run_id": version.run_id,

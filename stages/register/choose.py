@@ -5,6 +5,7 @@ from typing import Any, TypedDict
 from tuition.errors import UserError
 from tuition.files import read_json
 from tuition.params import Params
+from tuition.targets.truth import headline
 from tuition.workspace import Workspace, cell_name
 
 
@@ -19,7 +20,8 @@ class Cell(TypedDict):
 
 
 def best_cell(params: Params) -> Cell:
-    """The cell with the highest val_top1; of equal ones that with the lowest val_nll, then the fewest calls.
+    """The cell with the highest val_top1; of equal ones that with the lowest val_nll, then the fewest calls. Of retrieval: val_ndcg10 and
+    val_loss.
 
     Raises UserError where a cell of the study has no results.
     """
@@ -46,4 +48,5 @@ def best_cell(params: Params) -> Cell:
     if missing:
         shown = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
         raise UserError(f"results/: no metrics.json for {shown} ({len(missing)} cells); `dvc repro` makes them")
-    return min(cells, key=lambda c: (-c["metrics"]["val_top1"], c["metrics"]["val_nll"], c["calls"], c["cell"]))
+    _, val, tie = headline(cells[0]["metrics"].get("against"))
+    return min(cells, key=lambda c: (-c["metrics"][val], c["metrics"][tie], c["calls"], c["cell"]))

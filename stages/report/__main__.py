@@ -3,21 +3,25 @@
 This module knows which files there are; what they say is made in `study` (numbers), `text` (words), `pictures` and `page`.
 """
 
+from collections.abc import Sequence
 from math import isnan
 from typing import Any
 
-from stages.report import page, pictures, study, text
+from stages.report import page, pictures, retrieval, retrieval_page, study, text
 from stages.report.estimated import estimate_rows
 from tuition.errors import as_utf8, read_arguments, run
 from tuition.files import atomic, write_json
-from tuition.params import load
+from tuition.params import Params, load
 from tuition.tables import write_rows
-from tuition.workspace import Workspace
+from tuition.workspace import Report, Workspace
 
 
 def main(argv: list[str]) -> None:
     read_arguments("stages.report", argv)
     params, report = load(), Workspace().report
+    if params.data.task == "retrieval":
+        _report_retrieval(params, report)
+        return
     collected = study.collect_study(params)
     collected["estimates"] = estimate_rows(collected["budgets"])
     summary, paired = study.summary_rows(collected), study.paired_rows(collected)
@@ -37,11 +41,34 @@ def main(argv: list[str]) -> None:
         file.write(as_utf8(page.report_page(params, collected, summary)))
 
 
-def nested(summary: list[dict[str, Any]], spend: dict[int, dict[str, Any]]) -> dict[str, Any]:
+def _report_retrieval(params: Params, report: Report) -> None:
+    """The same files of a study of retrieval."""
+    collected = retrieval.collect_retrieval(params)
+    summary, paired = retrieval.summary_rows(collected), retrieval.paired_rows(collected)
+    write_rows(report.cells, retrieval.CELL_COLUMNS, retrieval.cell_rows(collected))
+    write_rows(report.summary, retrieval.SUMMARY_COLUMNS, summary)
+    write_rows(report.paired, retrieval.PAIRED_COLUMNS, paired)
+    write_rows(report.curve, retrieval.CURVE_COLUMNS, summary)
+    write_json(report.metrics, nested(summary, collected["spend"], ("ndcg10", "low", "high", "mrr10", "recall100")))
+    shares = retrieval.as_shares(collected, summary)
+    pictures.write_picture(pictures.accuracy_figure(*shares), report.accuracy_picture)
+    pictures.write_picture(pictures.paired_figure(collected, paired), report.paired_picture)
+    with atomic(report.text) as file:
+        file.write(retrieval_page.report_text(params, collected, summary, paired).encode())
+    with atomic(report.page) as file:
+        file.write(as_utf8(retrieval_page.report_page(params, collected, summary, paired)))
+
+
+FIGURES = ("top1", "low", "high", "transfer_top1")
+
+
+def nested(
+    summary: list[dict[str, Any]], spend: dict[int, dict[str, Any]], kept: Sequence[str] = FIGURES
+) -> dict[str, Any]:
     """What `dvc metrics show` prints: {budget: {method: figures}, "spend": {budget: calls and cost}}, without nan."""
     figures: dict[str, Any] = {"spend": {str(b): {"calls": s["calls"], "cost": s["cost"]} for b, s in spend.items()}}
     for row in summary:
-        known = {key: round(row[key], 6) for key in ("top1", "low", "high", "transfer_top1") if not isnan(row[key])}
+        known = {key: round(row[key], 6) for key in kept if not isnan(row[key])}
         figures.setdefault(str(row["budget"]), {})[row["method"]] = known
     return figures
 

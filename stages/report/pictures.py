@@ -65,7 +65,7 @@ def accuracy_figure(study: dict[str, Any], summary: list[Row]) -> Figure:
         known = study["teacher"].get("val_top1")
         if known is not None:
             axes.axhline(100 * known, color=GREY, lw=1.2, ls=(0, (5, 3)), zorder=1, label="teacher (validation)")
-        axes.set_ylabel(f"top-1 {word(study.get('against'))} on the test split, %")
+        axes.set_ylabel(f"{_figure(study)} on the test split, %")
         if len(calls) == 1:
             slant: dict[str, Any] = {"rotation": 60, "ha": "right"} if len(study["methods"]) > CROWDED else {}
             axes.set_xticks(range(len(study["methods"])), study["methods"], **slant)
@@ -83,6 +83,12 @@ def accuracy_figure(study: dict[str, Any], summary: list[Row]) -> Figure:
             figure.legend(lines, names, loc="outside upper center", ncols=min(len(names), 5))
         _limit(axes, study, summary)
     return figure
+
+
+def _figure(study: dict[str, Any]) -> str:
+    """What the pictures show of a study."""
+    said = word(study.get("against"))
+    return said if study.get("against") == "relevance" else f"top-1 {said}"
 
 
 def _accuracy_of(axes: Axes, study: dict[str, Any], summary: list[Row], index: int, logarithmic: bool) -> None:
@@ -128,7 +134,8 @@ def paired_figure(study: dict[str, Any], rows: list[Row]) -> Figure:
             _panel(axes, study["methods"], panel)
             axes.set_title(f"against {baseline}", loc="left", fontsize=10, fontweight="bold")
         bottom = grid[-1, 0]
-        bottom.set_xlabel("difference of top-1, percentage points (right: better than the baseline)")
+        figure_name = "nDCG@10" if study.get("against") == "relevance" else "top-1"
+        bottom.set_xlabel(f"difference of {figure_name}, percentage points (right: better than the baseline)")
     return figure
 
 

@@ -17,6 +17,7 @@ from tuition.errors import UserError, read_arguments, run
 from tuition.ledger.database import open_ledger
 from tuition.params import Params
 from tuition.preflight import Labelled, check_methods, check_shapes, check_student
+from tuition.preflight.documents import check_budget
 from tuition.purchase import further
 from tuition.purchase.own import open_order, own, own_in_rounds
 from tuition.signals import MAIN
@@ -71,7 +72,9 @@ def _check(params: Params, pool: Pool, plan: Plan, teacher: Teacher, others: dic
     families = {name: one.families for name, one in others.items()}
     labelled = Labelled.of(pool.labels, plan.bought.positions)
     check_methods(params, teacher.families, families, pool.inputs.NAME, labelled)
-    if plan.order.evaluation and not {"logits", "label"} & set(teacher.families):
+    if "documents" in pool.facts:
+        check_budget(params, pool.facts["documents"], len(plan.bought))
+    elif plan.order.evaluation and not {"logits", "label"} & set(teacher.families):
         raise UserError(
             f"teach.evaluation: students are held against the teacher's top class, but it gives only {', '.join(teacher.families)}"
         )

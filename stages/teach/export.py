@@ -75,6 +75,10 @@ def _write_evaluation(plan: Plan, main: OpenOrder, split: str, how: dict[str, An
     folder, ids_of = Workspace().outputs(plan.budget).evaluation(split), plan.evaluation.seen[split].ids_of
     requests = [one for one in main.order.evaluation if plan.evaluation.split_of(one) == split]
     answered = _write(main, folder, requests, ids_of, None, how)
+    if not {"label", "logits"} & set(
+        main.account.teacher.signals
+    ):  # embeddings, by which the teacher's own figures are told
+        return
     top_of = dict(zip(ids_of(answered), top_classes(folder), strict=True))
     write_array(folder.labels, np.array([top_of.get(id, -1) for id in plan.evaluation.ids[split]], dtype=np.int64))
 

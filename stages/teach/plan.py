@@ -162,4 +162,6 @@ def _choose(params: Params, pool: Pool, budget: int, repeats: Repeats, table: Ta
         guide=teach.guide,
         among=among,
         encoded=_encoded(params, pool),
+        relevance=pool.relevance,
+        documents=pool.facts.get("documents"),
     )

@@ -21,6 +21,7 @@ class Pool:
     """The samples that may be bought (N, …), as they are stored, labels (N,), content ids (N,) S64, and facts of the data.
 
     `stored_ids` (N,) S64: of the samples as they are stored; `ids` are of the originals, the very same array where none was made smaller.
+    `relevance` (m, 2): positions of a query and of a document that answers it, of a task of retrieval.
     """
 
     samples: Samples
@@ -28,6 +29,7 @@ class Pool:
     ids: np.ndarray
     facts: Facts
     stored_ids: np.ndarray
+    relevance: np.ndarray | None = None
 
     @property
     def distinct_ids(self) -> np.ndarray:
@@ -64,7 +66,8 @@ def read_pool(teach: Teach) -> Pool:
     facts = read_json(data.meta) | read_json(split.meta)
     ids = read_array(split.ids)
     samples, labels = inputs_of(facts).read(split.path), read_array(split.labels)
-    return Pool(samples, labels, ids, of_stored(teach, facts), stored_ids(split, ids))
+    relevance = read_array(split.relevance)[:, :2] if facts.get("task") == "retrieval" else None
+    return Pool(samples, labels, ids, of_stored(teach, facts), stored_ids(split, ids), relevance)
 
 
 def stored_ids(split: Split, ids: np.ndarray) -> np.ndarray:

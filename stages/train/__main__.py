@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 from stages.train.reading import read_training_set
+from stages.train.retrieval import train_retrieval, write_index
 from tuition import params as parameters
 from tuition.errors import read_arguments, run
 from tuition.files import read_json, write_json
 from tuition.methods import build
 from tuition.models.description import ModelDescription
-from tuition.targets.truth import against, word
+from tuition.targets.truth import against, headline, word
 from tuition.training import processes
 from tuition.training.display import Speed
 from tuition.training.loop import Progress as Trained
@@ -37,10 +38,12 @@ def main(argv: list[str]) -> None:
         live.close()
     here = Workspace()
     write_student(here.student(cell).path, done.best, meta, done.history, model)
+    if params.data.task == "retrieval":
+        write_index(params, budget, name, here.student(cell))
     write_json(here.speed(cell), speed)
     held = "top-1" if against(here) == "labels" else word(against(here))
     print(
-        f"train {cell}: val {held} {100 * meta['val_top1']:.2f} % at step {done.best_step}, "
+        f"train {cell}: val {held} {100 * meta[headline(against(here)).val]:.2f} % at step {done.best_step}, "
         f"{speed['images_per_second']:,.0f} {params.data.inputs}/s"
     )
 
@@ -49,6 +52,8 @@ def train_cell(
     params: parameters.Params, budget: int, name: str, seed: int, on_row: Callable[[Row], None] = lambda row: None
 ) -> tuple[Trained, Speed, ModelDescription, dict[str, Any]]:
     """Train the cell's student from the files in the workspace: (what came of it, speed, the student's description, its meta)."""
+    if params.data.task == "retrieval":
+        return train_retrieval(params, budget, name, seed, on_row)
     section = params.methods.get(name)
     objective, pool = build(name, section), read_split("train")[0]
     groups = read_json(Workspace().comparisons(budget, name).meta)

@@ -13,6 +13,7 @@ from tuition.cli.init import init
 from tuition.cli.ledger import ledger_app
 from tuition.cli.predict import predict
 from tuition.cli.registry import COMMANDS
+from tuition.cli.search import search
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.add_typer(ledger_app, name="ledger")
 app.command()(init)
 app.command()(predict)
+app.command()(search)
 for command in COMMANDS:
     app.command()(command)
 

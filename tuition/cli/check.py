@@ -71,6 +71,7 @@ def _look_with(params: Params, facts: Facts, found: Findings) -> None:
     from stages.teach.evaluation import check_evaluation
     from tuition.inputs.kinds import inputs_of
     from tuition.preflight import check_methods, check_shapes, check_student
+    from tuition.preflight.documents import check_budget
     from tuition.purchase.account import check_price
     from tuition.teachers import InProcess
     from tuition.teachers.table.teacher import table_of
@@ -79,6 +80,8 @@ def _look_with(params: Params, facts: Facts, found: Findings) -> None:
     for settings in (params.teacher, *params.teachers):
         found.attempt(_check_statistics, settings, facts)
     found.attempt(_check_budgets, params, facts)
+    if "documents" in facts:
+        found.attempt(check_budget, params, facts["documents"], min(params.study.budgets) - params.teach.evaluation)
     found.attempt(check_evaluation, params.teach, facts, min(params.study.budgets), params.teacher.samples)
     loaded = {one.name: found.attempt(_load, one, facts) for one in (params.teacher, *params.teachers)}
     main, labelled = loaded[params.teacher.name], labelled_of(params, facts)

@@ -26,6 +26,8 @@ def _facts(data: Data, notes: list[str]) -> Facts:
         notes.append(f"data: {written['source']}, as `prepare` left it")
         notes += [f"warning: {one}" for one in written.get("warnings", [])]
         return written | read_json(split.meta)
+    if data.task == "retrieval":
+        return _of_collection(data, notes)
     from tuition.inputs.kinds import INPUTS, named
     from tuition.sources import load_source
     from tuition.sources import split as splits
@@ -53,3 +55,19 @@ def _facts(data: Data, notes: list[str]) -> Facts:
         | inputs.facts(samples)
         | inputs.statistics(samples)
     )
+
+
+def _of_collection(data: Data, notes: list[str]) -> Facts:
+    """Of documents and queries, read from their source now."""
+    from tuition.sources.collection import arrange, load_collection
+
+    collection = load_collection(data)
+    found = arrange(collection, data).facts()
+    notes.append(
+        f"data: {data.source}, {found['documents']} documents, queries: "
+        + ", ".join(f"{count} {name}" for name, count in found["queries"].items())
+    )
+    if collection.rejected:
+        row, why = collection.rejected[0]
+        notes.append(f"warning: {len(collection.rejected)} rows hold no text and are left out, such as {row}: {why}")
+    return found

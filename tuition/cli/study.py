@@ -12,6 +12,7 @@ from rich.table import Table
 from tuition.errors import run
 from tuition.spend import purchases_beside, total_spend, without_answer
 from tuition.tables import read_rows
+from tuition.targets.truth import headline
 from tuition.workspace import Workspace, cell_name
 
 
@@ -27,7 +28,9 @@ def print_summary(folder: Path, console: Console | None = None) -> None:
     to_kd = {(r["budget"], r["method"]): r for r in paired if r["baseline"] == "kd"}
     budgets = list(dict.fromkeys(r["budget"] for r in summary))
 
-    table = Table(title=f"{_figure(here)} on the test split (± half a 95 % interval)", title_justify="left")
+    against = _against(here)
+    figure = headline(against).test
+    table = Table(title=f"{_figure(against)} on the test split (± half a 95 % interval)", title_justify="left")
     table.add_column("method")
     for budget in budgets:
         table.add_column(f"{budget} calls", justify="right")
@@ -39,7 +42,7 @@ def print_summary(folder: Path, console: Console | None = None) -> None:
         cells = [escape(method)]
         for budget in budgets:
             row = next(r for r in summary if (r["budget"], r["method"]) == (budget, method))
-            cells.append(_value(100 * float(row["top1"]), 100 * float(row["low"]), 100 * float(row["high"])))
+            cells.append(_value(100 * float(row[figure]), 100 * float(row["low"]), 100 * float(row["high"])))
             if to_kd:
                 other = to_kd.get((budget, method))
                 cells.append(_difference(other) if other else "")
@@ -51,12 +54,15 @@ def print_summary(folder: Path, console: Console | None = None) -> None:
     _print_places(console, here)
 
 
-def _figure(here: Workspace) -> str:
-    """What the table's shares are, as the results of its first cell say."""
+def _against(here: Workspace) -> str | None:
+    """What the table's shares are held against, as the results of its first cell say."""
     first = read_rows(here.report.cells)[0]
     path = here.results(cell_name(first["budget"], first["method"], first["seed"])).metrics
-    against = json.loads(path.read_text()).get("against") if path.is_file() else None
-    return "Agreement with the teacher, %," if against == "teacher" else "Top-1 %"
+    return json.loads(path.read_text()).get("against") if path.is_file() else None
+
+
+def _figure(against: str | None) -> str:
+    return {"teacher": "Agreement with the teacher, %,", "relevance": "nDCG@10 %"}.get(against or "", "Top-1 %")
 
 
 def _print_spend(console: Console, here: Workspace) -> None:

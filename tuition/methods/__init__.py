@@ -8,7 +8,10 @@ This module imports no torch, so that names can be checked cheaply.
 
 from tuition.methods.protocol import Batch, Card, Context, Method
 from tuition.methods.registry import (
+    BUILT_IN,
+    BY_TASK,
     METHODS,
+    RETRIEVAL,
     Spec,
     build,
     card,
@@ -20,7 +23,10 @@ from tuition.methods.registry import (
 )
 
 __all__ = [
+    "BUILT_IN",
+    "BY_TASK",
     "METHODS",
+    "RETRIEVAL",
     "Batch",
     "Card",
     "Context",

@@ -3,7 +3,7 @@
 import inspect
 from typing import TypedDict
 
-from tuition.methods.registry import METHODS, card, load_class, settings_of
+from tuition.methods.registry import BUILT_IN, card, load_class, settings_of
 
 WIDTH = 150  # where there is no terminal to ask
 
@@ -34,7 +34,7 @@ def catalogue() -> list[Row]:
     Evidence is code (read in the authors' code), abs (only an abstract was readable), mem (common knowledge, unchecked) or ours.
     """
     rows: list[Row] = []
-    for name in METHODS:
+    for name in BUILT_IN:
         about, kind = card(name), load_class(name)
         settings: dict[str, object] = {key: one.default for key, one in settings_of(kind).items()}
         if about.weight_ce:

@@ -79,6 +79,14 @@ METHODS = {  # name: its class
     "mix-cached": "MixCached",
     "bss": "BSS",
 }
+RETRIEVAL = {  # of documents and queries (`retrieval.py`), likewise
+    "embed-distill": "EmbedDistill",
+    "embed-match": "EmbedMatch",
+    "distill-kl": "DistillKL",
+    "margin-mse": "MarginMSE",
+}
+BY_TASK = {"classification": METHODS, "retrieval": RETRIEVAL}
+BUILT_IN = METHODS | RETRIEVAL
 PLUS_KD = "+kd"
 
 
@@ -100,8 +108,10 @@ def resolve(name: str, section: dict[str, Any] | None) -> Spec:
     if not isinstance(full, str):
         raise UserError(f"params.yaml: methods.{name}.method: found {full!r}, expected the name of a method")
     method = full.removesuffix(PLUS_KD)
-    if method not in METHODS and not (is_own(method) and full != name):
+    if method not in BUILT_IN and not (is_own(method) and full != name):
         raise _no_method(name, full, section)
+    if method in RETRIEVAL and full.endswith(PLUS_KD):
+        raise UserError(f"params.yaml: methods.{name}: found {full!r}, but {PLUS_KD} is of classes; valid: {method!r}")
     if full == f"kd{PLUS_KD}":
         raise UserError(f"params.yaml: methods.{name}: {full!r} is kd twice; weigh kd by its own weight_kd")
     return Spec(method, full.endswith(PLUS_KD), settings)
@@ -110,18 +120,18 @@ def resolve(name: str, section: dict[str, Any] | None) -> Spec:
 def _no_method(name: str, full: str, section: dict[str, Any] | None) -> UserError:
     """The error that `full`, for which `name` with its section stands, is no method."""
     if full == name and section is not None:
-        near = difflib.get_close_matches(name.removesuffix(PLUS_KD), METHODS, n=1)
+        near = difflib.get_close_matches(name.removesuffix(PLUS_KD), BUILT_IN, n=1)
         guess = f" Did you mean {near[0]!r}?" if near else ""
         return UserError(
             f"params.yaml: methods.{name}: {name!r} is not known, and its section lacks `method`, whose variant it would be.{guess} "
-            f"Valid: {', '.join(sorted(METHODS))}"
+            f"Valid: {', '.join(sorted(BUILT_IN))}"
         )
     where = "study.methods" if full == name else f"params.yaml: methods.{name}.method"
     hint = (
         f"Each also with {PLUS_KD}, or a name of your own with a section `methods.<name>: {{method: …}}`, `{{method: …{PLUS_KD}}}`, "
         "`{method: 'module:Class'}`."
     )
-    return unknown(where, full, METHODS, hint)
+    return unknown(where, full, BUILT_IN, hint)
 
 
 def is_own(method: str) -> bool:
@@ -145,10 +155,10 @@ def load_class(method: str) -> type[Method]:
     """The class of a method. Raises UserError listing the methods where the name is unknown, or where a user's own cannot be had."""
     if is_own(method):
         return _own_class(method)
-    if method not in METHODS:
-        raise unknown("study.methods", method, METHODS)
+    if method not in BUILT_IN:
+        raise unknown("study.methods", method, BUILT_IN)
     module: ModuleType = import_module(f"tuition.methods.{module_name(method)}")
-    return getattr(module, METHODS[method])
+    return getattr(module, BUILT_IN[method])
 
 
 def _own_class(method: str) -> type[Method]:
@@ -214,6 +224,8 @@ def _checked(where: str, annotation: Any, value: object) -> object:
 
 def _common(spec: Spec) -> dict[str, Any]:
     """Settings that are not the method's own: `rest`, the weight of cross-entropy where it is not the method's, and those of +kd."""
+    if card(spec.method).task != "classification":  # there is no class to be learnt beside it
+        return {}
     common: dict[str, Any] = {"rest": Literal[*RESTS]}
     if card(spec.method).weight_ce:
         common["weight_ce"] = NotNegative

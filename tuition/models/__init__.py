@@ -114,10 +114,14 @@ def build_for_images(model: NetworkDescription) -> Network:
 
 
 def build_for_texts(model: NetworkDescription) -> Network:
-    """A network for texts. Raises UserError for an unknown name, and for an encoder that transformers cannot build."""
+    """A network for texts, whose last layer gives scores of classes or, of a student of retrieval, its embedding.
+
+    Raises UserError for an unknown name, and for an encoder that transformers cannot build.
+    """
     check_arch("architecture", model["arch"], "texts")
     module = "encoders" if model["arch"].startswith(f"{TRANSFORMERS}:") else "texts"
-    network = cast("Network", import_module(f"tuition.models.{module}").build(model))
+    outputs = model.get("embedding", model["classes"])
+    network = cast("Network", import_module(f"tuition.models.{module}").build({**model, "classes": outputs}))
     network.arch = model["arch"]
     return network
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from tuition.errors import UserError, unknown
 from tuition.params import Params, student_training
 from tuition.params.places import watched
+from tuition.params.retrieval import check_task
 from tuition.params.teacher import CheckpointSettings, ExpertsSettings, Network, TeacherSettings
 from tuition.params.texts import check_texts
 from tuition.signals import MAIN
@@ -16,6 +17,7 @@ SAME = "answers the same each time it is asked: set 1"
 ONCE = {  # kinds that are asked once for each sample, and what to do instead
     "checkpoint": f"a network in this process {SAME}. Several networks go into `teachers`",
     "experts": f"a network in this process {SAME}. The mean of all experts is teacher.choose: mean",
+    "sentence": f"an encoder in this process {SAME}",
     "table": "a table has one answer a sample: set 1. Where you have several, write each class's share of them, with teacher.answers: "
     "probabilities",
     "mlflow": f"a served model {SAME}. Where yours draws its answers, ask it with kind http or python",
@@ -27,6 +29,7 @@ OF_THE_POOL = {"experts": "whose difficulty is known", "table": "which it has ro
 def check(params: Params, path: Path) -> None:
     """Raises UserError naming the key of `params`, read from `path`, with what was found and what is valid."""
     check_texts(params, str(path))
+    check_task(params, str(path))
     _check_methods(params, path)
     _check_teacher(params.teacher, f"{path}: teacher")
     _check_further(params, path)
@@ -74,7 +77,7 @@ def _check_mixed(params: Params, path: Path) -> None:
 
 def _check_methods(params: Params, path: Path) -> None:
     """Methods and the student's architecture (both lists are free of torch)."""
-    from tuition.methods import METHODS, resolve
+    from tuition.methods import BUILT_IN, resolve
     from tuition.models import check_arch
 
     for method in params.study.methods:
@@ -87,8 +90,8 @@ def _check_methods(params: Params, path: Path) -> None:
         if resolve(name, section).method and re.search(r"[^a-zA-Z0-9+_-]", name):
             raise UserError(f"{path}: methods.{name}: a name is made of letters, digits, +, - and _: it names folders")
     for name in params.compare.sets:
-        if name not in METHODS and name not in params.methods:
-            raise unknown(f"{path}: compare.sets", name, {*METHODS, *params.methods})
+        if name not in BUILT_IN and name not in params.methods:
+            raise unknown(f"{path}: compare.sets", name, {*BUILT_IN, *params.methods})
     check_arch(f"{path}: student.arch", params.student.arch, params.data.inputs)
 
 

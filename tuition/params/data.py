@@ -63,6 +63,8 @@ class Columns(Section):
 
 
 OF_TEXTS = ("wordnet",)  # sources of texts whose columns nobody need name
+OF_RETRIEVAL = ("beir", "wordnet-words")  # sources of documents and queries
+TASKS = ("classification", "retrieval")
 
 
 class Data(Section):
@@ -86,7 +88,13 @@ class Data(Section):
     @property
     def inputs(self) -> str:
         """What the samples are, as `tuition.inputs.kinds.INPUTS` calls them."""
-        return "texts" if self.columns.texts or self.source in OF_TEXTS else "images"
+        of_texts = self.columns.texts or self.source in OF_TEXTS or self.task == "retrieval"
+        return "texts" if of_texts else "images"
+
+    @property
+    def task(self) -> str:
+        """What students learn to do, one of TASKS: the source says it."""
+        return "retrieval" if self.source.partition(":")[0] in OF_RETRIEVAL else "classification"
 
     @field_validator("classes")
     @classmethod

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from tuition.params.bounds import LATER, OPERATIONAL, Place, Section, Seed, Share
+from tuition.params.bounds import LATER, OPERATIONAL, Place, Section, Seed, Share, Whole
 from tuition.params.data import Data
 from tuition.params.teacher import AnyTeacher, CheckpointSettings
 from tuition.ranges import Count, NotNegative, Positive
@@ -97,6 +97,7 @@ class StudentTraining(Training):
     rest_share: Annotated[float, Field(gt=0, lt=1), LATER] = 0.5
     rest_weight: Annotated[Positive, LATER] = 1.0
     rest_confidence: Annotated[Share, LATER] = 0.0
+    negatives: Annotated[Whole, LATER] = 0
 
 
 BY_FEATURES = ("kcenter", "kmeans", "probcover", "typiclust")  # strategies
@@ -107,10 +108,13 @@ GUIDES = {
 }  # which key names what a strategy reads
 
 
+Strategy = Literal[
+    "random", "balanced", "kcenter", "kmeans", "probcover", "typiclust", "uncertain", "file", "pairs", "documents"
+]
+
+
 class Teach(Section):
-    strategy: Literal["random", "balanced", "kcenter", "kmeans", "probcover", "typiclust", "uncertain", "file"] = (
-        "random"
-    )
+    strategy: Strategy = "random"
     seed: Seed = 0
     features: Place | None = None
     student: Place | None = None
@@ -196,6 +200,7 @@ class Student(Section):
     encoder: Annotated[Place | None, LATER] = None
     vocabulary: Annotated[Annotated[int, Field(ge=300)] | None, LATER] = None
     max_tokens: Annotated[Count | None, LATER] = None
+    embedding: Annotated[Annotated[int, Field(ge=2)] | None, LATER] = None
 
     @property
     def folder(self) -> str | None:

@@ -4,11 +4,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from tuition.errors import UserError, unknown
+from tuition.params.data import OF_RETRIEVAL
 from tuition.params.schema import Params, Training
 from tuition.params.teacher import CUSTOM
 
-OF_TEXTS = "csv", "jsonl", "parquet", "hf", "wordnet"  # kinds of data.source
-TEACHERS = ("python", "table", "openai", "mlflow", "oip", "http", CUSTOM)  # kinds of teachers that take texts
+OF_TEXTS = "csv", "jsonl", "parquet", "hf", "wordnet", *OF_RETRIEVAL  # kinds of data.source
+TEACHERS = (
+    "sentence",
+    "python",
+    "table",
+    "openai",
+    "mlflow",
+    "oip",
+    "http",
+    CUSTOM,
+)  # kinds of teachers that take texts
 OWN_ENCODERS = ("tfidf", "sentence")  # which read nothing but texts
 ENCODERS = ("none", "tfidf", "sentence", "file")
 

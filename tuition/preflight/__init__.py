@@ -11,8 +11,21 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from tuition.comparisons import checked_weights
 from tuition.errors import UserError
 from tuition.inputs.kinds import described, inputs_of
-from tuition.methods import METHODS, Card, Context, Method, build, card, check_settings, method_file, resolve
-from tuition.params import Params, comparison_set
+from tuition.methods import (
+    BUILT_IN,
+    BY_TASK,
+    METHODS,
+    Card,
+    Context,
+    Method,
+    build,
+    card,
+    check_settings,
+    method_file,
+    resolve,
+)
+from tuition.params import Data, Params, comparison_set
+from tuition.preflight.documents import check_retrieval
 from tuition.preflight.needs import Labelled, Offer, check_labels, check_mixed, check_rest, check_several
 from tuition.signals import readable
 
@@ -52,6 +65,10 @@ def check_methods(
     for name in params.study.methods:
         objective, about = build(name, params.methods[name]), card(resolve(name, params.methods[name]).method)
         _check_watched(params, name)
+        _check_task(name, about, params.data)
+        if about.task == "retrieval":
+            check_retrieval(params, name, objective, offered)
+            continue
         _check_inputs(name, about, inputs)
         _check_signals(name, objective.signals, offered)
         if labelled is not None:
@@ -68,13 +85,22 @@ def check_methods(
 def _check_watched(params: Params, name: str) -> None:
     """Raises UserError where a method is the user's own, and `compare.watch` does not hold its file."""
     method = resolve(name, params.methods[name]).method
-    if method in METHODS:
+    if method in BUILT_IN:
         return
     file, watched = method_file(method).resolve(), Path(params.compare.watch).resolve()
     if file != watched and watched not in file.parents:
         raise UserError(
             f"compare.watch: found {params.compare.watch!r}, but study.methods lists {name!r}, whose class is in {os.path.relpath(file)}; "
             "name that here too, so that `dvc repro` notices when it changes"
+        )
+
+
+def _check_task(name: str, about: Card, data: Data) -> None:
+    """Raises UserError where a method learns another task than the data is of."""
+    if about.task != data.task:
+        raise UserError(
+            f"study.methods: {name!r} learns {about.task}, but data.source {data.source!r} is of {data.task}. Methods that would work: "
+            f"{', '.join(BY_TASK[data.task])}"
         )
 
 
@@ -180,6 +206,8 @@ def _student(params: Params, facts: dict[str, Any]) -> NetworkDescription:
     inputs, tokens = inputs_of(facts), tokens_of(params.student.arch, params.student.folder)
     own = described(inputs, facts) | inputs.own(inputs.empty(1, facts), tokens, params.student)
     model = {"arch": params.student.arch, "taps": params.student.taps, "classes": len(facts["classes"]), **own}
+    if params.data.task == "retrieval":
+        model["embedding"] = params.student.embedding or ROWS  # as wide as the teacher's, of whom nobody knows yet
     return cast("NetworkDescription", model)
 
 

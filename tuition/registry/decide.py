@@ -9,7 +9,7 @@ from tuition.files import read_array
 from tuition.params import Register
 from tuition.registry.evidence import Evidence, read_evidence
 from tuition.registry.history import last_demotion
-from tuition.registry.verdict import Check, Verdict, guard_checks, paired_test, plain_check, verdict_of
+from tuition.registry.verdict import Check, Verdict, guard_checks, paired_queries, paired_test, plain_check, verdict_of
 from tuition.tracking.record import pool_digest
 from tuition.tracking.store import Store
 from tuition.workspace import Workspace
@@ -53,7 +53,12 @@ def _against(
     by_hand = "`tuition promote --force` decides by hand"
     if champion.tags.get("test_digest") != version.tags.get("test_digest"):
         return plain_check("paired test", False, f"{them} was tested on other samples: {by_hand}")
-    other = read_evidence(store, champion).logits
+    theirs = read_evidence(store, champion)
+    if kept.queries is not None or theirs.queries is not None:
+        if kept.queries is None or theirs.queries is None or len(kept.queries) != len(theirs.queries):
+            return plain_check("paired test", False, f"{them} has no nDCG@10 by query of the same queries: {by_hand}")
+        return paired_queries(kept.queries, theirs.queries, alpha)
+    other = theirs.logits
     if other is None:
         return plain_check("paired test", False, f"{them} has no test logits left: {by_hand}")
     logits, labels = kept.logits, kept.labels if kept.labels is not None else _labels(version)

@@ -61,6 +61,7 @@ class Evidence:
     metrics: dict[str, Any] = field(default_factory=dict)
     recalls: dict[str, float] = field(default_factory=dict)  # by class
     latency: dict[str, Any] = field(default_factory=dict)
+    queries: np.ndarray | None = None  # of retrieval: nDCG@10 by test query (Q,)
 
 
 def keep_evidence(store: Store, run: str, cell: str, purchase: Purchase) -> None:
@@ -121,10 +122,17 @@ def read_evidence(store: Store, version: "ModelVersion") -> Evidence:
         if place is None:
             return Evidence()
         test = Results(place)
+        metrics: dict[str, Any] = _whole(read_json, test.metrics, {})
+        if metrics.get("against") == "relevance":
+            return Evidence(
+                metrics=metrics,
+                latency=_whole(read_json, test.latency, {}),
+                queries=_whole(_ndcg, test.per_class, None),
+            )
         return Evidence(
             _whole(_array, test.logits, None),
             _whole(_array, place / Workspace().split("test").labels.name, None),
-            _whole(read_json, test.metrics, {}),
+            metrics,
             _whole(_recalls, test.per_class, {}),
             _whole(read_json, test.latency, {}),
         )
@@ -140,6 +148,10 @@ def _whole(read: Callable[[Path], T], path: Path, otherwise: T) -> T:
 
 def _array(path: Path) -> np.ndarray | None:
     return np.array(read_array(path))
+
+
+def _ndcg(path: Path) -> np.ndarray | None:
+    return np.array([float(row["ndcg10"]) for row in read_rows(path)])
 
 
 def _recalls(path: Path) -> dict[str, float]:

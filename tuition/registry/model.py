@@ -17,18 +17,20 @@ from tuition.models.description import ModelDescription
 from tuition.registry import tuition_student
 
 READING = ("tokens", "vocabulary", "max_tokens", "tokenizer")  # how a student of texts reads them
+PROBABILITIES = "class probabilities (N, classes), a column a class"
 EXAMPLES = 4  # more than one, or the trace takes the batch size for a constant
 
 
 class FromStored(nn.Module):
-    """Samples as they are stored (N, …) -> class probabilities float32 (N, classes)."""
+    """Samples as they are stored (N, …) -> class probabilities float32 (N, classes), of a student of retrieval embeddings of length 1."""
 
-    def __init__(self, student: nn.Module, preprocessing: nn.Module) -> None:
+    def __init__(self, student: nn.Module, preprocessing: nn.Module, embeds: bool = False) -> None:
         super().__init__()
-        self.student, self.preprocessing = student, preprocessing
+        self.student, self.preprocessing, self.embeds = student, preprocessing, embeds
 
     def forward(self, samples: Tensor) -> Tensor:
-        return torch.softmax(self.student(self.preprocessing(samples)).float(), dim=-1)
+        said = self.student(self.preprocessing(samples)).float()
+        return nn.functional.normalize(said, dim=-1) if self.embeds else torch.softmax(said, dim=-1)
 
 
 def export_graph(folder: Path, path: Path) -> ModelDescription:
@@ -38,7 +40,7 @@ def export_graph(folder: Path, path: Path) -> ModelDescription:
     """
     student, description = load_student(folder)
     inputs = inputs_of(description)
-    whole = FromStored(student, inputs.preprocessing(description)).eval()
+    whole = FromStored(student, inputs.preprocessing(description), "embedding" in description).eval()
     empty = inputs.numbers(inputs.empty(EXAMPLES, description), description)
     # No axis that may be of any length has length 1 here, or the trace takes that for a constant.
     samples = torch.from_numpy(
@@ -56,12 +58,18 @@ def export_graph(folder: Path, path: Path) -> ModelDescription:
         raise UserError(f"{folder}: {description['arch']} cannot be traced for any batch size ({first})") from error
     facts = {
         "shape": list(inputs.shape(description)),
-        "classes": [str(name) for name in description["class_names"]],
+        "classes": columns(description),
         "receiver": inputs.receiver().stem,
         **{key: value for key, value in description.items() if key in READING},
     }
     torch.export.save(program, path, extra_files={tuition_student.FACTS: json.dumps(facts)})
     return description
+
+
+def columns(description: ModelDescription) -> list[str]:
+    """What a student's answer has a column for: its classes, or the numbers of its embedding."""
+    names = range(description["embedding"]) if "embedding" in description else description["class_names"]
+    return [str(name) for name in names]
 
 
 def log_student(folder: Path, examples: np.ndarray) -> str:
@@ -79,7 +87,8 @@ def log_student(folder: Path, examples: np.ndarray) -> str:
         description = export_graph(folder, path)
         inputs = inputs_of(description)
         names = [str(name) for name in description["class_names"]]
-        signature = ModelSignature(outputs=Schema([ColSpec("float", name) for name in names]))
+        output = "embeddings of length 1 (N, d), a column a number" if "embedding" in description else PROBABILITIES
+        signature = ModelSignature(outputs=Schema([ColSpec("float", name) for name in columns(description)]))
         logged = mlflow.pyfunc.log_model(
             name="student",
             loader_module=tuition_student.__name__.rpartition(".")[2],
@@ -92,7 +101,7 @@ def log_student(folder: Path, examples: np.ndarray) -> str:
             metadata={
                 "classes": names,
                 "input": inputs.SERVED,
-                "output": "class probabilities (N, classes), a column a class",
+                "output": output,
                 "shape": list(inputs.shape(description)),
                 "arch": description["arch"],
                 **named(inputs),

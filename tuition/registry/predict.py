@@ -57,6 +57,10 @@ def registered_student(uri: str) -> Classifier:
     takes = what_it_takes(model.metadata)
     if takes is None or takes.kind not in INPUTS or (takes.kind == IMPLIED and len(takes.shape) != 3):
         raise UserError(f"{uri}: it does not say which samples it takes and what its classes are called")
+    if not takes.classes:
+        raise UserError(
+            f"{uri}: a student of retrieval, which names no class; `tuition search` asks it, from its folder in students/"
+        )
     return Classifier(
         f"{name} version {version.version}",
         takes.kind,
@@ -74,6 +78,10 @@ def student_of_folder(folder: Path) -> Classifier:
     from tuition.registry.model import FromStored
 
     student, about = load_student(folder)
+    if "embedding" in about:
+        raise UserError(
+            f'{folder}: a student of retrieval, which names no class; `tuition search {folder} "a text"` asks it'
+        )
     inputs = inputs_of(about)
     whole = FromStored(student, inputs.preprocessing(about)).eval()
 

@@ -8,6 +8,7 @@ from typing import Any
 from tuition.files import digest, read_array, read_json
 from tuition.registry.evidence import Purchase
 from tuition.spend import total_spend
+from tuition.targets.truth import headline
 from tuition.tracking.lineage import dvc_hashes, git_tags
 from tuition.workspace import Workspace
 
@@ -57,8 +58,7 @@ def version_tags(
         "weights_sha256": weights,
         "test_digest": test_digest,
         "against": winner["metrics"].get("against"),
-        "val_top1": winner["metrics"]["val_top1"],
-        "test_top1": winner["metrics"]["top1"],
+        **headline_figures(winner),
         "teacher": purchase["teacher"]["name"],
         "teacher_fingerprint": purchase["teacher"]["fingerprint"],
         "budget": purchase["budget"],
@@ -72,6 +72,13 @@ def version_tags(
         **{f"dvc_{what}": hashes.get(path) for what, path in paths.items()},
     }
     return {key: str(value) for key, value in values.items() if value is not None}
+
+
+def headline_figures(winner: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of a winner that count, on validation and on test: val_top1 and test_top1, of retrieval val_ndcg10 and test_ndcg10."""
+    metrics = winner["metrics"]
+    test, val, _ = headline(metrics.get("against"))
+    return {val: metrics[val], f"test_{test}": metrics[test]}
 
 
 def made_with() -> str:

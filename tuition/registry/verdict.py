@@ -21,6 +21,8 @@ class Check(TypedDict):
     samples: NotRequired[int]
     top1: NotRequired[float]
     champion_top1: NotRequired[float]
+    ndcg10: NotRequired[float]
+    champion_ndcg10: NotRequired[float]
     gained: NotRequired[int]
     lost: NotRequired[int]
 
@@ -66,6 +68,31 @@ def paired_test(
         "champion_top1": float(champion_right.mean()),
         "gained": gained,
         "lost": lost,
+    }
+
+
+def paired_queries(challenger: np.ndarray, champion: np.ndarray, alpha: float) -> Check:
+    """The paired t-test, two-sided, of nDCG@10 by query (Q,) of both on the same queries."""
+    from scipy.stats import ttest_rel
+
+    same = bool((challenger == champion).all())
+    p = 1.0 if same else float(ttest_rel(challenger, champion).pvalue)
+    better = float(challenger.mean()) > float(champion.mean())
+    passed = better and p < alpha
+    says = (
+        f"nDCG@10 {challenger.mean():.4f} against the champion's {champion.mean():.4f} on the same {len(champion)} test queries: better on "
+        f"{int((challenger > champion).sum())}, worse on {int((challenger < champion).sum())}, paired t-test p = {p:.3g}"
+    )
+    says += f" < {alpha:g}" if passed else f", not < {alpha:g}" if better else "; not better"
+    return {
+        "check": "paired test",
+        "passed": passed,
+        "found": p,
+        "limit": alpha,
+        "says": says,
+        "samples": len(champion),
+        "ndcg10": float(challenger.mean()),
+        "champion_ndcg10": float(champion.mean()),
     }
 
 

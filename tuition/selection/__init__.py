@@ -15,5 +15,7 @@ STRATEGIES = {
         ("typiclust", "typiclust"),
         ("uncertain", "uncertain"),
         ("file", "listed"),
+        ("pairs", "pairs"),
+        ("documents", "documents"),
     )
 }

@@ -14,7 +14,8 @@ class Pool:
 
     `samples` (N, …), as they are stored, is all of the pool, which may be larger than memory, and `inputs` what they are; None where no
     strategy looks at them. `rows` (n,) are the samples' places there. `barred`: content ids that cannot be bought, and are not in it.
-    `encoded` (N, d): features of all of it; None: there are none.
+    `encoded` (N, d): features of all of it; None: there are none. `relevance` (m, 2): places in it of a query and of a document that
+    answers it, and `documents` how many of all stand before its queries, of a task of retrieval.
     """
 
     ids: np.ndarray
@@ -25,6 +26,8 @@ class Pool:
     inputs: Inputs | None = None
     barred: frozenset[bytes] = frozenset()
     encoded: np.ndarray | None = None
+    relevance: np.ndarray | None = None
+    documents: int | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -9,7 +9,7 @@ from tuition.errors import UserError, unknown
 from tuition.inputs.images import files as pixels
 from tuition.origins import Origins
 from tuition.params import Data
-from tuition.sources import evaluation, folder, hf, npz, table, vision
+from tuition.sources import collection, evaluation, folder, hf, npz, table, vision
 from tuition.sources.raw import Part, Raw
 from tuition.sources.wordnet import load_wordnet
 
@@ -67,7 +67,8 @@ def _read(data: Data) -> Raw:
     kind, colon, place = data.source.partition(":")
     argument, loader = SOURCES.get(kind, ("", None))
     if loader is None or bool(argument) != bool(place) or (colon and not argument):
-        forms = [f"{name}:{what}" if what else name for name, (what, _) in SOURCES.items()]
+        kinds = {name: what for known in (SOURCES, collection.SOURCES) for name, (what, _) in known.items()}
+        forms = [f"{name}:{what}" if what else name for name, what in kinds.items()]
         raise unknown("data.source", data.source, forms)
     raw = loader(place, data)
     if raw.inputs != data.inputs:

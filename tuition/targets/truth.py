@@ -6,7 +6,7 @@ Either way the truth of a split is a file of labels (N,) int64, -1 where nothing
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -15,25 +15,51 @@ from tuition.files import read_array, read_json
 from tuition.targets.classes import top_class
 from tuition.workspace import Export, Workspace
 
-Against = Literal["labels", "teacher"]
-WORDS: dict[str, str] = {"labels": "accuracy", "teacher": "agreement with the teacher"}
+Against = Literal["labels", "teacher", "relevance"]
+WORDS: dict[str, str] = {
+    "labels": "accuracy",
+    "teacher": "agreement with the teacher",
+    "relevance": "nDCG@10",
+}
+
+
+class Headline(NamedTuple):
+    """The figure of a metrics.json by which students are told apart: on test, on validation, and which breaks a tie there (less is
+    better)."""
+
+    test: str
+    val: str
+    tie: str
+
+
+CLASSES = Headline("top1", "val_top1", "val_nll")
+RELEVANCE = Headline("ndcg10", "val_ndcg10", "val_loss")
 
 
 def against(here: Workspace) -> Against:
     """What figures of this workspace are held against."""
-    stated = read_json(here.data.meta).get("evaluated_by") if here.data.meta.is_file() else None
-    return "teacher" if stated == "teacher" else "labels"
+    stated = read_json(here.data.meta) if here.data.meta.is_file() else {}
+    if stated.get("task") == "retrieval":
+        return "relevance"
+    return "teacher" if stated.get("evaluated_by") == "teacher" else "labels"
+
+
+def headline(stated: str | None) -> Headline:
+    """The figures that count, by `against` of a metrics.json."""
+    return RELEVANCE if stated == "relevance" else CLASSES
 
 
 def word(stated: str | None) -> str:
-    """What the share of right answers is called: accuracy, or agreement with the teacher. `stated`: `against` of a metrics.json, if any."""
+    """What the figure that counts is called. `stated`: `against` of a metrics.json, if any."""
     return WORDS[stated or "labels"]
 
 
 def truth_file(here: Workspace, split: str, budget: int | str) -> Path:
-    """The file of the labels of a split that a student of this budget is held against."""
+    """The file of the labels (or of what is relevant) of a split that a student of this budget is held against."""
     if against(here) == "teacher" and split != "train":
         return here.outputs(budget).evaluation(split).labels
+    if against(here) == "relevance":
+        return here.split(split).relevance
     return here.split(split).labels
 
 

@@ -7,12 +7,12 @@ import numpy as np
 
 from tuition.errors import UserError
 from tuition.params.teacher import Form
-from tuition.targets import answers
+from tuition.targets import answers, embeddings
 from tuition.targets.answers import Classes, Faults
 from tuition.targets.classes import as_logits
 from tuition.teachers.protocol import Reply
 
-SIGNAL = {"logits": "logits", "probabilities": "logits", "labels": "label", "top-k": "logits"}
+SIGNAL = {"logits": "logits", "probabilities": "logits", "labels": "label", "top-k": "logits", "embedding": "embedding"}
 READ = {"labels": answers.labels, "top-k": answers.top_k}
 
 
@@ -37,7 +37,9 @@ def as_reply(given: Mapping[str, Any], form: Form, count: int, classes: Classes)
         return Reply(said)
     rows, faults = said.pop(form), Faults()
     try:
-        if form in READ:
+        if form == "embedding":
+            said["embedding"] = embeddings.rows(rows, count)
+        elif form in READ:
             said[SIGNAL[form]], faults = READ[form](rows, count, classes)
         else:
             said["logits"] = as_logits(rows, form)

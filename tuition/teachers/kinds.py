@@ -18,6 +18,7 @@ from tuition.params.teacher import (
     MlflowSettings,
     OipSettings,
     OpenAISettings,
+    SentenceSettings,
     ServerSettings,
     TableSettings,
     TeacherSettings,
@@ -56,6 +57,10 @@ def load_teacher(settings: TeacherSettings, facts: Facts) -> Teacher:
             from tuition.teachers.table.teacher import load_table
 
             return InProcess(load_table(settings, facts))
+        case SentenceSettings():
+            from tuition.teachers.sentence import load_sentence
+
+            return InProcess(load_sentence(settings, facts))
         case CustomSettings():
             from tuition.teachers.custom import load_custom
 

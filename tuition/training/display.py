@@ -26,8 +26,9 @@ class Speed(TypedDict):
 class Display:
     """A bar on a terminal, one line a validation in a log, nothing where `quiet`; and the clock: the first step warms up."""
 
-    def __init__(self, name: str, steps: int, first: int, batch_size: int, quiet: bool):
+    def __init__(self, name: str, steps: int, first: int, batch_size: int, quiet: bool, figure: str = "val_top1"):
         self.name, self.steps, self.first, self.batch_size, self.quiet = name, steps, first, batch_size, quiet
+        self.figure = figure
         self.begin, self.startup = 0.0, 0.0
         self.console = Console(stderr=True)
         columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), _Rate(batch_size), TimeRemainingColumn())
@@ -53,7 +54,7 @@ class Display:
         """To be called after each validation."""
         if not self.quiet and not self.console.is_terminal:
             print(
-                f"{self.name}: step {row['step']:.0f}/{self.steps} loss {row['loss']:.4f} val_top1 {row['val_top1']:.4f}",
+                f"{self.name}: step {row['step']:.0f}/{self.steps} loss {row['loss']:.4f} {self.figure} {row[self.figure]:.4f}",
                 flush=True,
             )
 

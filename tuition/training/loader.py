@@ -4,6 +4,7 @@ Every batch is a function of (seed, step) alone, so a run that was killed goes o
 """
 
 from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -11,6 +12,12 @@ from torch import Tensor
 from tuition.inputs.protocol import Placed
 from tuition.losses.comparisons import Groups, in_batch, listed
 from tuition.methods.protocol import Batch, Rest
+
+
+class Batches(Protocol):
+    """What training takes a batch of each step from."""
+
+    def batch(self, step: int) -> Any: ...
 
 
 class Loader:

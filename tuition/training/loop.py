@@ -22,7 +22,7 @@ from tuition.models import signals
 from tuition.models.network import Network
 from tuition.params import Training
 from tuition.training import processes, sharing
-from tuition.training.loader import Loader
+from tuition.training.loader import Batches
 from tuition.training.rest import behind, beside, term
 from tuition.training.state import State
 
@@ -77,7 +77,7 @@ class Progress:
     step: int = 0
     best_step: int = 0
     best: dict[str, Tensor] = field(default_factory=dict)
-    best_score: tuple[float, float] = (-1.0, -math.inf)  # (top-1, −loss) on validation data
+    best_score: tuple[float, float] = (-1.0, -math.inf)  # (top-1 or nDCG@10, −loss) on validation data
     history: list[Row] = field(default_factory=list)
 
 
@@ -135,11 +135,12 @@ def make_optimizer(learner: nn.Module, settings: Training) -> torch.optim.Optimi
 
 def fit(
     learner: Learner,
-    loader: Loader,
+    loader: Batches,
     validate: Callable[[Network], Row],
     settings: Training,
     fabric: Fabric,
     *,
+    figure: str = "val_top1",
     resume: State | None = None,
     save: Callable[[State], None] = lambda state: None,
     on_row: Callable[[Row], None] = lambda row: None,
@@ -147,7 +148,8 @@ def fit(
 ) -> Progress:
     """Train for `settings.steps` optimiser steps; the student of the best validation is in `Progress.best`.
 
-    `validate(student)` gives `val_top1` and `val_loss`. `save` is given a state from which `resume` goes on to the same bits.
+    `validate(student)` gives `figure`, by which the best is chosen, and `val_loss`. `save` is given a state from which `resume` goes on
+    to the same bits.
     """
     learner.student.to(memory_format=torch.channels_last)
     optimizer = make_optimizer(learner, settings)
@@ -164,7 +166,7 @@ def fit(
         if validated:
             row = {"step": float(progress.step), **means.taken(), "lr": lr, **validate(learner.student)}
             learner.train()
-            _keep_best(progress, row, learner.student, keep=fabric.is_global_zero)
+            _keep_best(progress, row, row[figure], learner.student, keep=fabric.is_global_zero)
             progress.history.append(row)
             on_row(row)
         # Saved where the running means are empty, so that they need no saving.
@@ -175,7 +177,7 @@ def fit(
 
 
 def _step(
-    module: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, lr: float, fabric: Fabric, *, first: bool
+    module: nn.Module, optimizer: torch.optim.Optimizer, batch: Any, lr: float, fabric: Fabric, *, first: bool
 ) -> dict[str, Tensor]:
     """One optimiser step; returns the loss and its terms, on the device."""
     for group in optimizer.param_groups:
@@ -225,9 +227,9 @@ def _saves(settings: Training) -> int:
     return math.ceil(settings.checkpoint_every / settings.validate_every) * settings.validate_every
 
 
-def _keep_best(progress: Progress, row: Row, student: Network, keep: bool) -> None:
-    """Note the student's score where it is the best; one process alone needs to `keep` its weights."""
-    score = (row["val_top1"], -row["val_loss"])
+def _keep_best(progress: Progress, row: Row, figure: float, student: Network, keep: bool) -> None:
+    """Note the student's `figure` where it is the best; one process alone needs to `keep` its weights."""
+    score = (figure, -row["val_loss"])
     if progress.history and not score > progress.best_score:
         return
     progress.best_score, progress.best_step = score, int(row["step"])
