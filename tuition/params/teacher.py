@@ -174,12 +174,14 @@ class OipSettings(ServerSettings):
 
 class OpenAISettings(ServerSettings):
     kind: Literal["openai"] = "openai"
-    answers: Annotated[Literal["logprobs", "label", "json"] | None, LATER] = None
+    answers: Annotated[Literal["logprobs", "label", "json", "embedding"] | None, LATER] = None
     tokenizer: Annotated[str | None, OPERATIONAL] = None
     added_tokens: Annotated[Count, OPERATIONAL] = 64
 
     @property
     def offered(self) -> tuple[str, ...]:
+        if self.answers == "embedding":
+            return ("embedding",)
         if self.answers == "json" and self.options.get("scores") is True:
             return ("label", "logits")
         return ("logits",) if self.answers in (None, "logprobs") else tuple(with_votes(("label",), self.samples))

@@ -8,7 +8,7 @@ from tuition.params.bounds import LATER, OPERATIONAL, Cap, Price, Recheck, Secti
 from tuition.ranges import Count, Positive
 
 Check = Literal[  # of `tuition/purchase/plausible/`; `mass` and `bill` of `tuition/teachers/formats/`
-    "classes", "labels", "variety", "scale", "repeats", "identity", "mass", "bill"
+    "classes", "labels", "variety", "scale", "repeats", "identity", "mass", "bill", "directions"
 ]
 Side = Annotated[int, Field(ge=8)]  # pixels
 Scores = Literal["logits", "probabilities"]

@@ -79,6 +79,10 @@ def _format(settings: ServerSettings, facts: Facts) -> "Format":
             from tuition.teachers.formats.oip import OipFormat
 
             return OipFormat(settings, facts)
+        case OpenAISettings(answers="embedding"):
+            from tuition.teachers.formats.embeddings import EmbeddingsFormat
+
+            return EmbeddingsFormat(settings, facts)
         case OpenAISettings():
             from tuition.teachers.formats.openai import OpenAIFormat
 

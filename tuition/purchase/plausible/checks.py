@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection
 
 from tuition.errors import UserError
-from tuition.purchase.plausible import labels, scale, variety
+from tuition.purchase.plausible import directions, labels, scale, variety
 from tuition.purchase.plausible.evidence import Evidence, Finding
 
 CHECKS: dict[str, Callable[[Evidence], Finding]] = {
@@ -15,9 +15,10 @@ CHECKS: dict[str, Callable[[Evidence], Finding]] = {
 
 def run(evidence: Evidence, unchecked: Collection[str]) -> list[Finding]:
     """What each check finds, in the order of CHECKS; those in `unchecked` (teacher.unchecked) are not run."""
+    checks = CHECKS | ({directions.NAME: directions.check} if evidence.embeddings else {})
     return [
         Finding(name, "unchecked", "named in teacher.unchecked") if name in unchecked else check(evidence)
-        for name, check in CHECKS.items()
+        for name, check in checks.items()
     ]
 
 

@@ -31,6 +31,7 @@ class Evidence:
     `samples`: content ids, one for each row. `labels` (n,) int64, −1 where unknown. `scores` (n, C), NaN where unknown, as logits, or None
     where the teacher gives none. `top` (n,): the class that each answer names, −1 where it names none. `values` (n, d): the rows
     that are told apart to the bit. `hard`: an answer is one class and nothing else. `promised`: what `teacher.scores` says of them.
+    `embeddings`: `values` are embeddings, and nothing else was answered.
     """
 
     samples: Sequence[str]
@@ -41,6 +42,7 @@ class Evidence:
     scores: np.ndarray | None
     hard: bool
     promised: str
+    embeddings: bool = False
 
     @cached_property
     def distinct(self) -> np.ndarray:
@@ -86,4 +88,5 @@ def evidence_of(
         first = next(iter(sorted(signals)), None)
         values = np.zeros((len(samples), 0)) if first is None else np.asarray(signals[first], dtype=np.float64)
         values = values.reshape(len(samples), -1)
-    return Evidence(samples, classes, known, values, top, scores, scores is None and named is not None, promised)
+    hard, embeddings = scores is None and named is not None, list(signals) == ["embedding"]
+    return Evidence(samples, classes, known, values, top, scores, hard, promised, embeddings)

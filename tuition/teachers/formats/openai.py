@@ -29,21 +29,22 @@ from typing import Any
 
 import numpy as np
 
-from tuition.errors import UserError, unknown
+from tuition.errors import UserError
 from tuition.identity import identity
 from tuition.imports import import_function
 from tuition.inputs.kinds import inputs_of
 from tuition.params.teacher import OpenAISettings
-from tuition.teachers.formats.bodies import Malformed, json_object, shown, status_of_error
+from tuition.teachers.formats.bodies import Malformed, shown, status_of_error
 from tuition.teachers.formats.chunks import completion
 from tuition.teachers.formats.labels import LEAST_SHARE, bare, check_labels, class_scores
+from tuition.teachers.formats.models import check_models
 from tuition.teachers.formats.openai_options import Options, check_settings
 from tuition.teachers.formats.options import parse_options
 from tuition.teachers.formats.token_bounds import TokenBounds
 from tuition.teachers.formats.usage import token_counts
 from tuition.teachers.formats.words import WordReader, Words
 from tuition.teachers.http.format import HttpRequest
-from tuition.teachers.protocol import Reply, Stop
+from tuition.teachers.protocol import Reply
 
 TEXT = "{text}"  # where a text stands in the prompt
 
@@ -54,7 +55,7 @@ class OpenAIFormat:
     def __init__(self, settings: OpenAISettings, data: dict[str, Any]):
         """Raises UserError for what a chat model cannot be asked, unknown options, and labels that a token cannot tell apart."""
         self.settings, self.chosen, self.inputs = settings, parse_options(Options, settings), inputs_of(data)
-        self.answers: Words | None = settings.answers if settings.answers != "logprobs" else None
+        self.answers: Words | None = settings.answers if settings.answers in ("label", "json") else None
         check_settings(settings, self.chosen, data)
         names = [str(name) for name in data["classes"]]
         self.labels = self.chosen.labels or names
@@ -136,24 +137,8 @@ class OpenAIFormat:
         return ["/models"]
 
     def check(self, path: str, status: int, body: bytes) -> None:
-        """Raises Stop where the server lists its models without ours, or is another kind of server. Not all servers list them."""
-        if status != 200:
-            return
-        try:
-            listed = json_object(body).get("data")
-        except Malformed:
-            listed = None
-        if not isinstance(listed, list):
-            raise Stop(
-                f"teacher.url: {path} of it lists no models: {shown(body)}; kind 'openai' needs the address up to and with /v1 of a server "
-                "of chat completions; for others choose another teacher.kind"
-            )
-        models = [one for one in listed if isinstance(one, dict)]
-        names = {str(one.get("id")) for one in models}
-        for one in models:
-            names.update(map(str, one["aliases"] if isinstance(one.get("aliases"), list) else []))
-        if self.settings.model not in names:
-            raise Stop(str(unknown("teacher.model", self.settings.model, names, "(models that teacher.url offers)")))
+        """Raises Stop where the server lists its models without ours, or is another kind of server."""
+        check_models(path, status, body, self.settings.model)
 
     def _content(self, samples: np.ndarray) -> str | list[dict[str, Any]]:
         """The message: the prompt and the sample (or its text)."""

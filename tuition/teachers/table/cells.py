@@ -11,6 +11,7 @@ from tuition.params.teacher import Form
 from tuition.targets import answers
 from tuition.targets.answers import Classes, Faults, NoAnswer
 from tuition.targets.classes import as_logits
+from tuition.targets.embeddings import LEAST
 
 WHOLE = re.compile(r"\d+(\.0*)?")
 Row = Sequence[Any]  # the cells of one row's answer
@@ -19,8 +20,10 @@ Row = Sequence[Any]  # the cells of one row's answer
 class Cells:
     """Answers of one form, for data with these classes."""
 
-    def __init__(self, form: Form, classes: Sequence[str]):
+    def __init__(self, form: Form, classes: Sequence[str], width: int = 0):
+        """`width`: the numbers of an embedding, which `width_of` finds."""
         self.form, self.classes = form, Classes(classes)
+        self.width, self.each = (width, "") if form == "embedding" else (len(classes), ", one for each class")
         self._exact = set(self.classes.names)
         self._numbered = any(WHOLE.fullmatch(name) for name in self.classes.names)
 
@@ -28,7 +31,7 @@ class Cells:
         """Room for the answers of `count` samples. What is never written takes no memory."""
         if self.form == "labels":
             return np.empty(count, dtype=np.int64)
-        return np.empty((count, len(self.classes)), dtype=np.float32)
+        return np.empty((count, self.width), dtype=np.float32)
 
     def read(self, rows: Sequence[Row]) -> tuple[np.ndarray, Faults]:
         """(answers (n, …), and by row why it is none)."""
@@ -41,11 +44,12 @@ class Cells:
                 found.append(self._shares(row[0]) if self.form == "top-k" else self._scores(row))
             except NoAnswer as error:
                 faults[place] = str(error)
-                found.append(None if self.form == "top-k" else [np.nan] * len(self.classes))
+                found.append(None if self.form == "top-k" else [np.nan] * self.width)
         if self.form == "top-k":
             logits, odd = answers.top_k(found, len(rows), self.classes)
             return logits, odd | faults
-        logits = as_logits(np.array(found, dtype=np.float64).reshape(len(rows), len(self.classes)), self.form)
+        scores = "logits" if self.form == "embedding" else self.form  # numbers as they are
+        logits = as_logits(np.array(found, dtype=np.float64).reshape(len(rows), self.width), scores)
         for place in np.flatnonzero(~np.isfinite(logits).all(axis=1)).tolist():
             faults.setdefault(place, f"found {_shown(rows[place])}; expected {self.form}, all of them numbers")
         return logits, faults
@@ -68,12 +72,20 @@ class Cells:
 
     def _scores(self, row: Row) -> list[float]:
         said = _parsed(row[0]) if len(row) == 1 else row
-        if not isinstance(said, Sequence) or isinstance(said, str) or len(said) != len(self.classes):
-            raise NoAnswer(f"found {_shown(said)}; expected {len(self.classes)} numbers, one for each class")
+        if not isinstance(said, Sequence) or isinstance(said, str) or len(said) != self.width:
+            raise NoAnswer(f"found {_shown(said)}; expected {self.width} numbers{self.each}")
         try:
             return [float(one) for one in said]
         except (TypeError, ValueError):
             raise NoAnswer(f"found {_shown(said)}; expected {self.form}, all of them numbers") from None
+
+
+def width_of(cell: Any) -> int:
+    """The numbers of an embedding. Raises NoAnswer where it is no list of two and more."""
+    said = _parsed(cell)
+    if not isinstance(said, Sequence | np.ndarray) or isinstance(said, str) or len(said) < LEAST:
+        raise NoAnswer(f"found {_shown(cell)}; expected an embedding: a list of numbers")
+    return len(said)
 
 
 def _parsed(cell: Any) -> Any:

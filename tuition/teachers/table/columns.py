@@ -23,6 +23,7 @@ ANSWERS: dict[Form, tuple[str, ...]] = {  # likewise
     "probabilities": ("answer", "probabilities", "probs", "scores"),
     "labels": ("answer", "label", "labels", "class", "prediction"),
     "top-k": ("answer", "top-k", "top_k", "probabilities", "scores"),
+    "embedding": ("answer", "embedding", "embeddings", "vector"),
 }
 
 
@@ -74,6 +75,13 @@ def _answers(table: Table, asked: str | None, form: Form, classes: Sequence[str]
             raise unknown(f"{table.where}: teacher.columns.answer", asked, table.columns)
         return [asked]
     named = [name for name in classes if name in table.columns]
+    if form == "embedding" and (only := _usual(table, ANSWERS[form])) is None:
+        raise UserError(
+            f"{table.where}: which column holds the embeddings, a list of numbers each? Set teacher.columns.answer; found "
+            f"{', '.join(table.columns)}"
+        )
+    if form == "embedding":
+        return [str(only)]
     if form in ("logits", "probabilities") and len(named) == len(classes):
         return named
     if (found := _usual(table, ANSWERS[form])) is not None:

@@ -12,10 +12,11 @@ from tuition.inputs import texts
 from tuition.origins import SPLITS
 from tuition.params.teacher import TableSettings
 from tuition.sources.readers import Table, open_table
+from tuition.targets.answers import NoAnswer
 from tuition.teachers.local import InProcess
 from tuition.teachers.protocol import Reply, Stop, Teacher
 from tuition.teachers.table import read, samples
-from tuition.teachers.table.cells import Cells
+from tuition.teachers.table.cells import Cells, width_of
 from tuition.teachers.table.columns import Chosen, choose
 from tuition.workspace import Workspace, given
 
@@ -111,7 +112,7 @@ def load_table(settings: TableSettings, facts: dict[str, Any]) -> TableTeacher:
     where, path = f"teacher.path: {settings.path}", given(settings.path or "")
     table = open_table(path, where, _kind(path, where))
     chosen = choose(table, settings.columns, settings.form, facts["classes"], facts.get("inputs") == texts.NAME)
-    cells = Cells(settings.form, facts["classes"])
+    cells = Cells(settings.form, facts["classes"], _width(table, chosen) if settings.form == "embedding" else 0)
     if "data" not in facts:  # the section that data/ was made by
         if not read.check(table, chosen, cells):
             raise UserError(f"{where}: no rows")
@@ -120,6 +121,18 @@ def load_table(settings: TableSettings, facts: dict[str, Any]) -> TableTeacher:
     recorded = read.read(table, chosen, cells, find, _count())
     _check_known(table, chosen, recorded)
     return TableTeacher(settings, recorded)
+
+
+def _width(table: Table, chosen: Chosen) -> int:
+    """The numbers of the first embedding. Raises UserError where there is none."""
+    for batch in table.batches(chosen.answers):
+        for cell in batch[0]:
+            if cell is not None:
+                try:
+                    return width_of(cell)
+                except NoAnswer as error:
+                    raise UserError(f"{table.where}: column {chosen.answers[0]!r}: {error}") from None
+    raise UserError(f"{table.where}: column {chosen.answers[0]!r} holds no embedding")
 
 
 def _kind(path: Path, where: str) -> str:
