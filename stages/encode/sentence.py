@@ -1,4 +1,4 @@
-"""`sentence:<folder>`: the vector that an encoder of texts gives, from a local folder (`tuition/models/sentences.py`)."""
+"""`sentence:<folder>`: the vector that an encoder of texts gives, from a local folder (`tuition/teachers/sentence.py`)."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import numpy as np
 from stages.encode.encoding import Encoder, Pools
 from tuition.errors import UserError
 from tuition.inputs.kinds import inputs_of
-from tuition.models.sentences import open_sentences
+from tuition.teachers.sentence import open_encoder
 
 
 def open_sentence(source: str, facts: dict[str, Any], pools: Pools) -> Encoder:
@@ -15,7 +15,7 @@ def open_sentence(source: str, facts: dict[str, Any], pools: Pools) -> Encoder:
     inputs = inputs_of(facts)
     if inputs.NAME != "texts":
         raise UserError(f"encode.source: {source!r} reads texts, but the samples of this study are {inputs.NAME}")
-    opened = open_sentences(source.partition(":")[2], f"encode.source: {source}")
+    opened = open_encoder(source.partition(":")[2], f"encode.source: {source}")
 
     def encode(split: str, rows: np.ndarray) -> np.ndarray:
         return opened.vectors(list(pools[split][rows]))

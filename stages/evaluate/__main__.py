@@ -70,7 +70,8 @@ def main(argv: list[str]) -> None:
     settings, workspace = load().evaluate, Workspace()
     cell = cell_name(budget, method, seed)
     if against(workspace) == "relevance":
-        evaluate_retrieval(settings, cell, budget)
+        student = Student.of(workspace.student(cell), settings.batch_size)
+        evaluate_retrieval(student, workspace.results(cell), budget, settings)
         return
     student, results = Student.of(workspace.student(cell), settings.batch_size), workspace.results(cell)
     val_labels, labels = (read_truth(workspace, split, budget) for split in ("val", "test"))

@@ -1,45 +1,51 @@
 """One cell's figures of retrieval: how its ranking of all documents answers the test queries, beside the teacher's where that is owned."""
 
 import time
+from typing import Protocol
 
 import numpy as np
-import torch
 
 from stages.evaluate.metrics import reliability_of
 from tuition.files import read_array, read_json, write_array, write_json
 from tuition.inputs.kinds import workspace_inputs
-from tuition.models import load_student
-from tuition.models.description import ModelDescription
 from tuition.models.network import Network
 from tuition.params import Evaluate
 from tuition.tables import write_rows
 from tuition.targets.ranking import FIGURES, figures, rank
-from tuition.training.retrieval import embed
-from tuition.workspace import Results, Split, Workspace
+from tuition.workspace import Model, Results, Split, Workspace
 
 SINGLE = 20  # queries that are timed one by one
-CPU = torch.device("cpu")
 SIGNAL = "embedding"
 
 
-def evaluate_retrieval(settings: Evaluate, cell: str, budget: int) -> None:
+class Asked(Protocol):
+    """A student that embeds texts (n,), `answer` → ((n, d), …)."""
+
+    @property
+    def folder(self) -> Model: ...
+
+    @property
+    def network(self) -> Network: ...
+
+    def answer(self, samples: np.ndarray) -> tuple[np.ndarray, list[float]]: ...
+
+
+def evaluate_retrieval(student: Asked, results: Results, budget: int, settings: Evaluate) -> None:
     """Write results/<cell>/: `logits.npy` holds the student's embeddings of the test queries, `per_class.csv` a row a query,
     `reliability.csv` how often the first document is relevant, by its cosine."""
     here = Workspace()
-    student, results = here.student(cell), here.results(cell)
-    network, description = load_student(student.path)
-    index = np.asarray(read_array(student.index))
+    index = np.asarray(read_array(student.folder.index))
     found: dict[str, float] = {}
     for split, prefix in (("val", "val_"), ("test", "")):
         texts, relevance = _queries(here.split(split))
-        queries = embed(network, description, texts, CPU)
+        queries, _ = student.answer(texts)
         rows, cosines = rank(queries, index)
         each = figures(rows, relevance)
         found |= {f"{prefix}{key}": float(each[key].mean()) for key in FIGURES}
-    found["val_loss"] = read_json(student.meta)["val_loss"]
+    found["val_loss"] = read_json(student.folder.meta)["val_loss"]
     found |= _teacher(here, budget, each)
-    found["parameters"] = sum(p.numel() for p in network.parameters())
-    found |= {"size_bytes": student.weights.stat().st_size, "index_bytes": index.nbytes}
+    found["parameters"] = sum(p.numel() for p in student.network.parameters())
+    found |= {"size_bytes": student.folder.weights.stat().st_size, "index_bytes": index.nbytes}
     found |= {"documents": len(index), "n_test": len(texts)}
 
     write_array(results.logits, queries)
@@ -49,7 +55,7 @@ def evaluate_retrieval(settings: Evaluate, cell: str, budget: int) -> None:
     write_rows(
         results.reliability, columns, (dict(zip(columns, row, strict=True)) for row in zip(*bins.values(), strict=True))
     )
-    write_json(results.latency, _latency(network, description, texts, index, settings.batch_size))
+    write_json(results.latency, _latency(student, texts, index, settings.batch_size))
     write_json(results.metrics, found | {"against": "relevance"})
 
 
@@ -95,15 +101,13 @@ def _teacher(here: Workspace, budget: int, each: dict[str, np.ndarray]) -> dict[
     return both | {"n_teacher": len(queries)}
 
 
-def _latency(
-    network: Network, description: ModelDescription, texts: np.ndarray, index: np.ndarray, batch: int
-) -> dict[str, object]:
+def _latency(student: Asked, texts: np.ndarray, index: np.ndarray, batch: int) -> dict[str, object]:
     """From a text to its hundred documents, by a plain matrix product over all; the median in milliseconds."""
     wide = index.astype(np.float32)
 
     def search(some: np.ndarray) -> float:
         begin = time.perf_counter()
-        rank(embed(network, description, some, CPU), wide)
+        rank(student.answer(some)[0], wide)
         return 1e3 * (time.perf_counter() - begin)
 
     single = [search(texts[row : row + 1]) for row in range(min(SINGLE, len(texts)))]
@@ -111,5 +115,5 @@ def _latency(
         "batch": min(batch, len(texts)),
         "batch_ms": float(np.median([search(texts[:batch]) for _ in range(3)])),
         "single_ms": float(np.median(single)),
-        "device": "cpu",
+        "device": next(student.network.parameters()).device.type,
     }

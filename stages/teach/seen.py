@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from tuition.inputs.bought import Bought
 from tuition.inputs.protocol import Samples
 from tuition.ledger import owned
 from tuition.ledger.keys import Request
-from tuition.origins import Place, read_origins
+from tuition.origins import Place, objects, read_origins
 from tuition.params import Data
 from tuition.params.teacher import TableSettings, TeacherSettings
 from tuition.purchase.own import OpenOrder
@@ -115,8 +116,10 @@ def _places(split: str, wanted: set[int]) -> dict[int, Place]:
     return found
 
 
-def stacked(samples: list[np.ndarray]) -> np.ndarray:
-    """Samples of one shape -> (B, …). Raises UserError where their shapes differ."""
+def stacked(samples: Sequence[Any]) -> np.ndarray:
+    """Samples of one shape -> (B, …); texts and files -> (B,) objects. Raises UserError where their shapes differ."""
+    if not all(isinstance(one, np.ndarray) for one in samples):
+        return objects(samples)
     shapes = list(dict.fromkeys(one.shape for one in samples))
     if len(shapes) > 1:
         first, other = ("x".join(map(str, shape)) for shape in shapes[:2])

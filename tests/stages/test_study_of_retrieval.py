@@ -5,14 +5,16 @@ The collection is of real definitions and their nouns; the teacher is a function
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from support import bill, stage, templates
+from support import ROOT, bill, stage, templates
 from support.registry import tuition
 
+from tuition import params as parameters
 from tuition.errors import UserError
 from tuition.files import read_array, read_json
 from tuition.inputs import texts
@@ -258,3 +260,23 @@ def test_a_sentence_encoder_is_a_teacher_of_embeddings(encoder, glosses):
         load_teacher(teacher_settings(kind="sentence", folder="nowhere"), {"inputs": "texts", "classes": []})
     with pytest.raises(UserError, match="reads texts, but the samples of this study are images"):
         load_teacher(settings, {"classes": []})
+
+
+def test_init_writes_a_study_that_check_finds_nothing_wrong_with(study, tmp_path, monkeypatch, capsys):
+    folder, _ = study
+    for name in ("words", "mine.py"):
+        (tmp_path / name).symlink_to(folder / name)
+    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    page = (ROOT / "docs/retrieval.md").read_text()
+    (command,) = (line for line in page.splitlines() if line.startswith("tuition init"))
+    assert tuition(*shlex.split(command)[1:]) == 0
+    said = capsys.readouterr().out
+    assert "methods ['embed-match', 'distill-kl']" in said
+    found = parameters.load()
+    assert (found.teach.strategy, found.data.watch, found.registry.name) == ("pairs", "words", "words")
+    assert tuition("check") == 0
+    assert "documents, queries: 80 train, 10 extra, 20 val, 60 test" in capsys.readouterr().out

@@ -254,15 +254,15 @@ def permitted(params: Params, facts: Facts, candidates: Sequence[str]) -> list[s
     Raises UserError where the teacher cannot be loaded, and where none is permitted.
     """
     from tuition.inputs.kinds import inputs_of
-    from tuition.methods import METHODS
+    from tuition.methods import BUILT_IN
     from tuition.preflight import check_methods
 
     teacher = _load(params.teacher, facts)
     offered = teacher.families if teacher is not None else params.teacher.offered
     fits, why = [], ""
-    for name in (one for one in candidates if one in METHODS):
+    for name in (one for one in candidates if one in BUILT_IN):
         study = params.study.model_copy(update={"methods": [name]})
-        sets = {name: ComparisonSet()} | params.compare.sets
+        sets = ({name: ComparisonSet()} if params.data.task == "classification" else {}) | params.compare.sets
         compare = params.compare.model_copy(update={"sets": sets})
         try:
             tried = params.model_copy(update={"study": study, "methods": {name: {}}, "compare": compare})

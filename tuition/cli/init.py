@@ -13,12 +13,15 @@ import typer
 from tuition.cli.console import explained
 from tuition.errors import UserError, unknown
 from tuition.params import FILE
-from tuition.params.data import OF_TEXTS
+from tuition.params.data import OF_RETRIEVAL, OF_TEXTS
 from tuition.workspace import given
 
-CANDIDATES = ("ce", "kd", "ckd-mse", "pseudo-label")  # the methods of a first study, as far as data and teacher permit
+CANDIDATES = (  # the methods of a first study, as far as data and teacher permit
+    *("ce", "kd", "ckd-mse", "pseudo-label"),
+    *("embed-match", "distill-kl"),
+)
 SETS = {"ckd-mse": {"strategy": "in-batch", "k": 2}}
-SOURCES_WITH_FILES = ("folder", "npz", "csv", "jsonl", "parquet", "hf")
+SOURCES_WITH_FILES = ("folder", "npz", "csv", "jsonl", "parquet", "hf", "beir")
 ADDRESSED = ("mlflow", "oip", "openai", "http")  # kinds whose teacher stands behind a URL
 
 Option = typer.Option
@@ -26,16 +29,16 @@ Option = typer.Option
 
 @explained
 def init(
-    data: Annotated[str | None, Option(help="As data.source: folder:photos, csv:table.csv, npz:arrays.npz, …")] = None,
+    data: Annotated[str | None, Option(help="As data.source: folder:photos, csv:table.csv, beir:collection, …")] = None,
     teacher: Annotated[
         str | None,
-        Option(help="python:module:function, table:answers.csv, openai:https://…, checkpoint:weights.pt, …"),
+        Option(help="python:module:function, table:answers.csv, openai:https://…, sentence:FOLDER, …"),
     ] = None,
     name: Annotated[str | None, Option(help="Of the student in the model registry.")] = None,
     budgets: Annotated[str | None, Option(help="Teacher calls, such as 100,400.")] = None,
     evaluation: Annotated[str | None, Option(help="A small labelled source for validation and test.")] = None,
     answers: Annotated[
-        str | None, Option(help="What the teacher gives: logits, probabilities, labels, top-k, …")
+        str | None, Option(help="What the teacher gives: logits, probabilities, labels, top-k, embedding, …")
     ] = None,
     text: Annotated[
         str | None, Option(help="Samples are texts: the column of the table that holds them, or several: title,body.")
@@ -59,16 +62,19 @@ def init(
     teacher = _asked("teacher", teacher, "Who answers (python:<module>:<function>, table:<file>, openai:<url>, …)?")
     name = _asked("name", name, "What shall the student be called in the registry?", Path(data.partition(":")[2]).stem)
     budgets = _asked("budgets", budgets, "How many calls may it cost (one number, or several)?", "100,400")
+    retrieves = data.partition(":")[0] in OF_RETRIEVAL
     sections: dict[str, Any] = {
         "study": {"budgets": _numbers(budgets), "methods": [], "seeds": list(range(seeds))},
         "data": _data(data, evaluation, resize, classes, text),
         "teacher": _teacher(teacher, answers),
-        "teach": _teach(teacher),
+        "teach": _teach(teacher) | ({"strategy": "pairs"} if retrieves else {}),
         "estimate": {},
         "compare": {},
         "methods": {},
         "register": {"name": name},
-    } | (_of_texts() if text or data in OF_TEXTS else {})
+    } | (_of_texts() if text or data in OF_TEXTS or retrieves else {})
+    if retrieves:
+        sections["student"] = {"arch": "ngram"}
     for one in set_ or []:
         _set(sections, one)
     typer.echo(write(sections, FILE))
@@ -86,12 +92,13 @@ def write(sections: dict[str, Any], path: Path) -> str:
 
     new = path.with_name(f".{path.name}.new")
     chosen = sections["study"]["methods"]
+    some = chosen or ["kd"]  # of which nothing is asked yet
     try:
-        _write(new, sections, chosen or ["kd"])
+        _write(new, sections, some)
         first = parameters.load(new)
         facts = read_facts(first, [])
         sections["teacher"] |= fitting(first.teacher, facts)
-        _write(new, sections, chosen or ["kd"])
+        _write(new, sections, some)
         first = parameters.load(new)
         names = chosen or permitted(first, facts, CANDIDATES)
         _write(new, sections, names)
@@ -195,6 +202,8 @@ def _teacher(spec: str, answers: str | None) -> dict[str, Any]:
         section = {"kind": kind, "name": re.sub(r"\W+", "-", rest.partition("://")[2]).strip("-"), "url": rest}
     elif kind == "table":
         section = {"kind": kind, "name": Path(rest).stem, "path": rest}
+    elif kind == "sentence":
+        section = {"kind": kind, "name": Path(rest).name, "folder": rest}
     elif kind == "checkpoint":
         section = {"kind": kind, "name": Path(rest).stem, "weights": rest}
     elif re.fullmatch(r"[\w.]+:\w+", spec) and not difflib.get_close_matches(kind, KINDS, cutoff=0.8):

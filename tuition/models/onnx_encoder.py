@@ -7,27 +7,29 @@ from typing import Any
 import numpy as np
 
 from tuition.errors import UserError
-from tuition.inputs.texts.encoders import CONFIG, TOKENIZER, read_onnx_encoder
 from tuition.models.encoders import first_line, import_library
 
+CONFIG, TOKENIZER = "config.json", "tokenizer.json"  # in messages
 MOST = 256  # tokens that are read of a text
 TOGETHER = 64  # texts in one pass
 TAKEN = ("input_ids", "attention_mask", "token_type_ids")  # inputs that are given what they want
 
 
-def open_onnx(file: Path, where: str) -> tuple[int, Callable[[list[str]], np.ndarray], str]:
-    """(dimensions, texts -> vectors (n, d) of length 1, sha256 of the file).
+def open_onnx(
+    file: Path, where: str, tokenizer_json: str, known: int, config: dict[str, Any]
+) -> tuple[int, Callable[[list[str]], np.ndarray]]:
+    """(dimensions, texts -> vectors (n, d) of length 1). `tokenizer_json`: the text of its tokenizer's file, which has `known` tokens;
+    `config` of its network, {} where there is none.
 
     The network gives a vector a text (B, d), or one a token (B, L, d), of which the mean is taken. Raises UserError where it gives neither,
     takes other inputs, or does not know a token of its tokenizer.
     """
-    folder = read_onnx_encoder(file, where)
     import_library("onnxruntime", where, extra="onnx")
     from tokenizers import Tokenizer
 
-    tokenizer: Any = Tokenizer.from_str(folder.tokenizer)
+    tokenizer: Any = Tokenizer.from_str(tokenizer_json)
     # The shortest of what the tokenizer's file says, what the network has places for, and MOST.
-    limits = (MOST, (tokenizer.truncation or {}).get("max_length"), folder.config.get("max_position_embeddings"))
+    limits = (MOST, (tokenizer.truncation or {}).get("max_length"), config.get("max_position_embeddings"))
     most = min(one for one in limits if isinstance(one, int))
     tokenizer.no_padding()
     tokenizer.enable_truncation(most)
@@ -40,9 +42,9 @@ def open_onnx(file: Path, where: str) -> tuple[int, Callable[[list[str]], np.nda
         found = np.concatenate([answer(*_padded([tokens[row] for row in part])) for part in parts])
         return found[np.argsort(order)]
 
-    _try(answer, folder.tokens, 1, f"{where}: {file}", f"{TOKENIZER} may be another model's")
+    _try(answer, known, 1, f"{where}: {file}", f"{TOKENIZER} may be another model's")
     needs = f"{TOKENIZER} may say less (truncation), or {CONFIG} beside it (max_position_embeddings)"
-    return _try(answer, folder.tokens, most, f"{where}: {file}", needs), vectors, folder.sha256
+    return _try(answer, known, most, f"{where}: {file}", needs), vectors
 
 
 Answer = Callable[[np.ndarray, np.ndarray], np.ndarray]  # tokens (B, L) and which are some -> vectors (B, d)

@@ -13,7 +13,7 @@ from tuition.signals import MAIN
 from tuition.workspace import Splits, Workspace, given, lacking
 
 DVC_IGNORES = (".git", ".hg", ".dvc")
-BROUGHT = ("folder", "npz", "csv", "jsonl", "parquet", "hf")  # sources that are a file or folder of the user's
+BROUGHT = ("folder", "npz", "csv", "jsonl", "parquet", "hf", "beir")  # sources that are a file or folder of the user's
 UNNAMED = {
     str(Data.model_fields[key].default) for key in ("watch", "watch_evaluation")
 }  # where the user brings nothing

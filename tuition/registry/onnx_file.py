@@ -61,6 +61,10 @@ def write_graph(graph: Path, about: dict[str, Any], target: Path, what: str) -> 
         about = {**json.loads(known[FACTS] or "{}"), **about}
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(f"{what}: {_unreadable(error)}") from error
+    if not about["classes"]:
+        raise UserError(
+            f"{what}: a student of retrieval, of which there is no ONNX file yet; MLflow loads it (docs/retrieval.md)"
+        )
     inputs, name = inputs_of(about), inputs_of(about).EXPORTED
     with tempfile.TemporaryDirectory() as scratch:
         draft = Path(scratch, "student.onnx")

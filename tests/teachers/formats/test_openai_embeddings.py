@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from tuition.errors import UserError
-from tuition.models.sentences import open_sentences
 from tuition.params.teacher import teacher_settings
 from tuition.purchase.answers import split
 from tuition.teachers import Stop, load_teacher
 from tuition.teachers.formats.embeddings import EmbeddingsFormat
+from tuition.teachers.sentence import open_encoder
 
 DATA = {"inputs": "texts", "classes": [], "characters": [1, 100]}
 
@@ -70,7 +70,7 @@ def ask(teacher, texts):
 
 
 def test_a_server_is_asked_for_many_texts_at_once_and_answers_find_their_places(encoder, glosses):
-    vectors = open_sentences(str(encoder), "here").vectors
+    vectors = open_encoder(str(encoder), "here").vectors
     with serving(vectors) as (url, asked):
         teacher = load_teacher(settings(url), DATA)
         assert teacher.families == ("embedding",)
