@@ -145,15 +145,15 @@ def test_figures_are_those_of_the_ranking_and_stand_beside_the_teachers(study):
         each = figures(rank(queries, index)[0], relevance)
         assert found["ndcg10"] == pytest.approx(each["ndcg10"].mean())
         rows = read_rows(folder / f"results/{cell}/per_class.csv")
-        assert [float(row["mrr10"]) for row in rows] == pytest.approx(each["mrr10"].tolist())
+        assert [float(row["mrr10"]) for row in rows] == pytest.approx(each["mrr10"].tolist(), abs=1e-6)
         assert rows[0]["label"] == "test0"
         assert 0 < found["teacher_recall100"] <= 1
         assert found["n_teacher"] == 40
         assert found["index_bytes"] == index.nbytes
         assert (found["against"], found["documents"]) == ("relevance", len(index))
-        assert found["recall100"] > 1.1 * 100 / len(index)  # of a random order
     history = read_rows(folder / f"students/{CELLS[0]}/history.csv")
-    assert float(history[-1]["document"]) < float(history[0]["document"])
+    for term in ("query", "document", "scores"):  # means of a third of the steps each
+        assert float(history[-1][term]) < 0.3 * float(history[0][term])
 
 
 def test_frozen_documents_are_the_teachers_and_the_students_own_are_its_own(study):
