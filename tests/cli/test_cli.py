@@ -12,7 +12,7 @@ from support import ROOT, write_params
 from typer.testing import CliRunner
 
 from tuition.cli.__main__ import app
-from tuition.methods import METHODS
+from tuition.methods import BUILT_IN
 
 
 def tuition(*args):
@@ -21,7 +21,7 @@ def tuition(*args):
 
 def test_methods_as_json_and_as_a_table():
     rows = {row["name"]: row for row in json.loads(tuition("methods", "--json").stdout)["methods"]}
-    assert list(rows) == list(METHODS)
+    assert list(rows) == list(BUILT_IN)
     assert rows["icd"]["signals"] == ["embedding"]
     assert (rows["icd"]["source"], rows["icd"]["evidence"]) == ("arXiv 2407.11802", "code")
     assert rows["mixkd"]["views"] == "mixed"
@@ -32,7 +32,7 @@ def test_methods_as_json_and_as_a_table():
     assert rows["kd"]["settings"] == {"temperature": 4.0, "weight_kd": 0.9, "weight_ce": 0.1}
     assert all(row["title"] and "`" not in row["title"] for row in rows.values())
     shown = tuition("methods").stdout
-    assert all(f"\n{name} " in shown for name in METHODS)
+    assert all(f"\n{name} " in shown for name in BUILT_IN)
 
 
 def commands(group: Any, *above: str) -> Iterator[tuple[list[str], Any]]:

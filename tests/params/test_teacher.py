@@ -15,6 +15,7 @@ from tuition.tracking.record import study_params
 NEEDED = {
     "python": {"function": "mine:scores"},
     "table": {"name": "elsewhere", "path": "answers.csv"},
+    "sentence": {"folder": "encoder"},
     "experts": {
         "experts": [{"arch": "resnet8", "weights": "a.pt"}, {"arch": "resnet8", "weights": "b.pt"}],
         "free": {"arch": "resnet8", "weights": "c.pt"},
@@ -45,6 +46,7 @@ VALUES = {
     "retry": ["mine.Busy"],
     "path": "answers.csv",
     "columns": {"answer": "label"},
+    "folder": "encoder",
     "tokenizer": "tokenizer.json",
     "added_tokens": 10,
 }  # the keys that some kinds take and others do not

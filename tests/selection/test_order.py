@@ -51,6 +51,6 @@ def test_what_is_not_asked_for_follows_shuffled():
 def test_an_unknown_strategy_lists_the_valid_ones():
     with pytest.raises(
         UserError,
-        match=r"teach\.strategy: 'rnd'.*Valid: balanced, file, kcenter, kmeans, probcover, random, typiclust, uncertain",
+        match=r"teach\.strategy: 'rnd'.*Valid: balanced, documents, file, kcenter, kmeans, pairs, probcover, random, typiclust, uncertain",
     ):
         purchase_order("rnd", IDS, LABELS, 0)
