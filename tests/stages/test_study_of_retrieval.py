@@ -63,6 +63,13 @@ def environment(folder):
     return inherited | {"TUITION_LEDGER": str(folder / "ledger.db")}
 
 
+def ran(*arguments):
+    """What the command prints."""
+    found = tuition(*arguments)
+    assert found.exit_code == 0, found.output
+    return found.stdout
+
+
 def write_words(folder, first=0):
     """80 training queries from `first` on, 20 to validate, 60 to test and 10 without a judgement, with the documents of all."""
     found = arrange(load_collection(Data(source="wordnet-words")), Data(source="wordnet-words"))
@@ -105,9 +112,9 @@ def study(tmp_path_factory):
         ("report",),
         ("register",),
     ):
-        ran = stage(name, *more, cwd=folder, env=environment(folder))
-        assert ran.returncode == 0, f"{name}: {ran.stdout}{ran.stderr}"
-        said[name] = ran.stdout
+        done = stage(name, *more, cwd=folder, env=environment(folder))
+        assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
+        said[name] = done.stdout
     return folder, said
 
 
@@ -127,8 +134,8 @@ def test_each_text_is_embedded_once_for_all_queries_and_studies(study, tmp_path)
     write_words(tmp_path, first=40)
     (tmp_path / "params.yaml").write_text(PARAMS)
     for name, *more in (("prepare",), ("teach", 320)):
-        ran = stage(name, *more, cwd=tmp_path, env=environment(folder))
-        assert ran.returncode == 0, ran.stderr
+        done = stage(name, *more, cwd=tmp_path, env=environment(folder))
+        assert done.returncode == 0, done.stderr
     wanted = set(read_array(tmp_path / "outputs/320/ids.npy").tolist())
     new = len(wanted - owned)
     assert len(bill(tmp_path)) - new in (0, 1)  # the text that is asked for twice may be another one
@@ -177,7 +184,7 @@ def test_a_student_that_is_trained_again_is_the_same_to_the_bit(study):
     assert [file.read_bytes() for file in files] == before
 
 
-def test_the_report_names_the_figure(study, monkeypatch, capsys):
+def test_the_report_names_the_figure(study, monkeypatch):
     folder, said = study
     report, page = ((folder / f"report/report.{suffix}").read_text(encoding="utf-8") for suffix in ("md", "html"))
     for text in (report, page):
@@ -188,20 +195,18 @@ def test_the_report_names_the_figure(study, monkeypatch, capsys):
         np.array([float(one["ndcg10"]) for one in read_rows(folder / f"results/{cell}/per_class.csv")])
         for cell in CELLS
     ]
-    assert float(row["difference"]) == pytest.approx(100 * (apart[1] - apart[0]).mean())
+    assert float(row["difference"]) == pytest.approx(100 * (apart[1] - apart[0]).mean(), abs=1e-3)
     assert int(row["queries"]) == 60
-    assert "is the first" not in said["register"]
+    assert "words version 1 (320-" in said["register"]
     monkeypatch.chdir(folder)
-    assert tuition("study") == 0
-    assert "nDCG@10 % on the test split" in capsys.readouterr().out
+    assert "nDCG@10 % on the test split" in ran("study")
 
 
-def test_the_index_is_searched_from_the_command_line_and_from_python(study, monkeypatch, capsys):
+def test_the_index_is_searched_from_the_command_line_and_from_python(study, monkeypatch):
     folder, _ = study
     monkeypatch.chdir(folder)
     query = texts.read(folder / "data/test")[0]
-    assert tuition("search", f"students/{CELLS[0]}", query, "--json") == 0
-    (answer,) = json.loads(capsys.readouterr().out)["answers"]
+    (answer,) = json.loads(ran("search", f"students/{CELLS[0]}", query, "--json"))["answers"]
     assert len(answer["documents"]) == 10
     scores = [one["score"] for one in answer["documents"]]
     assert scores == sorted(scores, reverse=True)
@@ -225,11 +230,11 @@ def test_the_registered_student_embeds_texts_without_this_project(study):
         "student = mlflow.pyfunc.load_model('models:/words@champion')\n"
         "print(json.dumps(student.predict(json.loads(sys.argv[1])).to_numpy().tolist()))"
     )
-    ran = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", code, json.dumps(asked)], cwd=folder, capture_output=True, text=True, timeout=200
     )
-    assert ran.returncode == 0, ran.stderr
-    answers = np.array(json.loads(ran.stdout))
+    assert done.returncode == 0, done.stderr
+    answers = np.array(json.loads(done.stdout))
     cell = read_json(folder / "report/registered.json")["cell"]
     network, about = load_student(folder / f"students/{cell}")
     import torch
@@ -262,7 +267,7 @@ def test_a_sentence_encoder_is_a_teacher_of_embeddings(encoder, glosses):
         load_teacher(settings, {"classes": []})
 
 
-def test_init_writes_a_study_that_check_finds_nothing_wrong_with(study, tmp_path, monkeypatch, capsys):
+def test_init_writes_a_study_that_check_finds_nothing_wrong_with(study, tmp_path, monkeypatch):
     folder, _ = study
     for name in ("words", "mine.py"):
         (tmp_path / name).symlink_to(folder / name)
@@ -273,10 +278,7 @@ def test_init_writes_a_study_that_check_finds_nothing_wrong_with(study, tmp_path
     monkeypatch.syspath_prepend(tmp_path)
     page = (ROOT / "docs/retrieval.md").read_text()
     (command,) = (line for line in page.splitlines() if line.startswith("tuition init"))
-    assert tuition(*shlex.split(command)[1:]) == 0
-    said = capsys.readouterr().out
-    assert "methods ['embed-match', 'distill-kl']" in said
+    assert "methods ['embed-match', 'distill-kl']" in ran(*shlex.split(command)[1:])
     found = parameters.load()
     assert (found.teach.strategy, found.data.watch, found.registry.name) == ("pairs", "words", "words")
-    assert tuition("check") == 0
-    assert "documents, queries: 80 train, 10 extra, 20 val, 60 test" in capsys.readouterr().out
+    assert "documents, queries: 80 train, 10 extra, 20 val, 60 test" in ran("check")
