@@ -148,8 +148,7 @@ def fit(
 ) -> Progress:
     """Train for `settings.steps` optimiser steps; the student of the best validation is in `Progress.best`.
 
-    `validate(student)` gives `figure`, by which the best is chosen, and `val_loss`. `save` is given a state from which `resume` goes on
-    to the same bits.
+    `validate(student)` gives `figure`, which counts, and `val_loss`. `save` is given a state from which `resume` goes on to the same bits.
     """
     learner.student.to(memory_format=torch.channels_last)
     optimizer = make_optimizer(learner, settings)
@@ -166,7 +165,7 @@ def fit(
         if validated:
             row = {"step": float(progress.step), **means.taken(), "lr": lr, **validate(learner.student)}
             learner.train()
-            _keep_best(progress, row, row[figure], learner.student, keep=fabric.is_global_zero)
+            _keep_best(progress, row, (row[figure], -row["val_loss"]), learner.student, keep=fabric.is_global_zero)
             progress.history.append(row)
             on_row(row)
         # Saved where the running means are empty, so that they need no saving.
@@ -227,9 +226,8 @@ def _saves(settings: Training) -> int:
     return math.ceil(settings.checkpoint_every / settings.validate_every) * settings.validate_every
 
 
-def _keep_best(progress: Progress, row: Row, figure: float, student: Network, keep: bool) -> None:
-    """Note the student's `figure` where it is the best; one process alone needs to `keep` its weights."""
-    score = (figure, -row["val_loss"])
+def _keep_best(progress: Progress, row: Row, score: tuple[float, float], student: Network, keep: bool) -> None:
+    """Note the student's score where it is the best; one process alone needs to `keep` its weights."""
     if progress.history and not score > progress.best_score:
         return
     progress.best_score, progress.best_step = score, int(row["step"])
