@@ -282,3 +282,17 @@ def test_init_writes_a_study_that_check_finds_nothing_wrong_with(study, tmp_path
     found = parameters.load()
     assert (found.teach.strategy, found.data.watch, found.registry.name) == ("pairs", "words", "words")
     assert "documents, queries: 80 train, 10 extra, 20 val, 60 test" in ran("check")
+
+
+def test_a_teacher_whose_embeddings_change_their_width_is_stopped_by_its_first_answer(study):
+    folder, _ = study
+    before = {name: (folder / name).read_text() for name in ("mine.py", "params.yaml")}
+    (folder / "mine.py").write_text(TEACHER.replace("32", "16"))
+    (folder / "params.yaml").write_text(PARAMS.replace("[320]", "[330]"))
+    paid = len(bill(folder))
+    done = stage("teach", 330, cwd=folder, env=environment(folder))
+    for name, text in before.items():
+        (folder / name).write_text(text)
+    assert done.returncode == 2
+    assert "found shape (16,) a sample, but the first answer had (32,)" in done.stderr
+    assert len(bill(folder)) == paid + 1

@@ -50,7 +50,7 @@ class Exchange:
         self.inputs_of, self.progress, self.signals, self.watch = inputs_of, progress, signals, watch
         self.places = asyncio.Semaphore(account.teacher.max_in_flight)  # at the teacher
         self.marking, self.answering = MovingAverage(), MovingAverage()
-        self.shapes: dict[str, tuple[int, ...]] = {}  # of the answers, a row
+        self.shapes = watch.shapes()  # of the answers, a row
         self.settled: set[Request] = set()
 
     @property

@@ -56,6 +56,10 @@ class Watch:
             return 0
         return max(0, min(self.next, HELD) - len(self.samples))
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of an owned answer's signals: further answers are exported with it."""
+        return {name: np.asarray(values[0]).shape for name, values in self.arrays.items() if len(values)}
+
     def _own(self, requests: Sequence[Request]) -> None:
         places, arrays, _ = owned.read(self.account.ledger, self.account.id, requests, self.account.teacher.signals)
         self.samples = [requests[place].sample for place in places]
