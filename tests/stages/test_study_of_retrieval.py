@@ -278,10 +278,19 @@ def test_init_writes_a_study_that_check_finds_nothing_wrong_with(study, tmp_path
     monkeypatch.syspath_prepend(tmp_path)
     page = (ROOT / "docs/retrieval.md").read_text()
     (command,) = (line for line in page.splitlines() if line.startswith("tuition init"))
-    assert "methods ['embed-match', 'distill-kl']" in ran(*shlex.split(command)[1:])
+    assert "methods ['embed-match', 'distill-kl']" in ran(*shlex.split(command.replace("320", "200"))[1:])
     found = parameters.load()
     assert (found.teach.strategy, found.data.watch, found.registry.name) == ("pairs", "words", "words")
     assert "documents, queries: 80 train, 10 extra, 20 val, 60 test" in ran("check")
+
+    (tmp_path / "params.yaml").write_text(
+        PARAMS
+    )  # of its calls 60 are for validation and test, the others for the pool
+    assert "params.yaml is valid: 2 cells" in ran("check")
+    (tmp_path / "params.yaml").write_text(PARAMS.replace("[320]", "[220]"))
+    found = tuition("check")
+    assert found.exit_code == 2
+    assert "'frozen' takes all 187 documents as the teacher has them" in found.output
 
 
 def test_a_teacher_whose_embeddings_change_their_width_is_stopped_by_its_first_answer(study):

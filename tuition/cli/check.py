@@ -195,13 +195,14 @@ def _check_budgets(params: Params, facts: Facts) -> None:
     budget, pool, views = max(params.study.budgets), facts["splits"]["train"], params.teach.views
     repeats = repeats_of(params.teacher, budget, params.teach.strategy == "file")
     least, most = repeats.times, pool * views * repeats.times + repeats.twice
-    if budget > most or min(params.study.budgets) < least:
+    apart = params.teach.evaluation  # calls for samples of val and test
+    if budget - apart > most or min(params.study.budgets) < least:
         each = f", each in {views} views" if views > 1 else ""
         each += f", each asked for {least} times (teacher.samples)" if least > 1 else ""
         each += ", of which one is asked for twice" if repeats.twice else ""
-        wrong = budget if budget > most else min(params.study.budgets)
+        wrong = budget if budget - apart > most else min(params.study.budgets)
         raise UserError(
-            f"study.budgets: found {wrong}, but the pool has {pool} samples{each}; valid: {least} to {most}"
+            f"study.budgets: found {wrong}, but the pool has {pool} samples{each}; valid: {least} to {most + apart}"
         )
     calls = budget + (budget // 2 if params.teach.mixed else 0)
     for settings in (params.teacher, *params.teachers):
