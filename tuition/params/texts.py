@@ -10,13 +10,13 @@ from tuition.params.teacher import CUSTOM
 
 OF_TEXTS = "csv", "jsonl", "parquet", "hf", "wordnet", *OF_RETRIEVAL  # kinds of data.source
 TEACHERS = (
-    "sentence",
     "python",
     "table",
     "openai",
     "mlflow",
     "oip",
     "http",
+    "sentence",
     CUSTOM,
 )  # kinds of teachers that take texts
 OWN_ENCODERS = ("tfidf", "sentence")  # which read nothing but texts
