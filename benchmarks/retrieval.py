@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=[*STEPS, *OTHERS], default=[*STEPS, *OTHERS])
     parser.add_argument("--train", type=int, default=1000)
     parser.add_argument("--test", type=int, default=500)
+    parser.add_argument("--ledger", type=Path, help="of an earlier run: what is owned there is not asked for again")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--batch", type=int, default=128)
@@ -44,6 +45,7 @@ def main() -> None:
     with home() as place:
         folder = place.folder / "study"
         folder.mkdir()
+        place.ledger = args.ledger.resolve() if args.ledger else place.ledger
         found = arrange(load_collection(Data(source="wordnet-words")), Data(source="wordnet-words"))
         documents, texts = write_collection(folder, found, args)
         evaluation = 3 * args.test // 2  # all of validation and test
@@ -164,7 +166,7 @@ def write(args: argparse.Namespace, cells: dict[str, list[dict[str, Any]]], call
         "index_bytes",
         "documents",
     )
-    settings = {**vars(args), "encoder": args.encoder.name}
+    settings = {**vars(args), "encoder": args.encoder.name, "ledger": None}
     save(NAME, __doc__.strip().splitlines()[0], settings, {**{key: first[key] for key in kept}, "rows": rows})
     table(
         [

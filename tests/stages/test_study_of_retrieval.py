@@ -296,7 +296,7 @@ def test_init_writes_a_study_that_check_finds_nothing_wrong_with(study, tmp_path
 def test_a_teacher_whose_embeddings_change_their_width_is_stopped_by_its_first_answer(study):
     folder, _ = study
     before = {name: (folder / name).read_text() for name in ("mine.py", "params.yaml")}
-    (folder / "mine.py").write_text(TEACHER.replace("32", "16"))
+    (folder / "mine.py").write_text(TEACHER.replace(" 32", " 16"))
     (folder / "params.yaml").write_text(PARAMS.replace("[320]", "[330]"))
     paid = len(bill(folder))
     done = stage("teach", 330, cwd=folder, env=environment(folder))
