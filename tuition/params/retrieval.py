@@ -34,7 +34,7 @@ def check_task(params: Params, where: str) -> None:
 def _of_classes(params: Params) -> Iterator[tuple[str, Any, Any, str]]:
     """Key, what it holds, what it holds where nobody asks for it, and why there is no such thing."""
     no_class = "which has no classes"
-    for key in ("classes", "evaluation", "noise", "imbalance", "additions"):
+    for key in ("classes", "columns", "evaluation", "noise", "imbalance", "additions"):
         yield f"data.{key}", getattr(params.data, key), Data.model_fields[key].default, no_class
     estimator = Estimate.model_fields["estimator"].default
     yield "estimate.estimator", params.estimate.estimator, estimator, "and estimates are of classes"

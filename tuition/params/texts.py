@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from tuition.errors import UserError, unknown
-from tuition.params.data import OF_RETRIEVAL
 from tuition.params.schema import Params, Training
 from tuition.params.teacher import CUSTOM
 
-OF_TEXTS = "csv", "jsonl", "parquet", "hf", "wordnet", *OF_RETRIEVAL  # kinds of data.source
+OF_TEXTS = "csv", "jsonl", "parquet", "hf", "wordnet"  # kinds of data.source
 TEACHERS = (
     "python",
     "table",
@@ -29,7 +28,7 @@ def check_texts(params: Params, where: str) -> None:
         _check_images(params, where)
         return
     kind = params.data.source.partition(":")[0]
-    if kind not in OF_TEXTS:
+    if params.data.task != "retrieval" and kind not in OF_TEXTS:
         raise unknown(f"{where}: data.source", kind, OF_TEXTS, "(kinds with texts, for which data.columns.text asks)")
     for key, found, plain, why in _of_images(params):
         if found != plain:
