@@ -89,7 +89,7 @@ def write(sections: dict[str, Any], path: Path) -> str:
     try:
         _write(new, sections, chosen or ["kd"])
         first = parameters.load(new)
-        facts = read_facts(first, [])
+        facts = read_facts(first, []).facts
         sections["teacher"] |= fitting(first.teacher, facts)
         _write(new, sections, chosen or ["kd"])
         first = parameters.load(new)
