@@ -4,7 +4,7 @@
 `python -m benchmarks.setfit_rows DATA WORK --encoder FOLDER --python SETFIT/bin/python`: DATA, WORK and FOLDER as `banking77` has them.
 SetFit is no dependency of this project: it runs in that environment, and is given texts and classes in a file. It fine-tunes the encoder on
 pairs of texts, of one class or of two, and fits logistic regression on its vectors. A step there sees 16 pairs, here 32 texts: as many.
-Both read a text's first 32 tokens. How many steps is no more than what two busy cores allow: SetFit's own default is 40 pairs a text.
+Both read a text's first 32 tokens. How many steps is what two busy cores allow; by default SetFit goes once through all pairs of texts.
 """
 
 import argparse
