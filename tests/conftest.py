@@ -70,6 +70,27 @@ def encoder(tmp_path_factory, glosses) -> Path:
 
 
 @pytest.fixture(scope="session")
+def kinds_of_glosses() -> tuple[list[str], list[str]]:
+    """300 real texts and the class of each, of three, to be read alone."""
+    raw = load_wordnet("", Data(source="wordnet"))
+    part, wanted = raw.parts["train"], ("animal", "person", "plant")
+    found = [(text, raw.classes[label]) for text, label in zip(part.images, part.labels, strict=True)]
+    texts, kinds = zip(*[one for one in found if one[1] in wanted][:300], strict=True)
+    return list(texts), list(kinds)
+
+
+@pytest.fixture(scope="session")
+def classifier(tmp_path_factory, kinds_of_glosses) -> Path:
+    """The folder of a tiny classifier of such texts, whose classes have an order of their own; to be read alone."""
+    from support.encoders import write_classifier
+
+    texts, kinds = kinds_of_glosses
+    names = ["plant", "animal", "person"]
+    folder = tmp_path_factory.mktemp("classifiers") / "tiny"
+    return write_classifier(folder, texts, [names.index(kind) for kind in kinds], names)
+
+
+@pytest.fixture(scope="session")
 def prepared(tmp_path_factory) -> Path:
     """A data/ folder that the prepare stage made of 700 real digits."""
     folder = tmp_path_factory.mktemp("prepared")

@@ -28,8 +28,8 @@ def total_spend(spend: dict[str, Any]) -> tuple[int, float]:
     return spend["calls"] + sum(calls for calls, _ in beside), spend["cost"] + sum(cost for _, cost in beside)
 
 
-def without_answer(spend: dict[str, Any]) -> list[str]:
-    """What became of calls that count as spent and brought no usable answer, of all teachers, and how to see them."""
+def remarks(spend: dict[str, Any]) -> list[str]:
+    """What became of calls that count as spent and brought no usable answer, how to see them, and which texts were not shown whole."""
     lines = []
     for name, one in {"": spend, **spend.get("teachers", {})}.items():
         of = f" of teacher {name}" if name else ""
@@ -37,4 +37,6 @@ def without_answer(spend: dict[str, Any]) -> list[str]:
             lines.append(f"{unknown} calls{of} are unknown and count as spent: see `tuition ledger unknown`")
         if unusable := one.get("unusable_calls"):
             lines.append(f"{unusable} calls{of} gave nothing usable: see `tuition ledger calls --malformed`")
+        if shortened := one.get("shortened_texts"):
+            lines.append(f"{shortened} texts{of} were cut to teacher.max_text_tokens before they were asked about")
     return lines

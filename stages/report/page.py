@@ -13,7 +13,7 @@ from stages.report.intervals import share_interval
 from stages.report.pool_map import pool_map
 from tuition.files import read_array, read_json
 from tuition.params import Params
-from tuition.spend import purchases_beside, total_spend, without_answer
+from tuition.spend import purchases_beside, remarks, total_spend
 from tuition.tables import read_rows
 from tuition.targets import truth
 from tuition.workspace import Workspace, cell_name
@@ -66,7 +66,7 @@ def report_page(params: Params, study: dict[str, Any], summary: list[Row]) -> st
         estimates=study["estimates"],
         pool_map=pool_map(largest, owned),
         spend=spend_rows(study),
-        lost=without_answer(study["spend"][largest]),
+        lost=remarks(study["spend"][largest]),
         checks=plausibility(largest),
     )
 

@@ -8,7 +8,7 @@ from stages.report.estimated import estimates_text
 from stages.report.study import BASELINES
 from tuition.inputs.kinds import inputs_of
 from tuition.params import Params
-from tuition.spend import BESIDE, purchases_beside, total_spend, without_answer
+from tuition.spend import BESIDE, purchases_beside, remarks, total_spend
 from tuition.targets.truth import word
 from tuition.workspace import Workspace
 
@@ -214,7 +214,7 @@ def _spent(study: dict[str, Any]) -> str:
         )
     others = "Every other method and seed" if used else "Every method and seed"
     used.append(f"{others} used the same answers.")
-    lost = "".join(f"\n- {line}." for line in without_answer(spend[-1]))
+    lost = "".join(f"\n- {line}." for line in remarks(spend[-1]))
     told = f"\n\nOf the largest budget:\n{lost}" if lost else ""
     return "\n".join(lines) + f"\n\nBudgets are nested, so the largest row is the whole bill. {' '.join(used)}{told}"
 

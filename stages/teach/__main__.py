@@ -11,7 +11,7 @@ from stages.teach.bill import Bought, print_bill, write_bill
 from stages.teach.export import export
 from stages.teach.plan import Plan, make_plan
 from stages.teach.pool import Pool, read_pool
-from stages.teach.seen import check_nothing_owned_of_stored
+from stages.teach.seen import Seen, check_nothing_owned_of_stored
 from tuition import params as parameters
 from tuition.errors import UserError, read_arguments, run
 from tuition.ledger.database import open_ledger
@@ -58,13 +58,26 @@ def main(argv: list[str]) -> None:
     )
 
     usable = export(plan, params.teach, order, further_orders)
-    bought = Bought(order, order.read_standing(), usable.main, new, new_mixed, new_evaluation)
+    bought = Bought(
+        order, order.read_standing(), usable.main, new, new_mixed, new_evaluation, _shortened(pool, teacher, plan.seen)
+    )
     also = {
-        name: Bought(one, one.read_standing(), usable.further[name], new_further[name])
+        name: Bought(
+            one,
+            one.read_standing(),
+            usable.further[name],
+            new_further[name],
+            shortened=_shortened(pool, further_teachers[name], plan.further_seen[name]),
+        )
         for name, one in further_orders.items()
     }
     write_bill(budget, bought, also)
     print_bill(budget, bought, also)
+
+
+def _shortened(pool: Pool, teacher: Teacher, seen: Seen) -> int:
+    """Of how many of the texts that are bought a teacher is not shown all; images are not read for it."""
+    return teacher.shortened(seen(seen.requests)) if pool.inputs.NAME == "texts" else 0
 
 
 def _check(params: Params, pool: Pool, plan: Plan, teacher: Teacher, others: dict[str, Teacher]) -> None:

@@ -16,7 +16,8 @@ Spend = dict[str, Any]  # as `tuition/spend.py` reads it
 
 @dataclass(frozen=True)
 class Bought:
-    """What came of asking one teacher: how its requests stand now, its usable outputs, and new calls (for mixed inputs apart)."""
+    """What came of asking one teacher: how its requests stand now, its usable outputs, new calls (for mixed inputs apart), and of how many
+    texts it was not shown all."""
 
     open_order: OpenOrder
     after: Standing
@@ -24,6 +25,7 @@ class Bought:
     new: int
     new_mixed: int = 0
     new_evaluation: int = 0
+    shortened: int = 0
 
 
 def write_bill(budget: int, main: Bought, further: Mapping[str, Bought]) -> None:
@@ -66,6 +68,7 @@ def _spend(bought: Bought) -> Spend:
         "usable": bought.usable,
     }
     spend |= {f"{fate}_calls": states.count(fate) for fate in ("unknown", "unusable") if fate in states}
+    spend |= {"shortened_texts": bought.shortened} if bought.shortened else {}
     repeated = len(after.states(one for one in order.requests if one.repeat))
     spend |= {"repeat_calls": repeated} if repeated else {}
     again = len(after.states(order.again))
@@ -89,6 +92,8 @@ def _print_warnings(budget: int, bought: Bought) -> None:
     """Say which calls gave nothing, and what to do about those whose fate is not known."""
     states = list(bought.after.states(bought.open_order.order.requests).values())
     unknown, unusable = states.count("unknown"), states.count("unusable")
+    if bought.shortened:
+        print(f"  {bought.shortened} texts were cut to teacher.max_text_tokens")
     if unusable:
         print(f"  {unusable} calls were charged and gave nothing usable")
     if unknown:

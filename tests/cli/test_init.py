@@ -146,6 +146,14 @@ def test_changes_that_git_does_not_hold_are_not_replaced(place):
     assert tuition("init", *GIVEN).exit_code == 0
 
 
+def test_outside_of_the_project_it_says_where_it_runs(place):
+    (place / "dvc.yaml").unlink()
+    ran = tuition("init", *GIVEN)
+    assert ran.exit_code == 2
+    assert "dvc.yaml: no such file in" in ran.output
+    assert not (place / "params.yaml").exists()
+
+
 def test_at_a_terminal_it_asks_for_what_is_not_given(place):
     main, side = pty.openpty()
     command = [sys.executable, "-m", "tuition.cli", *GIVEN[:4]]

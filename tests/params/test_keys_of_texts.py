@@ -35,7 +35,7 @@ def load(path, key, value):
         ("teacher.resize", 32, "which have no pixels"),
         ("train.crop", 4, "which are not cropped"),
         ("train.flip", True, "which are not mirrored"),
-        ("student.taps", ["embedding"], "students of texts have no maps"),
+        ("student.taps", ["embedding"], "of their students transformers:<folder> alone has maps"),
         ("teach.views", 3, "which have no views"),
         ("teach.mixed", True, "cannot be mixed"),
         ("transfer.source", "wordnet", "no linear probe"),
@@ -60,8 +60,17 @@ def test_other_kinds_of_sources_teachers_encoders_and_students_are_refused_with_
         ),
         (
             "teacher",
-            {"kind": "checkpoint", "weights": "w.pt"},
-            "teacher.kind: found 'checkpoint'.*valid: python, table, openai",
+            {
+                "kind": "experts",
+                "experts": [{"arch": "resnet8", "weights": "w.pt"}] * 2,
+                "free": {"arch": "a", "weights": "w"},
+            },
+            "teacher.kind: found 'experts'.*valid: checkpoint, python, table, openai",
+        ),
+        (
+            "teacher",
+            {"kind": "checkpoint"},
+            "teacher.weights: found 'teacher', which the pretrain stage trains from images",
         ),
         (
             "data",
@@ -84,11 +93,12 @@ def test_other_kinds_of_sources_teachers_encoders_and_students_are_refused_with_
         ("train.span_masking", 0.1),
         ("encode.source", "tfidf"),
         ("encode.source", "sentence:minilm"),
+        ("teacher", {"kind": "checkpoint", "max_text_tokens": 9}),
     ],
 )
 def test_what_is_of_texts_alone_is_refused_of_images(study, key, value):
     study.write_text(STUDY.replace("wordnet", "mnist5k").replace("ngram", "resnet8"))
-    with pytest.raises(UserError, match=rf"{key}: found .*, which is of texts, but the samples are images"):
+    with pytest.raises(UserError, match=rf"{key}\S*: found .*, which is of texts, but the samples are images"):
         load(study, key, value)
 
 

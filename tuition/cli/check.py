@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tuition.cli.facts import Facts, read_facts
+from tuition.cli.facts import Facts, Known, read_facts
 from tuition.errors import UserError
 from tuition.params import ComparisonSet, Params, Training
 from tuition.params.teacher import CheckpointSettings, OpenAISettings, ServerSettings, TeacherSettings
@@ -61,12 +61,12 @@ def look(params: Params) -> Findings:
     found.attempt(_check_devices, params.train, "train")
     found.attempt(_check_devices, params.pretrain, "pretrain")
     found.attempt(_check_runner, params)
-    if (facts := found.attempt(read_facts, params, found.notes)) is not None:
-        _look_with(params, facts, found)
+    if (known := found.attempt(read_facts, params, found.notes)) is not None:
+        _look_with(params, known, found)
     return found
 
 
-def _look_with(params: Params, facts: Facts, found: Findings) -> None:
+def _look_with(params: Params, known: Known, found: Findings) -> None:
     """What can be found once it is known what the data is."""
     from stages.teach.evaluation import check_evaluation
     from tuition.inputs.kinds import inputs_of
@@ -76,6 +76,7 @@ def _look_with(params: Params, facts: Facts, found: Findings) -> None:
     from tuition.teachers import InProcess
     from tuition.teachers.table.teacher import table_of
 
+    facts = known.facts
     found.attempt(check_student, params, facts)
     for settings in (params.teacher, *params.teachers):
         found.attempt(_check_statistics, settings, facts)
@@ -101,6 +102,11 @@ def _look_with(params: Params, facts: Facts, found: Findings) -> None:
         found.attempt(check_price, settings, one.counts_tokens)
         if (table := table_of(one)) is not None:
             found.notes += [f"teacher {settings.name!r}: {line}" for line in table.told()]
+        if inputs_of(facts).NAME == "texts" and (cut := one.shortened(pool := known.pool())):
+            found.notes.append(
+                f"teacher {settings.name!r}: {cut:,} of the pool's {len(pool):,} texts are cut: they are longer than it is shown "
+                "(teacher.max_text_tokens)"
+            )
         if not isinstance(one, InProcess):
             found.attempt(_reach, one)
             found.notes.append(f"teacher {settings.name!r}: its server was asked whether it is there")

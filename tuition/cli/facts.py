@@ -1,23 +1,34 @@
 """What the data of a params.yaml is, for who looks before a run: as `prepare` left it, or read from its source now."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from tuition.files import read_json
+from tuition.inputs.protocol import Samples
 from tuition.params import Data, Params
 from tuition.workspace import Workspace
 
 Facts = dict[str, Any]
 
 
-def read_facts(params: Params, notes: list[str]) -> Facts:
-    """What is known of the data, as `teach` looks at it; `notes` take what it is and what is odd about it."""
+class Known(NamedTuple):
+    """What is known of the data, as `teach` looks at it; `pool()` gives the samples (N, …) of its pool as they are stored."""
+
+    facts: Facts
+    pool: Callable[[], Samples]
+
+
+def read_facts(params: Params, notes: list[str]) -> Known:
+    """What the data is; `notes` take that in words, and what is odd about it."""
     from tuition.teachers.shown import of_stored
 
-    return of_stored(params.teach, _facts(params.data, notes))
+    facts, pool = _read(params.data, notes)
+    return Known(of_stored(params.teach, facts), pool)
 
 
-def _facts(data: Data, notes: list[str]) -> Facts:
+def _read(data: Data, notes: list[str]) -> Known:
     """As `prepare` wrote it, or else read from its source now."""
+    from tuition.inputs.kinds import INPUTS, inputs_of, named
     from tuition.sources.splits import changed
 
     here, split = Workspace().data, Workspace().split("train")
@@ -25,10 +36,10 @@ def _facts(data: Data, notes: list[str]) -> Facts:
     if written.get("data") and not changed(data, written):
         notes.append(f"data: {written['source']}, as `prepare` left it")
         notes += [f"warning: {one}" for one in written.get("warnings", [])]
-        return written | read_json(split.meta)
+        facts = written | read_json(split.meta)
+        return Known(facts, lambda: inputs_of(facts).read(split.path))
     if data.task == "retrieval":
         return _of_collection(data, notes)
-    from tuition.inputs.kinds import INPUTS, named
     from tuition.sources import load_source
     from tuition.sources import split as splits
     from tuition.sources.splits import sizes_of_originals, warnings_of
@@ -48,21 +59,23 @@ def _facts(data: Data, notes: list[str]) -> Facts:
     without: Facts = {} if known == sizes else {"labelled": known}
     without |= {"originals": originals} if (originals := sizes_of_originals(raw)) else {}
     without |= {} if known["val"] or known["test"] else {"evaluated_by": "teacher"}
-    return (
+    facts = (
         {"classes": raw.classes, "splits": sizes}
         | named(inputs)
         | without
         | inputs.facts(samples)
         | inputs.statistics(samples)
     )
+    return Known(facts, lambda: samples)
 
 
-def _of_collection(data: Data, notes: list[str]) -> Facts:
+def _of_collection(data: Data, notes: list[str]) -> Known:
     """Of documents and queries, read from their source now."""
     from tuition.sources.collection import arrange, load_collection
 
     collection = load_collection(data)
-    found = arrange(collection, data).facts()
+    arranged = arrange(collection, data)
+    found = arranged.facts()
     notes.append(
         f"data: {data.source}, {found['documents']} documents, queries: "
         + ", ".join(f"{count} {name}" for name, count in found["queries"].items())
@@ -70,4 +83,4 @@ def _of_collection(data: Data, notes: list[str]) -> Facts:
     if collection.rejected:
         row, why = collection.rejected[0]
         notes.append(f"warning: {len(collection.rejected)} rows hold no text and are left out, such as {row}: {why}")
-    return found
+    return Known(found, lambda: arranged.pool.texts)

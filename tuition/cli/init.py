@@ -96,7 +96,7 @@ def write(sections: dict[str, Any], path: Path) -> str:
     try:
         _write(new, sections, some)
         first = parameters.load(new)
-        facts = read_facts(first, [])
+        facts = read_facts(first, []).facts
         sections["teacher"] |= fitting(first.teacher, facts)
         _write(new, sections, some)
         first = parameters.load(new)

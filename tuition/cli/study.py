@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tuition.errors import run
-from tuition.spend import purchases_beside, total_spend, without_answer
+from tuition.spend import purchases_beside, remarks, total_spend
 from tuition.tables import read_rows
 from tuition.workspace import Workspace, cell_name
 
@@ -77,7 +77,7 @@ def _print_spend(console: Console, here: Workspace) -> None:
         f"Spent: [bold]{calls}[/bold] teacher calls in all{f' ({beside})' if beside else ''}, "
         f"cost {cost:.2f}; [bold]{new}[/bold] new in the last run of teach."
     )
-    for line in without_answer(bill):
+    for line in remarks(bill):
         console.print(f"       {escape(line)}")
 
 

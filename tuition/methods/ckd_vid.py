@@ -22,6 +22,7 @@ class CKDVID(nn.Module):
     signals: tuple[str, ...] = ("logits", "map")
     compares = True
     maps = True
+    one_place = True
     weight_ce = 0.0
     label_use = "used"
 

@@ -17,6 +17,7 @@ class FitNet(nn.Module):
     source, evidence = "arXiv 1412.6550", "code"
     signals: tuple[str, ...] = ("map",)
     maps = True
+    one_place = True
     label_use = "needed"
 
     def __init__(self, *, weight: NotNegative = 100.0, layer: int = 2):

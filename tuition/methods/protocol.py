@@ -40,6 +40,7 @@ class Card(NamedTuple):
     signals: tuple[str, ...] = ()  # families of teacher signals
     compares: bool = False  # needs comparisons
     maps: bool = False  # reads the student's stage maps
+    one_place: bool = False  # maps of one place, as those of texts are, say something to it
     inside: tuple[str, ...] = ()  # what else it reads inside the student: stem, preact
     weight_ce: float = 1.0  # of plain cross-entropy beside it; 0: it has a labels term of its own, or none
     views: str = "clean"  # or mixed: it also reads mixed inputs, each one a call

@@ -17,6 +17,7 @@ class VID(nn.Module):
     source, evidence = "arXiv 1904.05835", "code"
     signals: tuple[str, ...] = ("map",)
     maps = True
+    one_place = True
     label_use = "needed"
 
     def __init__(self, *, weight: NotNegative = 1.0):

@@ -5,15 +5,17 @@ from a folder is run and nothing is fetched; which folders are refused says `tui
 """
 
 import inspect
+from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from tuition.errors import UserError
 from tuition.models.description import NetworkDescription
-from tuition.models.network import OfTexts
+from tuition.models.network import Maps, OfTexts
+from tuition.models.text_maps import check_taps, read_states
 from tuition.models.text_transformer import mean_of_known
 
 FROM_FOLDER = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True, "dtype": torch.float32}
@@ -22,9 +24,11 @@ FROM_FOLDER = {"local_files_only": True, "trust_remote_code": False, "use_safete
 class Encoder(OfTexts):
     """`net`: the library's own network, without what it would put on top of its tokens; it takes no part in them."""
 
-    def __init__(self, net: nn.Module, width: int, classes: int):
+    def __init__(self, net: nn.Module, width: int, classes: int, taps: Sequence[str] = ()):
         super().__init__(width, classes)
-        self.net = net
+        self.net, self.taps = net, tuple(taps)
+        if taps:  # hooks that come and go would be compiled anew on every call; see `tuition.models.maps`
+            self.read_taps = torch.compiler.disable(_tapped)
         self.takes = frozenset(inspect.signature(net.forward).parameters)
         places = next((one for name, one in net.named_modules() if name.endswith("position_embeddings")), None)
         # Networks after RoBERTa count places from behind that of no token.
@@ -47,7 +51,7 @@ class Encoder(OfTexts):
 def build(model: NetworkDescription) -> Encoder:
     """The network of a description, with fresh weights, tried once on the longest text.
 
-    Raises UserError where transformers is missing, does not know such a network, or it gives no vector a token.
+    Raises UserError where transformers is missing, does not know such a network, or it or a tap gives no vector a token.
     """
     config, most = model["encoder"]["config"], model["max_tokens"]
     transformers = import_library("transformers", model["arch"])
@@ -55,12 +59,16 @@ def build(model: NetworkDescription) -> Encoder:
         about = transformers.AutoConfig.for_model(**config)
         _without_dropout(about)
         net = _bare(transformers.AutoModel.from_config(about, dtype=torch.float32, trust_remote_code=False))
-        network = Encoder(net, about.hidden_size, model["classes"]).eval()
+        network = Encoder(net, about.hidden_size, model["classes"], model["taps"]).eval()
     except Exception as error:  # an unknown kind, or a config that lacks something
         raise UserError(f"{model['arch']}: transformers cannot build it ({first_line(error)})") from error
+    check_taps(net, network.taps, "student.taps")
     try:
         with torch.no_grad():
-            network(torch.ones(1, most, dtype=torch.int32))
+            longest = torch.ones(1, most, dtype=torch.int32)
+            network.read_taps(network, longest) if network.taps else network(longest)
+    except UserError:
+        raise
     except Exception as error:
         places = getattr(about, "max_position_embeddings", "unknown")
         raise UserError(
@@ -105,6 +113,14 @@ def import_library(name: str, where: str, extra: str = "texts") -> Any:
 def first_line(error: Exception) -> str:
     """What a library's error says at first."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _tapped(network: nn.Module, tokens: Tensor) -> Maps:
+    encoder = cast(Encoder, network)
+    features, stages = read_states(
+        encoder.net, encoder.taps, tokens.ne(0), lambda: encoder.forward_features(tokens), "student.taps"
+    )
+    return Maps(None, stages, stages, features)
 
 
 def _bare(net: Any) -> Any:

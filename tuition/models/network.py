@@ -75,7 +75,7 @@ class OfTexts(Network):
     """An architecture for texts.
 
     Its input is tokens (B, L) of whole numbers, 0 where there is none; what stands behind a text changes nothing. The last feature is the
-    embedding (B, d), and one linear layer follows. There are no maps.
+    embedding (B, d), and one linear layer follows. There are no maps, but those of taps (`encoders.py`).
     """
 
     def __init__(self, width: int, classes: int):

@@ -6,13 +6,7 @@ A kind takes the keys of its class and no others.
 import re
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    Discriminator,
-    Field,
-    Tag,
-    TypeAdapter,
-    model_validator,
-)
+from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
 
 from tuition.params.bounds import LATER, OPERATIONAL, AnswerColumns, Section
 from tuition.params.teacher_keys import Check, Form, Formed, Scores, Side, TeacherSettings
@@ -28,7 +22,7 @@ class Network(Section):
 
 
 class CheckpointSettings(TeacherSettings):
-    """A local network with its weights in a file."""
+    """A local network with its weights in a file; of texts, a folder with a classifier."""
 
     kind: Literal["checkpoint"] = "checkpoint"
     signals: Annotated[list[str], Field(min_length=1)] = Field(default=["logits", "embedding"])
@@ -36,6 +30,7 @@ class CheckpointSettings(TeacherSettings):
     std: list[Positive] | None = None
     resize: Side | None = None
     precision: Annotated[Literal["32-true", "bf16-mixed"], OPERATIONAL] = "32-true"
+    max_text_tokens: Annotated[Count | None, LATER] = None
 
     free_of_charge: ClassVar[bool] = True
 
@@ -177,6 +172,8 @@ class OpenAISettings(ServerSettings):
     answers: Annotated[Literal["logprobs", "label", "json", "embedding"] | None, LATER] = None
     tokenizer: Annotated[str | None, OPERATIONAL] = None
     added_tokens: Annotated[Count, OPERATIONAL] = 64
+    max_text_tokens: Annotated[Count | None, LATER] = None
+    text_cut: Annotated[Literal["end", "middle"], LATER] = "end"
 
     @property
     def offered(self) -> tuple[str, ...]:

@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from tuition.errors import UserError, unknown
+from tuition.models import TRANSFORMERS
 from tuition.params.schema import Params, Training
 from tuition.params.teacher import CUSTOM
+from tuition.signals import MAIN
 
 OF_TEXTS = "csv", "jsonl", "parquet", "hf", "wordnet"  # kinds of data.source
 TEACHERS = (
+    "checkpoint",
     "python",
     "table",
     "openai",
@@ -37,8 +40,13 @@ def check_texts(params: Params, where: str) -> None:
         if one.kind not in TEACHERS and ":" not in one.kind:
             key = f"teachers.{number - 1}" if number else "teacher"
             raise UserError(
-                f"{where}: {key}.kind: found {one.kind!r}, which takes images, but the samples are texts; valid: {', '.join(TEACHERS)}. "
-                "A checkpoint of your own answers as a function does: kind python"
+                f"{where}: {key}.kind: found {one.kind!r}, which takes images, but the samples are texts; valid: {', '.join(TEACHERS)}"
+            )
+        if one.kind == "checkpoint" and one.weights == MAIN:
+            key = f"teachers.{number - 1}" if number else "teacher"
+            raise UserError(
+                f"{where}: {key}.weights: found {MAIN!r}, which the pretrain stage trains from images, but the samples are texts: name "
+                "the folder of a classifier that transformers saved"
             )
     if params.encode.source.partition(":")[0] not in ENCODERS:
         raise UserError(
@@ -60,7 +68,8 @@ def _of_images(params: Params) -> Iterator[tuple[str, Any, Any, str]]:
     if params.train.crop:  # the default means nothing here, and `tuition params` writes it down
         yield "train.crop", params.train.crop, Training.model_fields["crop"].default, "which are not cropped"
     yield "train.flip", params.train.flip, False, "which are not mirrored"
-    yield "student.taps", params.student.taps, [], "and students of texts have no maps"
+    if not params.student.arch.startswith(f"{TRANSFORMERS}:"):
+        yield "student.taps", params.student.taps, [], f"and of their students {TRANSFORMERS}:<folder> alone has maps"
     yield "teach.views", params.teach.views, 1, "which have no views"
     yield "teach.mixed", params.teach.mixed, False, "and two cannot be mixed into one that a teacher could be asked"
     yield "transfer.source", params.transfer.source, None, "for which there is no linear probe on other data"
@@ -93,6 +102,10 @@ def _check_images(params: Params, where: str) -> None:
         "train.span_masking": params.train.span_masking or None,
         "encode.source": params.encode.source if params.encode.source.partition(":")[0] in OWN_ENCODERS else None,
     }
+    for number, one in enumerate((params.teacher, *params.teachers)):
+        found[f"teachers.{number - 1}.max_text_tokens" if number else "teacher.max_text_tokens"] = getattr(
+            one, "max_text_tokens", None
+        )
     for key, value in found.items():
         if value is not None:
             raise UserError(

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from tuition.errors import UserError
 from tuition.params.comments import comment
 from tuition.params.edits import parser
 from tuition.params.schema import Params
@@ -77,10 +78,15 @@ def _plain(value: Any) -> Any:
 
 
 def _read_by(pipeline: Path) -> list[list[str]]:
-    """The keys of params.yaml that dvc.yaml names: in placeholders, and as parameters of its stages."""
+    """The keys of params.yaml that dvc.yaml names: in placeholders, and as parameters of stages. Raises UserError without one."""
     from ruamel.yaml import YAML
 
-    text = pipeline.read_text(encoding="utf-8")
+    try:
+        text = pipeline.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(
+            f"{pipeline}: no such file in {Path.cwd()}; `tuition init` runs in the root of a clone of the project, which has one"
+        ) from None
     stages = YAML(typ="safe", pure=True).load(text)["stages"]
     named = [str(one) for stage in stages.values() for one in stage.get("params", []) if "${" not in str(one)]
     return [key.split(".") for key in dict.fromkeys([*PLACEHOLDER.findall(text), *named])]

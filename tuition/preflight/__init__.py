@@ -69,7 +69,7 @@ def check_methods(
         if about.task == "retrieval":
             check_retrieval(params, name, objective, offered)
             continue
-        _check_inputs(name, about, inputs)
+        _check_inputs(params, name, about, inputs)
         _check_signals(name, objective.signals, offered)
         if labelled is not None:
             check_labels(name, about.label_use, bool(objective.weight_kd), labelled, offered)
@@ -104,19 +104,23 @@ def _check_task(name: str, about: Card, data: Data) -> None:
         )
 
 
-def _check_inputs(name: str, about: Card, inputs: str) -> None:
-    """Raises UserError where a method looks inside samples, and these are none that it knows."""
+def _check_inputs(params: Params, name: str, about: Card, inputs: str) -> None:
+    """Raises UserError where a method looks inside samples, and these are none that it knows, or inside a student that shows nothing."""
     if about.inputs and inputs not in about.inputs:
         able = [other for other in METHODS if not card(other).inputs or inputs in card(other).inputs]
         raise UserError(
             f"study.methods: {name!r} looks inside a sample and takes {', '.join(about.inputs)}, but the samples of this study are "
             f"{inputs}. Methods that would work: {', '.join(able)}"
         )
-    if inputs == "texts" and (about.maps or about.inside):
+    if inputs == "texts" and (about.maps or about.inside) and not (about.one_place and params.student.taps):
         able = [other for other in METHODS if not (card(other).inputs or card(other).maps or card(other).inside)]
+        why = (
+            "student.taps names none: modules of transformers:<folder> that give a vector for each token"
+            if about.one_place
+            else "those of texts have one place each"
+        )
         raise UserError(
-            f"study.methods: {name!r} reads maps inside the student, and students of texts have none. Methods that would work: "
-            f"{', '.join(able)}"
+            f"study.methods: {name!r} reads maps inside the student, and {why}. Methods that would work: {', '.join(able)}"
         )
 
 

@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from tuition.errors import unknown
+from tuition.inputs.kinds import inputs_of
 from tuition.params.teacher import (
     KINDS,
     CheckpointSettings,
@@ -40,6 +41,10 @@ def load_teacher(settings: TeacherSettings, facts: Facts) -> Teacher:
     from tuition.teachers.local import InProcess
 
     match settings:
+        case CheckpointSettings() if inputs_of(facts).NAME == "texts":
+            from tuition.teachers.classifier import load_classifier
+
+            return InProcess(load_classifier(settings, facts))
         case CheckpointSettings():
             from tuition.teachers.checkpoint import load_checkpoint
 

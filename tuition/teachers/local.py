@@ -86,6 +86,10 @@ class InProcess:
     def most_tokens(self, inputs: np.ndarray) -> list[tuple[int, int]]:
         raise NotImplementedError("it counts no tokens")
 
+    def shortened(self, inputs: np.ndarray) -> int:
+        count = getattr(self.model, "shortened", None)
+        return count(inputs) if count else 0
+
     async def _once(self, inputs: np.ndarray, keys: Sequence[str]) -> Reply:
         if self._workers is None:
             raise RuntimeError("the teacher is asked outside of `async with teacher`")

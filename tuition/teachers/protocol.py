@@ -87,6 +87,10 @@ class Teacher(Protocol):
         """For each of B inputs the most tokens that a call may take, of the question and of the answer; asked where it `counts_tokens`."""
         ...
 
+    def shortened(self, inputs: np.ndarray) -> int:
+        """Of how many of B texts it is not shown all."""
+        ...
+
     def constants(self) -> dict[str, np.ndarray]:
         """What it has one of, not one a sample: arrays by name."""
         ...

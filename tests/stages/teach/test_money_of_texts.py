@@ -112,6 +112,17 @@ def test_a_cap_on_money_is_used_up_and_never_passed(samples, tokenizer, capsys):
     assert 970_000 <= bill.cost <= 1_000_000
 
 
+def test_of_long_texts_no_more_is_paid_than_is_sent(samples, tokenizer):
+    bill = Bill(tokenizer)
+    of_texts = objects([f"{text} {'word ' * 900}{place}" for place, text in enumerate(samples[:12])])
+    # All are bought for less than two whole ones would cost.
+    cut = {"max_text_tokens": 60, "text_cut": "middle", "tokenizer": str(tokenizer)}
+    status = buy(bill, of_texts, **cut, cap={"money": 0.0072}, max_in_flight=1)
+    assert len(bill.tokens) == 12
+    assert max(bill.tokens) < 60 + 20 + AROUND
+    assert 0.002 < status["cost"] < 0.0072
+
+
 def test_without_a_tokenizer_bytes_are_the_bound(samples, tokenizer):
     bill = Bill(tokenizer)
     with pytest.raises(CapReached, match=r"teacher.cap.money"):

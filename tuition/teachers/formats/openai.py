@@ -37,6 +37,7 @@ from tuition.params.teacher import OpenAISettings
 from tuition.teachers.formats.bodies import Malformed, shown, status_of_error
 from tuition.teachers.formats.chunks import completion
 from tuition.teachers.formats.labels import LEAST_SHARE, bare, check_labels, class_scores
+from tuition.teachers.formats.long_texts import LongTexts
 from tuition.teachers.formats.models import check_models
 from tuition.teachers.formats.openai_options import Options, check_settings
 from tuition.teachers.formats.options import parse_options
@@ -71,6 +72,7 @@ class OpenAIFormat:
         self.counts_tokens = self.inputs.NAME == "texts"  # what an image takes, each server says in its own way
         schema = json.dumps(self.words.question()) if self.words else ""
         self.bounds = TokenBounds(settings, schema, *self.limit.values()) if self.counts_tokens else None
+        self.long_texts = LongTexts(settings.max_text_tokens, settings.text_cut, settings.tokenizer)
 
     def options(self) -> dict[str, Any]:
         """What decides the answers; of a function that makes text, its name (as of kind `python`)."""
@@ -86,7 +88,12 @@ class OpenAIFormat:
         if self.chosen.send == "png":  # as when there was no other way: what was bought so stays owned
             left_out.add("send")
         chosen = self.chosen.model_dump(exclude=left_out) | ({"answers": self.answers} if self.answers else {})
-        return {**chosen, **self.limit, "labels": list(self.labels), "prompt": self.prompt}
+        whole = {**chosen, **self.limit, "labels": list(self.labels), "prompt": self.prompt}
+        return whole | self.long_texts.options()
+
+    def shortened(self, inputs: np.ndarray) -> int:
+        """How many of texts (B,) are not sent whole."""
+        return self.long_texts.count(inputs.tolist())
 
     def most_tokens(self, inputs: np.ndarray) -> list[tuple[int, int]]:
         """Of texts (B,), the most tokens of the question on each, and of its answer."""
@@ -155,9 +162,9 @@ class OpenAIFormat:
         return [{"type": "text", "text": self.prompt}, shown_sample]
 
     def _whole(self, text: str) -> str:
-        """The message about a text."""
+        """The message about a text, or about what is sent of it."""
         whole = self.prompt if TEXT in self.prompt else f"{self.prompt}\n\n{TEXT}"
-        return whole.replace(TEXT, text)
+        return whole.replace(TEXT, self.long_texts.shortened(text))
 
 
 def _prompt(content: str) -> str:

@@ -64,6 +64,11 @@ def check_settings(settings: OpenAISettings, chosen: Options, data: dict[str, An
         raise UserError(
             "teacher.options.text: content 'text' needs a function 'module:function' that makes text of an image, and it alone"
         )
+    if settings.text_cut == "middle" and (settings.max_text_tokens or 0) < 2:
+        raise UserError(
+            f"teacher.text_cut: found middle with teacher.max_text_tokens: {settings.max_text_tokens or 'null'}; a text keeps its "
+            "beginning and its end, of 2 tokens or more: set so many, or leave teacher.text_cut out"
+        )
     if chosen.max_tokens and chosen.max_completion_tokens:
         raise UserError("teacher.options: give max_tokens or max_completion_tokens, not both")
     if settings.samples > 1 and (not chosen.extra.get("temperature") or "seed" in chosen.extra):

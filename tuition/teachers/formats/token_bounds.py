@@ -17,7 +17,7 @@ class TokenBounds:
 
     def __init__(self, settings: OpenAISettings, schema: str, answer: int):
         """Raises UserError where the file of `teacher.tokenizer` cannot be read."""
-        self.tokenizer = None if settings.tokenizer is None else _read(settings.tokenizer)
+        self.tokenizer = None if settings.tokenizer is None else read_tokenizer(settings.tokenizer)
         self.most, self.answer = settings.max_tokens_per_call, answer
         self.beside = settings.added_tokens + sum(self._counts([schema]))
 
@@ -34,7 +34,8 @@ class TokenBounds:
         return [len(one.ids) for one in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
 
-def _read(name: str) -> Any:
+def read_tokenizer(name: str) -> Any:
+    """The tokenizer in the file `teacher.tokenizer`, which cuts and fills up nothing. Raises UserError where it cannot be read."""
     from tokenizers import Tokenizer
 
     path = given(name)

@@ -26,8 +26,8 @@ class Format(Protocol):
 
     More attributes are optional: `authorization`, the name of the header that takes the key and its value with {} for the key,
     where that is not `Authorization: Bearer`; `keyed`, True where requests hold the key of each input; `inner_status(body, headers)`,
-    the status of an error that an answer with status 200 tells of, None where it tells of none; `counts_tokens`, and `most_tokens(inputs)`,
-    as a `Teacher` has them.
+    the status of an error that an answer with status 200 tells of, None where it tells of none; `counts_tokens`, `most_tokens(inputs)` and
+    `shortened(inputs)`, as a `Teacher` has them.
     """
 
     @property

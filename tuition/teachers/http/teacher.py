@@ -65,6 +65,10 @@ class HttpTeacher:
     def most_tokens(self, inputs: np.ndarray) -> list[tuple[int, int]]:
         return self.format.most_tokens(inputs)  # type: ignore[attr-defined]
 
+    def shortened(self, inputs: np.ndarray) -> int:
+        count = getattr(self.format, "shortened", None)
+        return count(inputs) if count else 0
+
     def constants(self) -> dict[str, np.ndarray]:
         return {}
 
