@@ -15,6 +15,8 @@ network, numbered from 1, shallow to deep:
     features (c, h, w)             the last feature map, whose average the classifier sees
     pruned (C,)                    logits of a copy with 10 % of each layer's weights pruned
     boundary                       supporting (C, H, W) uint8, an image near the teacher's decision boundary, and supporting_logits (C,)
+    text (L,) int32                the tokens of a text, −1 behind its end (`tuition/targets/tokens.py`)
+    tops                           top_values (L, k), log-probabilities of the likeliest at each of its tokens, and top_indices (L, k) int32
     classifier                     the last layer's weights, one for all samples: classifier_weight (C, d), classifier_bias (C,)
 """
 
@@ -26,7 +28,11 @@ import numpy as np
 
 MAIN = "teacher"  # stands for the section `teacher` where several teachers are named
 LAYERED = ("pooled", "energy", "map", "preact", "flow", "sign")
-TOGETHER = {"boundary": ("supporting", "supporting_logits"), "classifier": ("classifier_weight", "classifier_bias")}
+TOGETHER = {
+    "boundary": ("supporting", "supporting_logits"),
+    "classifier": ("classifier_weight", "classifier_bias"),
+    "tops": ("top_values", "top_indices"),
+}
 FAMILIES = ("logits", "embedding", *LAYERED, "features", "pruned", *TOGETHER)
 HALVED = ("embedding", "pooled", "energy", "map", "preact", "flow", "features")  # stored in float16
 OF_CLASSES = ("logits", "pruned", "supporting_logits")  # arrays a sample whose last axis is the classes
@@ -75,7 +81,7 @@ def stored_type(name: str) -> type[np.generic]:
     A name of the user's own is stored as float32.
     """
     family = family_of(name)
-    if name == "label":
+    if name in ("label", "text", "top_indices"):
         return np.int32
     if family == "sign" or name == "supporting":
         return np.uint8

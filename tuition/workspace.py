@@ -79,6 +79,7 @@ class Split(Folder):
     relevance = File(
         "relevance.npy"
     )  # of queries: their rows, the documents' rows in train, and how relevant these are
+    references = File("references")  # of prompts: the folder of a text to each
     names = File("names.npy")  # of documents and queries, as their source calls them
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from stages.evaluate import metrics
+from stages.evaluate.language import evaluate_language
 from stages.evaluate.probe import linear_probe
 from stages.evaluate.retrieval import evaluate_retrieval
 from tuition.errors import UserError, read_arguments, run
@@ -72,6 +73,9 @@ def main(argv: list[str]) -> None:
     if against(workspace) == "relevance":
         student = Student.of(workspace.student(cell), settings.batch_size)
         evaluate_retrieval(student, workspace.results(cell), budget, settings)
+        return
+    if against(workspace) == "references":
+        evaluate_language(settings, cell, budget)
         return
     student, results = Student.of(workspace.student(cell), settings.batch_size), workspace.results(cell)
     val_labels, labels = (read_truth(workspace, split, budget) for split in ("val", "test"))

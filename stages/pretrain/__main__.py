@@ -17,11 +17,16 @@ from tuition.workspace import Workspace
 def main(argv: list[str]) -> None:
     read_arguments("stages.pretrain", argv)
     params, files = parameters.load(), Workspace().teacher
-    if params.teacher.kind != "checkpoint" or params.teacher.weights != str(files):
+    if params.teacher.kind not in ("checkpoint", "language") or params.teacher.weights != str(files):
         if not processes.rank():
             shutil.rmtree(files.path, ignore_errors=True)
             write_json(files.meta, {"brought": True})
             print("pretrain: the teacher is brought by the user, nothing to train")
+        return
+    if params.teacher.kind == "language":
+        from stages.pretrain.language import pretrain_language
+
+        print(pretrain_language(params))
         return
     if processes.launched("stages.pretrain", argv, params.pretrain, "pretrain"):
         return

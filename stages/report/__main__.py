@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from math import isnan
 from typing import Any
 
-from stages.report import page, pictures, retrieval, retrieval_page, study, text
+from stages.report import language, language_page, page, pictures, retrieval, retrieval_page, study, text
 from stages.report.estimated import estimate_rows
 from tuition.errors import as_utf8, read_arguments, run
 from tuition.files import atomic, write_json
@@ -21,6 +21,9 @@ def main(argv: list[str]) -> None:
     params, report = load(), Workspace().report
     if params.data.task == "retrieval":
         _report_retrieval(params, report)
+        return
+    if params.data.task == "generate":
+        _report_language(params, report)
         return
     collected = study.collect_study(params)
     collected["estimates"] = estimate_rows(collected["budgets"])
@@ -57,6 +60,23 @@ def _report_retrieval(params: Params, report: Report) -> None:
         file.write(retrieval_page.report_text(params, collected, summary, paired).encode())
     with atomic(report.page) as file:
         file.write(as_utf8(retrieval_page.report_page(params, collected, summary, paired)))
+
+
+def _report_language(params: Params, report: Report) -> None:
+    """The same files of a study of language models."""
+    collected = language.collect_language(params)
+    summary, paired = language.summary_rows(collected), retrieval.paired_rows(collected)
+    write_rows(report.cells, language.CELL_COLUMNS, language.cell_rows(collected))
+    write_rows(report.summary, language.SUMMARY_COLUMNS, summary)
+    write_rows(report.paired, retrieval.PAIRED_COLUMNS, paired)
+    write_rows(report.curve, language.CURVE_COLUMNS, summary)
+    write_json(report.metrics, nested(summary, collected["spend"], (*language.FIGURES, "low", "high")))
+    pictures.write_picture(pictures.accuracy_figure(*language.as_shares(collected, summary)), report.accuracy_picture)
+    pictures.write_picture(pictures.paired_figure(collected, paired), report.paired_picture)
+    with atomic(report.text) as file:
+        file.write(language_page.report_text(params, collected, summary, paired).encode())
+    with atomic(report.page) as file:
+        file.write(as_utf8(language_page.report_page(params, collected, summary, paired)))
 
 
 FIGURES = ("top1", "low", "high", "transfer_top1")

@@ -88,7 +88,7 @@ def accuracy_figure(study: dict[str, Any], summary: list[Row]) -> Figure:
 def _figure(study: dict[str, Any]) -> str:
     """What the pictures show of a study."""
     said = word(study.get("against"))
-    return said if study.get("against") == "relevance" else f"top-1 {said}"
+    return said if study.get("against") in ("relevance", "references") else f"top-1 {said}"
 
 
 def _accuracy_of(axes: Axes, study: dict[str, Any], summary: list[Row], index: int, logarithmic: bool) -> None:
@@ -134,7 +134,7 @@ def paired_figure(study: dict[str, Any], rows: list[Row]) -> Figure:
             _panel(axes, study["methods"], panel)
             axes.set_title(f"against {baseline}", loc="left", fontsize=10, fontweight="bold")
         bottom = grid[-1, 0]
-        figure_name = "nDCG@10" if study.get("against") == "relevance" else "top-1"
+        figure_name = word(study["against"]) if study.get("against") in ("relevance", "references") else "top-1"
         bottom.set_xlabel(f"difference of {figure_name}, percentage points (right: better than the baseline)")
     return figure
 

@@ -110,13 +110,13 @@ def examples(cell: str) -> list[Row]:
     ]
 
 
-def difference(row: Row) -> str:
-    """One paired difference in a sentence that claims no more than its interval."""
+def difference(row: Row, things: str = "queries") -> str:
+    """One paired difference in a sentence that claims no more than its interval; `things` are what it is paired by."""
     subject = f"{row['budget']} calls: {row['method']}"
     points = f"{row['difference']:+.2f} points".replace("-", "−")
-    counts = f"Better on {row['wins']} queries, worse on {row['losses']} of {row['queries']}."
+    counts = f"Better on {row['wins']} {things}, worse on {row['losses']} of {row['queries']}."
     if isnan(row["low"]):
-        return f"{subject} against {row['baseline']}: {points}, the same on every query. {counts}"
+        return f"{subject} against {row['baseline']}: {points}, the same on all {things}. {counts}"
     span = f"95 % interval {row['low']:+.2f} to {row['high']:+.2f}; p = {row['p']:.2g}".replace("-", "−")
     if row["low"] > 0 or row["high"] < 0:
         word = "better" if row["low"] > 0 else "worse"

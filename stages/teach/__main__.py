@@ -84,6 +84,8 @@ def _check(params: Params, pool: Pool, plan: Plan, teacher: Teacher, others: dic
     """Raises UserError where a teacher does not fit the methods; `others`: those of `teachers` by name. None is asked."""
     families = {name: one.families for name, one in others.items()}
     labelled = Labelled.of(pool.labels, plan.bought.positions)
+    if params.data.task == "generate":
+        _check_lengths(teacher, pool)
     check_methods(params, teacher.families, families, pool.inputs.NAME, labelled)
     if "documents" in pool.facts:
         check_budget(params, pool.facts["documents"], len(plan.bought))
@@ -94,6 +96,14 @@ def _check(params: Params, pool: Pool, plan: Plan, teacher: Teacher, others: dic
     check_student(params, pool.facts)
     if params.teacher.kind == "checkpoint" and isinstance(teacher, InProcess):
         check_shapes(params, pool.facts, teacher)
+
+
+def _check_lengths(teacher: Teacher, pool: Pool) -> None:
+    """Raises UserError where a prompt or a text is longer than the teacher's context."""
+    from tuition.teachers.language import LanguageTeacher  # torch is for those who ask it
+
+    if isinstance(teacher, InProcess) and isinstance(teacher.model, LanguageTeacher):
+        teacher.model.check(pool.samples)
 
 
 def _tell_tables(params: Params, teachers: dict[str, Teacher]) -> None:

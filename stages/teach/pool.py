@@ -4,9 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tuition.errors import UserError
 from tuition.files import read_array, read_json
 from tuition.inputs.kinds import inputs_of
 from tuition.inputs.protocol import Inputs, Samples
+from tuition.inputs.texts.files import read_references
+from tuition.models.sequences import JOINT
+from tuition.origins import objects
 from tuition.params import Teach
 from tuition.purchase.account import Known
 from tuition.teachers.kinds import Facts
@@ -66,8 +70,21 @@ def read_pool(teach: Teach) -> Pool:
     facts = read_json(data.meta) | read_json(split.meta)
     ids = read_array(split.ids)
     samples, labels = inputs_of(facts).read(split.path), read_array(split.labels)
+    if facts.get("task") == "generate" and teach.texts == "references":
+        samples = _with_references(samples, split)
+        ids = np.array([inputs_of(facts).content_id(one) for one in samples], dtype="S64")
     relevance = read_array(split.relevance)[:, :2] if facts.get("task") == "retrieval" else None
     return Pool(samples, labels, ids, of_stored(teach, facts), stored_ids(split, ids), relevance)
+
+
+def _with_references(prompts: Samples, split: Split) -> np.ndarray:
+    """Prompts, each with its reference, as a teacher is shown what it is to score. Raises UserError where one has none."""
+    references = read_references(split)
+    if lacking := int((references == "").sum()):
+        raise UserError(
+            f"teach.texts: found references, but {lacking} of {len(references)} training prompts have none; leave these out, or set own"
+        )
+    return objects([f"{prompt}{JOINT}{text}" for prompt, text in zip(prompts, references, strict=True)])
 
 
 def stored_ids(split: Split, ids: np.ndarray) -> np.ndarray:

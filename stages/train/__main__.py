@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from stages.train.language import train_language
 from stages.train.reading import read_training_set
 from stages.train.retrieval import train_retrieval, write_index
 from tuition import params as parameters
@@ -54,6 +55,8 @@ def train_cell(
     """Train the cell's student from the files in the workspace: (what came of it, speed, the student's description, its meta)."""
     if params.data.task == "retrieval":
         return train_retrieval(params, budget, name, seed, on_row)
+    if params.data.task == "generate":
+        return train_language(params, budget, name, seed, on_row)
     section = params.methods.get(name)
     objective, pool = build(name, section), read_split("train")[0]
     groups = read_json(Workspace().comparisons(budget, name).meta)

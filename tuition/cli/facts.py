@@ -40,6 +40,8 @@ def _read(data: Data, notes: list[str]) -> Known:
         return Known(facts, lambda: inputs_of(facts).read(split.path))
     if data.task == "retrieval":
         return _of_collection(data, notes)
+    if data.task == "generate":
+        return _of_prompts(data, notes)
     from tuition.sources import load_source
     from tuition.sources import split as splits
     from tuition.sources.splits import sizes_of_originals, warnings_of
@@ -84,3 +86,16 @@ def _of_collection(data: Data, notes: list[str]) -> Known:
         row, why = collection.rejected[0]
         notes.append(f"warning: {len(collection.rejected)} rows hold no text and are left out, such as {row}: {why}")
     return Known(found, lambda: arranged.pool.texts)
+
+
+def _of_prompts(data: Data, notes: list[str]) -> Known:
+    """Of prompts and references, read from their source now."""
+    from tuition.sources import prompts
+
+    found = prompts.load_prompts(data)
+    arranged, _ = prompts.arrange(found, data)
+    notes.append(f"data: {data.source}, " + ", ".join(f"{len(one.records)} {name}" for name, one in arranged.items()))
+    if found.rejected:
+        row, why = found.rejected[0]
+        notes.append(f"warning: {len(found.rejected)} rows hold no prompt and are left out, such as {row}: {why}")
+    return Known(prompts.facts_of(arranged), lambda: arranged["train"].records.texts)

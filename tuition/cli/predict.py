@@ -17,6 +17,7 @@ from tuition.errors import UNSPEAKABLE, UserError
 
 if TYPE_CHECKING:
     from tuition.registry.predict import Classifier, Prediction, Predictions
+    from tuition.registry.writer import Writes
     from tuition.sources.texts import Row
 
 STDIN = "-"
@@ -39,12 +40,15 @@ def predict(
     to_csv: Annotated[Path | None, typer.Option("--csv", help="Write the table to this file.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Classify images of any size, or texts; exit status 1 where some could not be read.
+    """Classify images of any size, or texts, or write a text to a prompt; exit status 1 where some could not be read.
 
     Example: `tuition predict photos/ cat.jpg --top 3`, of a student of texts `tuition predict "where is my card?" tickets.csv`
     """
     if model and weights:
         raise UserError("found --model and --weights; give one of them")
+    if (writes := _writer(model, weights)) is not None:
+        _print_texts(writes, given, as_json)
+        return
     student = _student(model, weights)
     warnings: list[str] = []
     if student.kind == "texts":
@@ -119,6 +123,28 @@ def _files(paths: Sequence[str], leave: Path | None) -> list[Path | bytes]:
             raise UserError(f"{path}: no files below it")
         found += [one for one in below if leave is None or one.resolve() != leave.resolve()]
     return found
+
+
+def _writer(model: str | None, weights: Path | None) -> "Writes | None":
+    """The student, where it is one that writes texts."""
+    from tuition.params import FILE, load
+    from tuition.registry.writer import is_writer, registered_writer, writer_of_folder
+
+    if weights is not None:
+        return writer_of_folder(weights) if is_writer(weights) else None
+    if model is None and FILE.is_file() and load().data.task != "generate":  # as the champion of this study
+        return None
+    return registered_writer(model or f"models:/{load().registry.name}@champion")
+
+
+def _print_texts(writes: "Writes", prompts: Sequence[str], as_json: bool) -> None:
+    texts = writes(prompts)
+    if as_json:
+        rows = [{"prompt": prompt, "text": text} for prompt, text in zip(prompts, texts, strict=True)]
+        typer.echo(json.dumps({"texts": rows}, indent=2))
+        return
+    for text in texts:
+        typer.echo(text)
 
 
 def _student(model: str | None, weights: Path | None) -> "Classifier":

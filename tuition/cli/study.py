@@ -61,7 +61,11 @@ def _against(here: Workspace) -> str | None:
 
 
 def _figure(against: str | None) -> str:
-    return {"teacher": "Agreement with the teacher, %,", "relevance": "nDCG@10 %"}.get(against or "", "Top-1 %")
+    return {
+        "teacher": "Agreement with the teacher, %,",
+        "relevance": "nDCG@10 %",
+        "references": "Token accuracy %",
+    }.get(against or "", "Top-1 %")
 
 
 def _print_spend(console: Console, here: Workspace) -> None:

@@ -32,7 +32,9 @@ RESTS = ("none", "estimated", "labelled", "both", "unlabelled")  # what is known
 class Card(NamedTuple):
     """What a method's class says of itself, by class attributes of these names."""
 
-    task: str = "classification"  # or retrieval: `retrieval.py` says what its method is given
+    task: str = (
+        "classification"  # or retrieval, generate: `retrieval.py`, `language.py` say what their methods are given
+    )
     source: str = ""  # the paper
     evidence: str = (
         ""  # code: read in the authors' code; abs: only an abstract was readable; mem: common knowledge; ours

@@ -85,8 +85,13 @@ RETRIEVAL = {  # of documents and queries (`retrieval.py`), likewise
     "distill-kl": "DistillKL",
     "margin-mse": "MarginMSE",
 }
-BY_TASK = {"classification": METHODS, "retrieval": RETRIEVAL}
-BUILT_IN = METHODS | RETRIEVAL
+LANGUAGE = {  # of language models (`language.py`), likewise
+    "sft": "SFT",
+    "seq-kd": "SeqKD",
+    "token-kd": "TokenKD",
+}
+BY_TASK = {"classification": METHODS, "retrieval": RETRIEVAL, "generate": LANGUAGE}
+BUILT_IN = METHODS | RETRIEVAL | LANGUAGE
 PLUS_KD = "+kd"
 
 
@@ -110,7 +115,7 @@ def resolve(name: str, section: dict[str, Any] | None) -> Spec:
     method = full.removesuffix(PLUS_KD)
     if method not in BUILT_IN and not (is_own(method) and full != name):
         raise _no_method(name, full, section)
-    if method in RETRIEVAL and full.endswith(PLUS_KD):
+    if method in RETRIEVAL | LANGUAGE and full.endswith(PLUS_KD):
         raise UserError(f"params.yaml: methods.{name}: found {full!r}, but {PLUS_KD} is of classes; valid: {method!r}")
     if full == f"kd{PLUS_KD}":
         raise UserError(f"params.yaml: methods.{name}: {full!r} is kd twice; weigh kd by its own weight_kd")

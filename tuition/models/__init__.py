@@ -52,6 +52,7 @@ TRANSFORMERS = "transformers"  # before a colon and the folder of an encoder
 TEXT_TRANSFORMERS = ("text-transformer", "text-transformer-3", "text-transformer-4")
 # Architectures for texts, and the kind of tokens that each reads where it begins with no encoder's.
 TOKENS = {"text-cnn": "bpe", "ngram": "hashed", "static": "pieces", **dict.fromkeys(TEXT_TRANSFORMERS, "bpe")}
+CAUSAL = ("causal-2", "causal-4", "causal-6")  # architectures of language models
 BEGUN = ("static", *TEXT_TRANSFORMERS)  # whose embedding of tokens can begin with an encoder's
 LIBRARIES = ("timm", "torchvision")
 # What is called map1, … changed once in these: they were activated or the last feature map, and are now the benchmark's.
@@ -72,6 +73,12 @@ def check_arch(where: str, name: str, inputs: str = "images") -> None:
     if name in ARCHS or (colon and library in LIBRARIES and model):
         return
     raise unknown(where, name, ARCHS, "Or timm:<model>, torchvision:<model>.")
+
+
+def check_causal(where: str, name: str) -> None:
+    """The same of an architecture of language models."""
+    if name not in CAUSAL:
+        raise unknown(where, name, CAUSAL, "(architectures of language models)")
 
 
 def tokens_of(arch: str, encoder: str | None = None) -> str:

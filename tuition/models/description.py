@@ -35,6 +35,7 @@ class NetworkDescription(TypedDict):
     max_tokens: NotRequired[int]  # of a text
     tokenizer: NotRequired[str]  # the JSON of its file, which lies beside `student.json`
     encoder: NotRequired[Start]
+    causal: NotRequired[dict[str, Any]]  # of a language model: the config of the library transformers
     embedding: NotRequired[int]  # of a student of retrieval, which ends in one and names no class
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tuition.errors import UserError, unknown
 from tuition.params import Params, student_training
+from tuition.params.language import check_language
 from tuition.params.places import watched
 from tuition.params.retrieval import check_task
 from tuition.params.teacher import CheckpointSettings, ExpertsSettings, Network, TeacherSettings
@@ -30,6 +31,7 @@ def check(params: Params, path: Path) -> None:
     """Raises UserError naming the key of `params`, read from `path`, with what was found and what is valid."""
     check_texts(params, str(path))
     check_task(params, str(path))
+    check_language(params, str(path))
     _check_methods(params, path)
     _check_teacher(params.teacher, f"{path}: teacher")
     _check_further(params, path)
@@ -92,7 +94,8 @@ def _check_methods(params: Params, path: Path) -> None:
     for name in params.compare.sets:
         if name not in BUILT_IN and name not in params.methods:
             raise unknown(f"{path}: compare.sets", name, {*BUILT_IN, *params.methods})
-    check_arch(f"{path}: student.arch", params.student.arch, params.data.inputs)
+    if params.data.task != "generate":  # `check_language` knows those that write
+        check_arch(f"{path}: student.arch", params.student.arch, params.data.inputs)
 
 
 def _check_rest(params: Params, path: Path) -> None:

@@ -47,7 +47,7 @@ COMMENTS: dict[str, dict[str, str]] = {
     },
     "teacher": {
         "": "who answers; keys of each kind: docs/parameters.md, docs/your_teacher.md",
-        "kind": "checkpoint | sentence | python | table | experts | mlflow | oip | openai | http | module:Class, a class of your own",
+        "kind": "checkpoint | sentence | language | python | table | experts | mlflow | oip | openai | http | module:Class, your own class",
         "name": "shown in the ledger",
         "version": "of a function or a server, part of its fingerprint: change it when the teacher changes",
         "weights": "a .safetensors or .pt file; `teacher` is the one that the pretrain stage makes; of texts the folder of a classifier",
@@ -80,6 +80,8 @@ COMMENTS: dict[str, dict[str, str]] = {
         "choose": "which expert answers: difficulty | anti | random | mean",
         "function": "module:function",
         "folder": "sentence: an encoder of texts, as sentence-transformers saves it",
+        "top_k": "language: so many of its likeliest tokens are kept at each token of a text",
+        "max_new_tokens": "language: of a text, the end among them",
         "path": "table: a CSV, Parquet or JSON Lines file with answers",
         "columns": "table: {file|id|row|text: …, answer: …}; null: the usual names, or a column for each class",
         "answers": "logits | probabilities | labels | top-k | embedding; openai: logprobs | label | json | embedding. null: as scores says",
@@ -111,6 +113,7 @@ COMMENTS: dict[str, dict[str, str]] = {
         "views": "2 or more: so many augmented views of a sample are bought, each a call",
         "crop": "views: a box of the image's size, shifted by at most so many pixels each way",
         "flip": "views: some are mirrored",
+        "texts": "language models: own: the teacher writes a text to each prompt; references: it scores the reference",
         "evaluation": "calls of each budget for answers to val and test, where neither has labels",
     },
     "estimate": {

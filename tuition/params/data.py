@@ -28,6 +28,7 @@ PLACEHOLDER = r"\{([^{}]*)\}"  # in data.columns.template, a column's name
 class Columns(Section):
     """Which columns of a table hold what; null: one of the usual names (`tuition/sources/columns.py`).
 
+    `prompt`: samples are prompts, to which models write texts, and `reference` holds a good one each, where there is one.
     `text`: samples are texts, and this column holds them, or these columns, joined by `template`.
     """
 
@@ -36,6 +37,8 @@ class Columns(Section):
     split: Place | None = None
     text: Annotated[Place | Annotated[list[Place], Field(min_length=1)] | None, LATER] = None
     template: Annotated[Place | None, LATER] = None
+    prompt: Annotated[Place | None, LATER] = None
+    reference: Annotated[Place | None, LATER] = None
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -64,7 +67,8 @@ class Columns(Section):
 
 OF_TEXTS = ("wordnet",)  # sources of texts whose columns nobody need name
 OF_RETRIEVAL = ("beir", "wordnet-words")  # sources of documents and queries
-TASKS = ("classification", "retrieval")
+OF_LANGUAGE = ("wordnet-definitions",)  # sources of prompts and references; tables with data.columns.prompt are, too
+TASKS = ("classification", "retrieval", "generate")
 
 
 class Data(Section):
@@ -88,12 +92,14 @@ class Data(Section):
     @property
     def inputs(self) -> str:
         """What the samples are, as `tuition.inputs.kinds.INPUTS` calls them."""
-        of_texts = self.columns.texts or self.source in OF_TEXTS or self.task == "retrieval"
+        of_texts = self.columns.texts or self.source in OF_TEXTS or self.task != "classification"
         return "texts" if of_texts else "images"
 
     @property
     def task(self) -> str:
-        """What students learn to do, one of TASKS: the source says it."""
+        """What students learn to do, one of TASKS: the source says it, or data.columns.prompt."""
+        if self.source in OF_LANGUAGE or self.columns.prompt is not None:
+            return "generate"
         return "retrieval" if self.source.partition(":")[0] in OF_RETRIEVAL else "classification"
 
     @field_validator("classes")

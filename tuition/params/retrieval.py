@@ -16,7 +16,7 @@ def check_task(params: Params, where: str) -> None:
     if params.data.task != "retrieval":
         _check_others(params, where)
         return
-    for key, found, plain, why in _of_classes(params):
+    for key, found, plain, why in of_classes(params):
         if found != plain:
             raise UserError(f"{where}: {key}: found {found!r}, but this is a study of retrieval, {why}: leave it out")
     if params.teach.strategy not in VALID:
@@ -31,7 +31,7 @@ def check_task(params: Params, where: str) -> None:
         )
 
 
-def _of_classes(params: Params) -> Iterator[tuple[str, Any, Any, str]]:
+def of_classes(params: Params) -> Iterator[tuple[str, Any, Any, str]]:
     """Key, what it holds, what it holds where nobody asks for it, and why there is no such thing."""
     no_class = "which has no classes"
     for key in ("classes", "columns", "evaluation", "noise", "imbalance", "additions"):

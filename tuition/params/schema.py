@@ -125,6 +125,7 @@ class Teach(Section):
     crop: Annotated[int, Field(ge=0)] = 2
     flip: bool = False
     evaluation: Annotated[int, Field(ge=0), LATER] = 0
+    texts: Annotated[Literal["own", "references"], LATER] = "own"
 
     @property
     def guide(self) -> str | None:

@@ -96,6 +96,18 @@ class SentenceSettings(TeacherSettings):
         return self
 
 
+class LanguageSettings(TeacherSettings):
+    """A language model in a local folder: it writes a text to a prompt, or scores one, and gives its likeliest tokens at each token."""
+
+    kind: Literal["language"] = "language"
+    arch: str = "causal-4"
+    top_k: Annotated[Count, LATER] = 16
+    max_new_tokens: Annotated[Count, LATER] = 48
+
+    families: ClassVar[tuple[str, ...] | None] = ("text", "tops")
+    free_of_charge: ClassVar[bool] = True
+
+
 class TableSettings(Formed):
     """Answers that were paid for elsewhere, in a table."""
 
@@ -203,6 +215,7 @@ KINDS: dict[str, type[TeacherSettings]] = {
     "python": FunctionSettings,
     "table": TableSettings,
     "sentence": SentenceSettings,
+    "language": LanguageSettings,
     "experts": ExpertsSettings,
     "mlflow": MlflowSettings,
     "oip": OipSettings,
@@ -223,6 +236,7 @@ AnyTeacher = Annotated[
     | Annotated[FunctionSettings, Tag("python")]
     | Annotated[TableSettings, Tag("table")]
     | Annotated[SentenceSettings, Tag("sentence")]
+    | Annotated[LanguageSettings, Tag("language")]
     | Annotated[ExpertsSettings, Tag("experts")]
     | Annotated[MlflowSettings, Tag("mlflow")]
     | Annotated[OipSettings, Tag("oip")]

@@ -19,6 +19,7 @@ TEACHERS = (
     "oip",
     "http",
     "sentence",
+    "language",
     CUSTOM,
 )  # kinds of teachers that take texts
 OWN_ENCODERS = ("tfidf", "sentence")  # which read nothing but texts
@@ -31,7 +32,7 @@ def check_texts(params: Params, where: str) -> None:
         _check_images(params, where)
         return
     kind = params.data.source.partition(":")[0]
-    if params.data.task != "retrieval" and kind not in OF_TEXTS:
+    if params.data.task == "classification" and kind not in OF_TEXTS:
         raise unknown(f"{where}: data.source", kind, OF_TEXTS, "(kinds with texts, for which data.columns.text asks)")
     for key, found, plain, why in _of_images(params):
         if found != plain:

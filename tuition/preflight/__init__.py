@@ -26,6 +26,7 @@ from tuition.methods import (
 )
 from tuition.params import Data, Params, comparison_set
 from tuition.preflight.documents import check_retrieval
+from tuition.preflight.language import check_texts
 from tuition.preflight.needs import Labelled, Offer, check_labels, check_mixed, check_rest, check_several
 from tuition.signals import readable
 
@@ -68,6 +69,9 @@ def check_methods(
         _check_task(name, about, params.data)
         if about.task == "retrieval":
             check_retrieval(params, name, objective, offered)
+            continue
+        if about.task == "generate":
+            check_texts(params, name, about)
             continue
         _check_inputs(params, name, about, inputs)
         _check_signals(name, objective.signals, offered)
@@ -177,6 +181,8 @@ def check_student(params: Params, facts: dict[str, Any]) -> None:
     """Build the student for data with `facts`. Raises UserError where it can't be, or its taps give no maps."""
     from tuition.models import check_arch, make
 
+    if params.data.task == "generate":  # it is built of its teacher's tokens
+        return
     check_arch("student.arch", params.student.arch, inputs_of(facts).NAME)
     model = _student(params, facts)
     try:

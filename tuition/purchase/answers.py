@@ -8,6 +8,7 @@ import numpy as np
 
 from tuition.ledger.calls import Answer
 from tuition.signals import stored_type
+from tuition.targets import tokens
 from tuition.targets.classes import look_like_probabilities
 
 
@@ -84,6 +85,8 @@ def _row_fault(arrays: dict[str, np.ndarray], whole: dict[str, np.ndarray], row:
     """Why a row cannot be used; empty where it can."""
     if bad := [signal for signal in arrays if not whole[signal][row]]:
         return f"NaN or infinity in {', '.join(bad)}"
+    if set(tokens.SIGNALS) <= set(arrays) and (why := tokens.fault(*(arrays[name][row] for name in tokens.SIGNALS))):
+        return why
     if "label" in arrays and arrays["label"][row] not in range(classes):
         return f"label: {arrays['label'][row]} is none of the data's {classes} classes"
     return ""

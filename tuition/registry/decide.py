@@ -10,6 +10,7 @@ from tuition.params import Register
 from tuition.registry.evidence import Evidence, read_evidence
 from tuition.registry.history import last_demotion
 from tuition.registry.verdict import Check, Verdict, guard_checks, paired_queries, paired_test, plain_check, verdict_of
+from tuition.targets.truth import headline
 from tuition.tracking.record import pool_digest
 from tuition.tracking.store import Store
 from tuition.workspace import Workspace
@@ -56,8 +57,8 @@ def _against(
     theirs = read_evidence(store, champion)
     if kept.queries is not None or theirs.queries is not None:
         if kept.queries is None or theirs.queries is None or len(kept.queries) != len(theirs.queries):
-            return plain_check("paired test", False, f"{them} has no nDCG@10 by query of the same queries: {by_hand}")
-        return paired_queries(kept.queries, theirs.queries, alpha)
+            return plain_check("paired test", False, f"{them} has no figure by query of the same queries: {by_hand}")
+        return paired_queries(kept.queries, theirs.queries, alpha, headline(kept.metrics.get("against")).test)
     other = theirs.logits
     if other is None:
         return plain_check("paired test", False, f"{them} has no test logits left: {by_hand}")

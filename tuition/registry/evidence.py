@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 T = TypeVar("T")
+BY_QUERY = {
+    "relevance": "ndcg10",
+    "references": "recall",
+}  # by what figures are held against: a column of per_class.csv
 CALLS = "calls.json"  # in lineage/: which calls made this student, and at what cost
 
 
@@ -61,7 +65,9 @@ class Evidence:
     metrics: dict[str, Any] = field(default_factory=dict)
     recalls: dict[str, float] = field(default_factory=dict)  # by class
     latency: dict[str, Any] = field(default_factory=dict)
-    queries: np.ndarray | None = None  # of retrieval: nDCG@10 by test query (Q,)
+    queries: np.ndarray | None = (
+        None  # (Q,): of retrieval nDCG@10 by test query, of language models token accuracy by text
+    )
 
 
 def keep_evidence(store: Store, run: str, cell: str, purchase: Purchase) -> None:
@@ -123,11 +129,11 @@ def read_evidence(store: Store, version: "ModelVersion") -> Evidence:
             return Evidence()
         test = Results(place)
         metrics: dict[str, Any] = _whole(read_json, test.metrics, {})
-        if metrics.get("against") == "relevance":
+        if (column := BY_QUERY.get(metrics.get("against", ""))) is not None:
             return Evidence(
                 metrics=metrics,
                 latency=_whole(read_json, test.latency, {}),
-                queries=_whole(_ndcg, test.per_class, None),
+                queries=_whole(lambda path: _column(path, column), test.per_class, None),
             )
         return Evidence(
             _whole(_array, test.logits, None),
@@ -150,8 +156,8 @@ def _array(path: Path) -> np.ndarray | None:
     return np.array(read_array(path))
 
 
-def _ndcg(path: Path) -> np.ndarray | None:
-    return np.array([float(row["ndcg10"]) for row in read_rows(path)])
+def _column(path: Path, name: str) -> np.ndarray | None:
+    return np.array([float(row[name]) for row in read_rows(path)])
 
 
 def _recalls(path: Path) -> dict[str, float]:

@@ -47,11 +47,14 @@ def add_version(store: Store, name: str, run: str, cell: str, tags: dict[str, st
     import mlflow
 
     from tuition.registry.model import EXAMPLES, log_student
+    from tuition.registry.writer import is_writer, log_writer
 
     mlflow.set_tracking_uri(store.uri)
     with mlflow.start_run(run_id=run, log_system_metrics=False):
         here = Workspace()
-        uri = log_student(here.student(cell).path, workspace_inputs().read(here.split("test").path)[:EXAMPLES])
+        folder = here.student(cell).path
+        log = log_writer if is_writer(folder) else log_student
+        uri = log(folder, workspace_inputs().read(here.split("test").path)[:EXAMPLES])
     model = uri.removeprefix("models:/")
     return store.client.create_model_version(name, uri, run, tags=tags, await_creation_for=0, model_id=model)
 

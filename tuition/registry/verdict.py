@@ -5,11 +5,13 @@ A verdict is plain data, printed, kept in the registry and in `report/registered
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
 import numpy as np
 
 from tuition.targets.truth import word
+
+FIGURES = {"ndcg10": "nDCG@10", "token_accuracy": "token accuracy"}  # by query
 
 
 class Check(TypedDict):
@@ -23,6 +25,8 @@ class Check(TypedDict):
     champion_top1: NotRequired[float]
     ndcg10: NotRequired[float]
     champion_ndcg10: NotRequired[float]
+    token_accuracy: NotRequired[float]
+    champion_token_accuracy: NotRequired[float]
     gained: NotRequired[int]
     lost: NotRequired[int]
 
@@ -71,8 +75,8 @@ def paired_test(
     }
 
 
-def paired_queries(challenger: np.ndarray, champion: np.ndarray, alpha: float) -> Check:
-    """The paired t-test, two-sided, of nDCG@10 by query (Q,) of both on the same queries."""
+def paired_queries(challenger: np.ndarray, champion: np.ndarray, alpha: float, key: str = "ndcg10") -> Check:
+    """The paired t-test, two-sided, of a figure by query (Q,) of both on the same queries; `key`: its name."""
     from scipy.stats import ttest_rel
 
     same = bool((challenger == champion).all())
@@ -80,20 +84,21 @@ def paired_queries(challenger: np.ndarray, champion: np.ndarray, alpha: float) -
     better = float(challenger.mean()) > float(champion.mean())
     passed = better and p < alpha
     says = (
-        f"nDCG@10 {challenger.mean():.4f} against the champion's {champion.mean():.4f} on the same {len(champion)} test queries: better on "
-        f"{int((challenger > champion).sum())}, worse on {int((challenger < champion).sum())}, paired t-test p = {p:.3g}"
+        f"{FIGURES[key]} {challenger.mean():.4f} against the champion's {champion.mean():.4f} on the same {len(champion)} test queries: "
+        f"better on {int((challenger > champion).sum())}, worse on {int((challenger < champion).sum())}, paired t-test p = {p:.3g}"
     )
     says += f" < {alpha:g}" if passed else f", not < {alpha:g}" if better else "; not better"
-    return {
+    check: dict[str, object] = {
         "check": "paired test",
         "passed": passed,
         "found": p,
         "limit": alpha,
         "says": says,
         "samples": len(champion),
-        "ndcg10": float(challenger.mean()),
-        "champion_ndcg10": float(champion.mean()),
+        key: float(challenger.mean()),
+        f"champion_{key}": float(champion.mean()),
     }
+    return cast(Check, check)
 
 
 def plain_check(name: str, passed: bool, says: str) -> Check:

@@ -10,7 +10,7 @@ from tuition.inputs.kinds import INPUTS, inputs_of, named
 from tuition.inputs.protocol import Inputs
 from tuition.origins import write_origins
 from tuition.params import Columns, Data
-from tuition.sources import additions, alter, collection, load_source, split
+from tuition.sources import additions, alter, collection, load_source, prompts, split
 from tuition.sources.raw import UNKNOWN, Part, Raw
 from tuition.tables import write_rejected
 from tuition.workspace import Split, Splits
@@ -33,6 +33,8 @@ def write_splits(data: Data, out: Path, expected: tuple[int, ...] | None = None)
     """
     if data.task == "retrieval":
         return collection.write_collection(data, Splits(out), _settings(data))
+    if data.task == "generate":
+        return prompts.write_prompts(data, Splits(out), _settings(data))
     raw = load_source(data, labels=expected is not None)
     inputs = INPUTS[raw.inputs]
     if expected and (found_shape := raw.parts["train"].images.shape[1:]) != expected:
@@ -155,6 +157,8 @@ def summary(meta: dict) -> str:
     """What was written, in one line, from its `meta.json`; and a line for each warning."""
     if meta.get("task") == "retrieval":
         return collection.summary(meta)
+    if meta.get("task") == "generate":
+        return prompts.summary(meta)
     sizes = ", ".join(f"{count} {name}" for name, count in meta["splits"].items())
     dropped = sum(count for key, count in meta["duplicates"].items() if "_in_" in key)
     inputs = inputs_of(meta)

@@ -15,11 +15,12 @@ from tuition.files import read_array, read_json
 from tuition.targets.classes import top_class
 from tuition.workspace import Export, Workspace
 
-Against = Literal["labels", "teacher", "relevance"]
+Against = Literal["labels", "teacher", "relevance", "references"]
 WORDS: dict[str, str] = {
     "labels": "accuracy",
     "teacher": "agreement with the teacher",
     "relevance": "nDCG@10",
+    "references": "token accuracy",
 }
 
 
@@ -34,6 +35,7 @@ class Headline(NamedTuple):
 
 CLASSES = Headline("top1", "val_top1", "val_nll")
 RELEVANCE = Headline("ndcg10", "val_ndcg10", "val_loss")
+REFERENCES = Headline("token_accuracy", "val_token_accuracy", "val_nll")
 
 
 def against(here: Workspace) -> Against:
@@ -41,12 +43,14 @@ def against(here: Workspace) -> Against:
     stated = read_json(here.data.meta) if here.data.meta.is_file() else {}
     if stated.get("task") == "retrieval":
         return "relevance"
+    if stated.get("task") == "generate":
+        return "references"
     return "teacher" if stated.get("evaluated_by") == "teacher" else "labels"
 
 
 def headline(stated: str | None) -> Headline:
     """The figures that count, by `against` of a metrics.json."""
-    return RELEVANCE if stated == "relevance" else CLASSES
+    return {"relevance": RELEVANCE, "references": REFERENCES}.get(stated or "", CLASSES)
 
 
 def word(stated: str | None) -> str:
@@ -60,6 +64,8 @@ def truth_file(here: Workspace, split: str, budget: int | str) -> Path:
         return here.outputs(budget).evaluation(split).labels
     if against(here) == "relevance":
         return here.split(split).relevance
+    if against(here) == "references":
+        return here.split(split).ids
     return here.split(split).labels
 
 

@@ -16,6 +16,7 @@ from tuition.params.teacher import (
     ExpertsSettings,
     FunctionSettings,
     HttpSettings,
+    LanguageSettings,
     MlflowSettings,
     OipSettings,
     OpenAISettings,
@@ -66,6 +67,10 @@ def load_teacher(settings: TeacherSettings, facts: Facts) -> Teacher:
             from tuition.teachers.sentence import load_sentence
 
             return InProcess(load_sentence(settings, facts))
+        case LanguageSettings():
+            from tuition.teachers.language import load_language
+
+            return InProcess(load_language(settings, facts))
         case CustomSettings():
             from tuition.teachers.custom import load_custom
 

@@ -138,7 +138,7 @@ def _complete_study(
     for path in files:
         opened.client.log_artifact(run, str(path), str(path.parent))
     metrics = {"cells": float(len(records)), "calls": max((one.metrics["calls"] for one in records), default=0.0)}
-    for key in ("val_top1", "top1", "val_ndcg10", "ndcg10"):
+    for key in ("val_top1", "top1", "val_ndcg10", "ndcg10", "val_token_accuracy", "token_accuracy"):
         if values := [one.metrics[key] for one in records if key in one.metrics]:
             metrics[f"best_{key}"] = max(values)
     points = {(key, 0): value for key, value in metrics.items()}

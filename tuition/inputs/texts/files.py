@@ -45,6 +45,11 @@ def read(folder: Path) -> np.ndarray:
     return found
 
 
+def read_references(files: Split) -> np.ndarray:
+    """The references (n,) of the prompts of a split, "" where there is none."""
+    return read(files.references)
+
+
 def content_id(sample: str) -> str:
     """The sha256 (hex) of a text's UTF-8 bytes, as it was given: no form of Unicode is put in the place of another."""
     return hashlib.sha256(sample.encode(errors="surrogatepass")).hexdigest()

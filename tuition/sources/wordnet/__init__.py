@@ -3,9 +3,13 @@
 `wordnet-words` is a dictionary the other way round, a task of retrieval: the documents are the nouns of a meaning ("car, auto"), the
 queries are the definitions, and relevant are the nouns that are defined so.
 
+`wordnet-definitions` is a task of language models: the prompts are nouns and the class of the thing, "gift wrap (substance)", the
+references their definitions.
+
 From WordNet 3.0, © Princeton University, whose licence lies beside them; benchmarks/wordnet.py made the file.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -55,3 +59,12 @@ def load_words(place: str, data: Data) -> Collection:
     return Collection(
         documents, queries, {split: np.array(pairs, dtype=np.int64) for split, pairs in relevance.items()}
     )
+
+
+def load_definitions() -> Iterator[tuple[str, str, str]]:
+    """The rows of `wordnet-definitions`: prompt, reference, and split."""
+    glosses, words = (open_table(file, "wordnet-definitions") for file in (FILE, WORDS))
+    both = zip(glosses.batches(["text", "label", "split"]), words.batches(["words"]), strict=True)
+    for (texts, labels, splits), (meanings,) in both:
+        for text, label, split, nouns in zip(texts, labels, splits, meanings, strict=True):
+            yield f"{nouns[0]} ({label})", text, split
