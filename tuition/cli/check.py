@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tuition.cli.facts import Facts, Known, read_facts
 from tuition.errors import UserError
 from tuition.params import ComparisonSet, Params, Training
-from tuition.params.teacher import CheckpointSettings, OpenAISettings, ServerSettings, TeacherSettings
+from tuition.params.teacher import CheckpointSettings, LanguageSettings, OpenAISettings, ServerSettings, TeacherSettings
 from tuition.signals import MAIN
 from tuition.workspace import Workspace
 
@@ -239,7 +239,7 @@ def _load(settings: TeacherSettings, facts: Facts) -> Any:
     from tuition.purchase.further import load_for
 
     to_come = settings.weights == MAIN and not Workspace().teacher.weights.is_file()
-    if isinstance(settings, CheckpointSettings) and to_come:
+    if isinstance(settings, CheckpointSettings | LanguageSettings) and to_come:
         return None
     return load_for(settings, facts)
 

@@ -40,8 +40,8 @@ def of_classes(params: Params) -> Iterator[tuple[str, Any, Any, str]]:
     yield "estimate.estimator", params.estimate.estimator, estimator, "and estimates are of classes"
     yield "train.rest", params.train.rest, StudentTraining.model_fields["rest"].default, "and estimates are of classes"
     yield "teachers", [one.name for one in params.teachers], [], "whose methods read one teacher"
-    yield "teacher.samples", params.teacher.samples, 1, "and one embedding a text is enough"
-    yield "compare.sets", dict(params.compare.sets), {}, "whose methods compare within their batches"
+    yield "teacher.samples", params.teacher.samples, 1, "and one answer to a text is enough"
+    yield "compare.sets", dict(params.compare.sets), {}, "whose methods take no sets of comparisons"
     yield "train.devices", params.train.devices, 1, "which is trained in one process"
     yield "refresh.inbox", params.refresh.inbox, None, "for which there is no inbox"
 

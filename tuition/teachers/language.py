@@ -45,7 +45,7 @@ class LanguageTeacher:
             "version": settings.version,
         }
 
-    def check(self, shown: Sequence[str]) -> None:
+    def check(self, shown: Sequence[str] | np.ndarray) -> None:
         """Raises UserError where a prompt, or a prompt and the text to be scored, is longer than the context or the answer."""
         prompts, texts = _parted(shown)
         found = self.sequences.prompts(prompts, "data: train")
