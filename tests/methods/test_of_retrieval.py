@@ -138,7 +138,7 @@ def test_methods_of_retrieval_are_told_from_those_of_classes():
     assert not set(METHODS) & set(RETRIEVAL)
     assert {card(name).task for name in RETRIEVAL} == {"retrieval"}
     assert all(card(name).task == "classification" for name in METHODS)
-    assert set(BY_TASK) == {"classification", "retrieval"}
+    assert set(BY_TASK) == {"classification", "generate", "retrieval"}
     with pytest.raises(UserError, match=r"'\+kd'|\+kd is of classes"):
         resolve("embed-match+kd", {})
     with pytest.raises(UserError, match="weight_ce"):

@@ -17,7 +17,7 @@ from tuition.errors import UNSPEAKABLE, UserError
 
 if TYPE_CHECKING:
     from tuition.registry.predict import Classifier, Prediction, Predictions
-    from tuition.registry.writer import Writes
+    from tuition.registry.written import Writes
     from tuition.sources.texts import Row
 
 STDIN = "-"
@@ -128,7 +128,8 @@ def _files(paths: Sequence[str], leave: Path | None) -> list[Path | bytes]:
 def _writer(model: str | None, weights: Path | None) -> "Writes | None":
     """The student, where it is one that writes texts."""
     from tuition.params import FILE, load
-    from tuition.registry.writer import is_writer, registered_writer, writer_of_folder
+    from tuition.registry.writer import is_writer
+    from tuition.registry.written import registered_writer, writer_of_folder
 
     if weights is not None:
         return writer_of_folder(weights) if is_writer(weights) else None
