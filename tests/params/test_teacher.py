@@ -49,6 +49,8 @@ VALUES = {
     "folder": "encoder",
     "tokenizer": "tokenizer.json",
     "added_tokens": 10,
+    "max_text_tokens": None,
+    "text_cut": "end",
 }  # the keys that some kinds take and others do not
 
 

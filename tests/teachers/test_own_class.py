@@ -17,7 +17,8 @@ from tuition.teachers import Refused, Reply, fingerprint, load_teacher
 
 DOC = (Path(__file__).parents[2] / "docs" / "your_teacher.md").read_text()
 CLASS = re.findall(r"```python\n(.*?)```", DOC, flags=re.DOTALL)[1]
-OF_CLASS = YAML(typ="safe").load(re.findall(r"```yaml\n(.*?)```", DOC, flags=re.DOTALL)[1])["teacher"]
+SECTIONS = [YAML(typ="safe").load(one)["teacher"] for one in re.findall(r"```yaml\n(.*?)```", DOC, flags=re.DOTALL)]
+OF_CLASS = next(one for one in SECTIONS if ":" in one["kind"])
 FACTS = {"channels": 1, "height": 8, "width": 8, "classes": ["a", "b", "c"], "mean": [0.1], "std": [0.3]}
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 1, 8, 8), dtype=np.uint8)
 KEYS = [f"{number:032x}" for number in range(6)]

@@ -29,9 +29,9 @@ OF_THE_POOL = {"experts": "whose difficulty is known", "table": "which it has ro
 
 def check(params: Params, path: Path) -> None:
     """Raises UserError naming the key of `params`, read from `path`, with what was found and what is valid."""
-    check_texts(params, str(path))
     check_task(params, str(path))
     check_language(params, str(path))
+    check_texts(params, str(path))
     _check_methods(params, path)
     _check_teacher(params.teacher, f"{path}: teacher")
     _check_further(params, path)

@@ -22,9 +22,8 @@ from tuition.teachers.http.teacher import HttpTeacher
 
 DOC = (Path(__file__).parents[3] / "docs" / "your_teacher.md").read_text()
 FUNCTION, _, FORMAT = re.findall(r"```python\n(.*?)```", DOC, flags=re.DOTALL)
-OF_FUNCTION, _, OF_FORMAT, _ = (
-    YAML(typ="safe").load(one)["teacher"] for one in re.findall(r"```yaml\n(.*?)```", DOC, flags=re.DOTALL)
-)
+SECTIONS = [YAML(typ="safe").load(one)["teacher"] for one in re.findall(r"```yaml\n(.*?)```", DOC, flags=re.DOTALL)]
+OF_FUNCTION, OF_FORMAT = (next(one for one in SECTIONS if one["kind"] == kind) for kind in ("python", "http"))
 DATA = {"channels": 1, "height": 8, "width": 8, "classes": ["a", "b", "c"], "mean": [0.1], "std": [0.3]}
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, 1, 8, 8), dtype=np.uint8)
 KEYS = [f"{number:032x}" for number in range(16)]

@@ -48,6 +48,10 @@ class EmbeddingsFormat:
             raise UserError("teacher.model: found none; kind 'openai' needs the model's name on the server")
         if urlsplit(settings.url or "").path.rstrip("/").endswith("/embeddings"):
             raise UserError("teacher.url: it ends in /embeddings; give it up to and with /v1: the rest is added")
+        if settings.max_text_tokens is not None:
+            raise UserError(
+                f"teacher.max_text_tokens: found {settings.max_text_tokens}, but texts that are embedded are sent whole: leave it out"
+            )
         if (name := inputs_of(data).NAME) != "texts":
             raise UserError(f"teacher.answers: 'embedding' of kind 'openai' is of texts, but the samples are {name}")
         if reserved := sorted(set(self.chosen.extra) & set(RESERVED)):
