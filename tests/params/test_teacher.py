@@ -51,6 +51,8 @@ VALUES = {
     "added_tokens": 10,
     "max_text_tokens": None,
     "text_cut": "end",
+    "max_new_tokens": 20,
+    "top_k": 5,
 }  # the keys that some kinds take and others do not
 
 

@@ -123,7 +123,9 @@ def test_what_such_a_server_cannot_be_asked_is_refused():
         EmbeddingsFormat(settings(), {"classes": []})
     with pytest.raises(UserError, match=r"teacher.options.extra: input: set by this kind itself"):
         EmbeddingsFormat(settings(options={"extra": {"input": []}}), DATA)
-    with pytest.raises(UserError, match="teacher.max_text_tokens: found 9, but texts that are embedded are sent whole"):
+    with pytest.raises(
+        UserError, match=r"teacher\.max_text_tokens: found 9, but texts that are embedded are sent whole"
+    ):
         EmbeddingsFormat(settings(max_text_tokens=9), DATA)
     with pytest.raises(UserError, match="prompt"):
         EmbeddingsFormat(settings(options={"prompt": "?"}), DATA)
