@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.calls_rows import paired, rows_of
+from benchmarks.calls_rows import paired, rows_of, with_fewer_calls
 from benchmarks.common import RESULTS, save, table
 
 NAME = "calls_cifar100"
@@ -117,7 +117,7 @@ def main() -> None:
         NAME,
         " ".join(__doc__.split("\n\n")[0].split()),
         parameters,
-        {"rows": rows, "paired": paired(done), "cells": done},
+        {"rows": rows, "paired": paired(done), "with_fewer_calls": with_fewer_calls(done), "cells": done},
     )
 
 

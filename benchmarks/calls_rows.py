@@ -1,4 +1,4 @@
-"""The rows of `benchmarks.calls`: means over seeds with intervals, and our method against each rival of its regime, seed by seed."""
+"""The rows of `benchmarks.calls`: means over seeds with intervals, and our method against each rival, seed by seed."""
 
 from typing import Any
 
@@ -29,6 +29,20 @@ def paired(done: dict[str, Any]) -> list[dict[str, Any]]:
         mean, low, high, p = _interval([ours[seed] - values[seed] for seed in both])
         row = {"regime": regime, "budget": int(budget), "rival": method, "student": student, "steps": int(steps)}
         rows.append(row | {"n": len(both), "difference": mean, "low": low, "high": high, "p": p})
+    return rows
+
+
+def with_fewer_calls(done: dict[str, Any]) -> list[dict[str, Any]]:
+    """Ours in the pool less each rival that sees the bought samples alone and has four times as many, as `paired`."""
+    groups, rows = _groups(done), []
+    for (regime, budget, method, student, steps), values in groups.items():
+        ours = groups.get(("pool", str(int(budget) // 4), OURS, student, steps), {})
+        both = sorted(set(ours) & set(values))
+        if regime != "few" or len(both) < 2:
+            continue
+        mean, low, high, p = _interval([ours[seed] - values[seed] for seed in both])
+        row = {"budget": int(budget) // 4, "rival": method, "rival_budget": int(budget), "student": student}
+        rows.append(row | {"steps": int(steps), "n": len(both), "difference": mean, "low": low, "high": high, "p": p})
     return rows
 
 
