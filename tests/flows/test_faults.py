@@ -70,6 +70,7 @@ def test_a_stage_that_was_killed_is_tried_again(tmp_path, prepared):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_users_error_is_not_tried_again(tmp_path, prepared):
     environment = make_workspace(tmp_path, prepared, {"study.budgets": [4000]})
     done = distill(tmp_path, environment)
@@ -80,6 +81,7 @@ def test_a_users_error_is_not_tried_again(tmp_path, prepared):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_registry_name_of_another_project_stops_the_study_before_a_call(tmp_path, prepared):
     environment = make_workspace(tmp_path, prepared)
     code = "import mlflow; mlflow.MlflowClient('sqlite:///mlflow.db').create_registered_model('tuition-mnist5k', description='theirs')"

@@ -10,6 +10,7 @@ from tuition.workspace import Workspace
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_study_below_a_folder_with_a_percent_sign(tmp_path, prepared, monkeypatch):
     folder = tmp_path / "above/job%2Fx/study"
     environment = make_workspace(folder, prepared, {"study.methods": ["ce"]})

@@ -112,6 +112,7 @@ def test_the_deployment_runs_where_it_should(serving):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_run_from_another_shell(serving, tmp_path):
     made, _, exported = serving
     done = prefect(tmp_path, exported, "deployment", "run", "distill/study", "--watch")

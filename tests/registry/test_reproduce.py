@@ -91,6 +91,7 @@ def test_the_champion_is_trained_again_to_the_bit_and_nobody_is_paid(study: Stud
     assert study.git("worktree", "list").count("\n") == 1
 
 
+@pytest.mark.long
 def test_what_lies_in_the_workspace_has_no_say(study: Study) -> None:
     """Neither its code, nor its parameters, nor its students; and where the cache is empty, a remote will do."""
     saved = {name: (study.folder / name).read_bytes() for name in ("params.yaml", "dvc.lock", str(METHOD))}

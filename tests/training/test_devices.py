@@ -124,6 +124,7 @@ def test_a_cell_of_two_processes(bought):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_in_double_precision_several_processes_are_one(tmp_path):
     """Outputs, gradients and running statistics on 13 images, for 2 and 3 processes, of losses that compare samples with each other."""
     for count in (2, 3):
@@ -266,6 +267,7 @@ def test_batches_that_do_not_divide(bought):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_what_a_user_can_mend_is_said_once_and_before_training(bought):
     write_params(bought, {**STUDY, "train.devices": 17}, check=False)
     ran = train(bought, 40, "ce", 0)

@@ -14,6 +14,8 @@ BATCH = 50  # prompts at a time
 COLUMN, ANSWER = "prompt", "text"
 PAD, TEXT, END = range(3)  # the special tokens
 
+DESCRIPTION, WEIGHTS, TOKENIZER = "student.json", "weights.safetensors", "tokenizer.json"  # as students/<cell> has them
+
 
 class Writer:
     """What `mlflow.pyfunc` calls."""
@@ -24,11 +26,11 @@ class Writer:
         from transformers import AutoConfig, AutoModelForCausalLM
 
         folder = Path(path)
-        about = json.loads((folder / "student.json").read_text(encoding="utf-8"))
-        self._tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        about = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        self._tokenizer: Any = Tokenizer.from_file(str(folder / TOKENIZER))
         self._tokenizer.encode_special_tokens = True
         model: Any = AutoModelForCausalLM.from_config(AutoConfig.for_model(**about["causal"]), dtype=torch.float32)
-        model.load_state_dict(load_file(folder / "weights.safetensors"))
+        model.load_state_dict(load_file(folder / WEIGHTS))
         self._model, self._device = model.eval().to(device), device
         self._context, self._most = about["max_tokens"], most
 

@@ -207,6 +207,7 @@ def objects(team: Team, bucket: str) -> int:
 @pytest.mark.slow
 @pytest.mark.postgres
 @pytest.mark.timeout(1500)
+@pytest.mark.long
 def test_its_commands_run_a_study(team, tmp_path_factory, prepared):
     store = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(team.ports["store:9000"])]
     team.start("store", team.folder, store)

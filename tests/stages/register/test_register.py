@@ -174,6 +174,7 @@ def _asked(port: int, body: dict[str, Any]) -> np.ndarray:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_tracking_server_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     home, work = tmp_path / "server", tmp_path / "work"

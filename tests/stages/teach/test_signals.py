@@ -158,7 +158,7 @@ def test_every_signal_is_bought_exported_and_right(local):
     ran = stage("teach", 40, cwd=local)
     assert ran.returncode == 0, ran.stderr
     meta = read_json(local / "outputs/40/meta.json")
-    assert set(families(meta["signals"])) == set(FAMILIES) - {"classifier"}
+    assert set(families(meta["signals"])) == set(FAMILIES) - {"classifier", "tops"}  # tokens are of teachers that write
     assert meta["constants"] == ["classifier_bias", "classifier_weight"]
     assert meta["stored"]["types"]["map1"] == "float16"
     assert meta["stored"]["relative_error"] == ROUNDING
