@@ -5,9 +5,10 @@ This module knows which files there are; what they say is made in `study` (numbe
 
 from collections.abc import Sequence
 from math import isnan
+from types import ModuleType
 from typing import Any
 
-from stages.report import language, language_page, page, pictures, retrieval, retrieval_page, study, text
+from stages.report import by_text, language, language_page, page, pictures, retrieval, retrieval_page, study, text
 from stages.report.estimated import estimate_rows
 from tuition.errors import as_utf8, read_arguments, run
 from tuition.files import atomic, write_json
@@ -15,15 +16,14 @@ from tuition.params import Params, load
 from tuition.tables import write_rows
 from tuition.workspace import Report, Workspace
 
+TASKS = {"retrieval": (retrieval, retrieval_page), "generate": (language, language_page)}  # rows, page
+
 
 def main(argv: list[str]) -> None:
     read_arguments("stages.report", argv)
     params, report = load(), Workspace().report
-    if params.data.task == "retrieval":
-        _report_retrieval(params, report)
-        return
-    if params.data.task == "generate":
-        _report_language(params, report)
+    if params.data.task in TASKS:
+        _report_task(params, report, *TASKS[params.data.task])
         return
     collected = study.collect_study(params)
     collected["estimates"] = estimate_rows(collected["budgets"])
@@ -44,39 +44,22 @@ def main(argv: list[str]) -> None:
         file.write(as_utf8(page.report_page(params, collected, summary)))
 
 
-def _report_retrieval(params: Params, report: Report) -> None:
-    """The same files of a study of retrieval."""
-    collected = retrieval.collect_retrieval(params)
-    summary, paired = retrieval.summary_rows(collected), retrieval.paired_rows(collected)
-    write_rows(report.cells, retrieval.CELL_COLUMNS, retrieval.cell_rows(collected))
-    write_rows(report.summary, retrieval.SUMMARY_COLUMNS, summary)
-    write_rows(report.paired, retrieval.PAIRED_COLUMNS, paired)
-    write_rows(report.curve, retrieval.CURVE_COLUMNS, summary)
-    write_json(report.metrics, nested(summary, collected["spend"], ("ndcg10", "low", "high", "mrr10", "recall100")))
-    shares = retrieval.as_shares(collected, summary)
+def _report_task(params: Params, report: Report, rows: ModuleType, page: ModuleType) -> None:
+    """The same files of a study of another task, whose figures `rows` knows and whose words `page`."""
+    collected = rows.collect(params)
+    summary, paired = rows.summary_rows(collected), by_text.paired_rows(collected)
+    write_rows(report.cells, rows.CELL_COLUMNS, by_text.cell_rows(collected, rows.CELL_COLUMNS))
+    write_rows(report.summary, rows.SUMMARY_COLUMNS, summary)
+    write_rows(report.paired, by_text.PAIRED_COLUMNS, paired)
+    write_rows(report.curve, rows.CURVE_COLUMNS, summary)
+    write_json(report.metrics, nested(summary, collected["spend"], rows.FIGURES))
+    shares = by_text.as_shares(collected, summary, rows.FIGURE)
     pictures.write_picture(pictures.accuracy_figure(*shares), report.accuracy_picture)
     pictures.write_picture(pictures.paired_figure(collected, paired), report.paired_picture)
     with atomic(report.text) as file:
-        file.write(retrieval_page.report_text(params, collected, summary, paired).encode())
+        file.write(page.report_text(params, collected, summary, paired).encode())
     with atomic(report.page) as file:
-        file.write(as_utf8(retrieval_page.report_page(params, collected, summary, paired)))
-
-
-def _report_language(params: Params, report: Report) -> None:
-    """The same files of a study of language models."""
-    collected = language.collect_language(params)
-    summary, paired = language.summary_rows(collected), retrieval.paired_rows(collected)
-    write_rows(report.cells, language.CELL_COLUMNS, language.cell_rows(collected))
-    write_rows(report.summary, language.SUMMARY_COLUMNS, summary)
-    write_rows(report.paired, retrieval.PAIRED_COLUMNS, paired)
-    write_rows(report.curve, language.CURVE_COLUMNS, summary)
-    write_json(report.metrics, nested(summary, collected["spend"], (*language.FIGURES, "low", "high")))
-    pictures.write_picture(pictures.accuracy_figure(*language.as_shares(collected, summary)), report.accuracy_picture)
-    pictures.write_picture(pictures.paired_figure(collected, paired), report.paired_picture)
-    with atomic(report.text) as file:
-        file.write(language_page.report_text(params, collected, summary, paired).encode())
-    with atomic(report.page) as file:
-        file.write(as_utf8(language_page.report_page(params, collected, summary, paired)))
+        file.write(as_utf8(page.report_page(params, collected, summary, paired)))
 
 
 FIGURES = ("top1", "low", "high", "transfer_top1")

@@ -6,21 +6,20 @@ by text.
 """
 
 from math import exp
-from typing import Any
 
 import numpy as np
 
-from stages.report.study import interval
-from tuition.errors import UserError
+from stages.report import by_text
+from stages.report.study import Row, interval
 from tuition.files import read_json
 from tuition.params import Params
-from tuition.tables import read_rows
-from tuition.workspace import Workspace, cell_name
+from tuition.workspace import Workspace
 
-Row = dict[str, Any]
-FIGURES = ("token_accuracy", "nll", "exact_match")
+FIGURE, LOSS = "token_accuracy", "nll"
+TOLD = ("token_accuracy", "nll", "exact_match")
+FIGURES = (*TOLD, "low", "high")  # of metrics.json
 CELL_COLUMNS = [
-    *("budget", "method", "seed", *FIGURES, "val_token_accuracy", "val_nll", "tokens_bought", "parameters"),
+    *("budget", "method", "seed", *TOLD, "val_token_accuracy", "val_nll", "tokens_bought", "parameters"),
     *("size_bytes", "n_test", "n_tokens", "n_written"),
 ]
 SUMMARY_COLUMNS = [
@@ -30,43 +29,12 @@ SUMMARY_COLUMNS = [
 CURVE_COLUMNS = ["calls", "method", "token_accuracy", "low", "high", "nll"]
 
 
-def collect_language(params: Params) -> dict[str, Any]:
-    """Everything the report is made of; per cell its `metrics` and `queries` (n,): token accuracy by test text.
-
-    Raises UserError naming the cells that have no results yet.
-    """
-    here, cells = Workspace(), params.study.cells()
-    missing = [cell_name(*c) for c in cells if not here.results(cell_name(*c)).metrics.is_file()]
-    if missing:
-        raise UserError(
-            f"results/: nothing for {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''} "
-            f"({len(missing)} of the study's {len(cells)} cells); `dvc repro` makes them"
-        )
-    made = read_json(here.teacher.meta) if here.teacher.meta.is_file() else {}
-    return {
-        "budgets": sorted(params.study.budgets),
-        "methods": list(params.study.methods),
-        "seeds": list(params.study.seeds),
-        "against": "references",
-        "metrics": {c: read_json(here.results(cell_name(*c)).metrics) for c in cells},
-        "queries": {
-            c: np.array([float(row["recall"]) for row in read_rows(here.results(cell_name(*c)).per_class)])
-            for c in cells
-        },
-        "spend": {b: read_json(here.outputs(b).spend) for b in params.study.budgets},
-        "outputs": {b: read_json(here.outputs(b).meta) for b in params.study.budgets},
-        "data": read_json(here.data.meta),
-        "teacher": {key: made[key] for key in ("val_token_accuracy", "val_nll") if key in made},
-    }
-
-
-def cell_rows(study: Row) -> list[Row]:
-    """One row a cell: its name and its figures."""
-    keys = [(b, m, s) for b in study["budgets"] for m in study["methods"] for s in study["seeds"]]
-    return [
-        {**dict.fromkeys(CELL_COLUMNS, ""), "budget": b, "method": m, "seed": s, **study["metrics"][b, m, s]}
-        for b, m, s in keys
-    ]
+def collect(params: Params) -> Row:
+    """Everything the report is made of, as `by_text.collect`."""
+    meta = Workspace().teacher.meta
+    made = read_json(meta) if meta.is_file() else {}
+    teacher = {key: made[key] for key in ("val_token_accuracy", "val_nll") if key in made}
+    return by_text.collect(params, "recall") | {"against": "references", "teacher": teacher}
 
 
 def summary_rows(study: Row) -> list[Row]:
@@ -98,19 +66,3 @@ def summary_rows(study: Row) -> list[Row]:
                 }
             )
     return rows
-
-
-def best_cell(study: Row) -> tuple[int, str, int]:
-    """By validation alone, as `register` chooses."""
-
-    def rank(cell: tuple[int, str, int]) -> tuple[float, float, int, str]:
-        found = study["metrics"][cell]
-        return -found["val_token_accuracy"], found["val_nll"], study["spend"][cell[0]]["calls"], cell_name(*cell)
-
-    return min(study["metrics"], key=rank)
-
-
-def as_shares(study: Row, summary: list[Row]) -> tuple[Row, list[Row]]:
-    """The same for the pictures, in which the figure that counts is called `top1`."""
-    cells = {cell: {"top1": found["token_accuracy"]} for cell, found in study["metrics"].items()}
-    return study | {"metrics": cells, "teacher": {}}, [row | {"top1": row["token_accuracy"]} for row in summary]

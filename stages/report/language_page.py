@@ -1,21 +1,17 @@
 """The report on a study of language models: report.md and report.html."""
 
 from math import isnan
-from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from stages.report.charts import chart, variables
-from stages.report.language import best_cell
-from stages.report.page import plausibility, spend_rows
-from stages.report.retrieval_page import difference
+from stages.report.by_text_page import best_and_rest, difference
+from stages.report.language import FIGURE, LOSS
+from stages.report.rendering import render
+from stages.report.study import Row
 from tuition.inputs.kinds import workspace_inputs
 from tuition.inputs.texts.files import read_references
 from tuition.params import Params
 from tuition.spend import total_spend
-from tuition.workspace import Workspace, cell_name
+from tuition.workspace import Workspace
 
-Row = dict[str, Any]
 EXAMPLES, MOST = 6, 48  # prompts of the page, and tokens of a text
 
 
@@ -73,34 +69,13 @@ def report_text(params: Params, study: Row, summary: list[Row], paired: list[Row
 
 def report_page(params: Params, study: Row, summary: list[Row], paired: list[Row]) -> str:
     """The whole report.html."""
-    cell = best_cell(study)
-    lines = [
-        (
-            m,
-            [
-                (r["calls"], 100 * r["token_accuracy"], 100 * r["low"], 100 * r["high"])
-                for r in summary
-                if r["method"] == m
-            ],
-        )
-        for m in study["methods"]
-    ]
-    environment = Environment(
-        loader=PackageLoader("stages.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
-    return environment.get_template("language.html").render(
-        colours=variables(),
-        name=params.registry.name,
-        best={"cell": cell_name(*cell), "calls": study["spend"][cell[0]]["calls"]},
-        metrics=study["metrics"][cell],
+    shown = best_and_rest(params, study, summary, FIGURE, LOSS, "token accuracy")
+    return render(
+        "language.html",
+        **shown,
         teacher=study["teacher"],
-        curve=chart(lines, "teacher calls", "token accuracy, %"),
-        summary=summary,
         paired=[difference(row, "texts") for row in paired],
-        examples=examples(cell_name(*cell)),
-        spend=spend_rows(study),
-        checks=plausibility(max(study["budgets"])),
+        examples=examples(shown["best"]["cell"]),
     )
 
 

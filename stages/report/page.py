@@ -3,14 +3,14 @@
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from stages.report import best, cascade, confusion
-from stages.report.charts import chart, variables
+from stages.report.charts import chart
 from stages.report.forecast import forecast
 from stages.report.gallery import gallery
 from stages.report.intervals import share_interval
 from stages.report.pool_map import pool_map
+from stages.report.rendering import render
 from tuition.files import read_array, read_json
 from tuition.params import Params
 from tuition.spend import purchases_beside, remarks, total_spend
@@ -35,12 +35,8 @@ def report_page(params: Params, study: dict[str, Any], summary: list[Row]) -> st
     logits = np.asarray(read_array(here.results(cell_name(*cell)).logits))
     owned = best.owned(largest)
     told = teacher_figures(params, study, owned)
-    environment = Environment(
-        loader=PackageLoader("stages.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters["percent"] = lambda share: "–" if share != share else f"{100 * share:.1f} %"
-    return environment.get_template("report.html").render(
-        colours=variables(),
+    return render(
+        "report.html",
         name=params.registry.name,
         best={"cell": cell_name(*cell), "method": cell[1], "calls": study["spend"][cell[0]]["calls"]},
         row=next(r for r in summary if (r["budget"], r["method"]) == cell[:2]),

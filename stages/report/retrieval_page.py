@@ -1,22 +1,20 @@
-"""The report on a study of retrieval: report.md, report.html, and what each paired difference says."""
+"""The report on a study of retrieval: report.md and report.html."""
 
 from math import isnan
-from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from stages.report.charts import chart, variables
-from stages.report.page import plausibility, spend_rows
-from stages.report.retrieval import best_cell
+from stages.report.by_text_page import best_and_rest, difference
+from stages.report.rendering import render
+from stages.report.retrieval import FIGURE, LOSS
+from stages.report.study import Row
 from tuition.files import read_array
 from tuition.inputs.kinds import workspace_inputs
 from tuition.params import Params
 from tuition.spend import total_spend
 from tuition.targets.ranking import rank
-from tuition.workspace import Workspace, cell_name
+from tuition.workspace import Workspace
 
-Row = dict[str, Any]
 EXAMPLES, DEPTH = 6, 3  # queries of the page, and documents of each
 
 
@@ -43,7 +41,7 @@ def report_text(params: Params, study: Row, summary: list[Row], paired: list[Row
         "",
         "## Differences on the same queries",
         "",
-        *([f"- {difference(row)}" for row in paired] or ["None: the study holds one method."]),
+        *([f"- {difference(row, 'queries')}" for row in paired] or ["None: the study holds one method."]),
         "",
         "![Paired differences](paired.svg)",
         "",
@@ -70,26 +68,12 @@ def report_text(params: Params, study: Row, summary: list[Row], paired: list[Row
 
 def report_page(params: Params, study: Row, summary: list[Row], paired: list[Row]) -> str:
     """The whole report.html."""
-    cell = best_cell(study)
-    lines = [
-        (m, [(r["calls"], 100 * r["ndcg10"], 100 * r["low"], 100 * r["high"]) for r in summary if r["method"] == m])
-        for m in study["methods"]
-    ]
-    environment = Environment(
-        loader=PackageLoader("stages.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
-    return environment.get_template("retrieval.html").render(
-        colours=variables(),
-        name=params.registry.name,
-        best={"cell": cell_name(*cell), "calls": study["spend"][cell[0]]["calls"]},
-        metrics=study["metrics"][cell],
-        curve=chart(lines, "teacher calls", "nDCG@10, %"),
-        summary=summary,
-        paired=[difference(row) for row in paired],
-        examples=examples(cell_name(*cell)),
-        spend=spend_rows(study),
-        checks=plausibility(max(study["budgets"])),
+    shown = best_and_rest(params, study, summary, FIGURE, LOSS, "nDCG@10")
+    return render(
+        "retrieval.html",
+        **shown,
+        paired=[difference(row, "queries") for row in paired],
+        examples=examples(shown["best"]["cell"]),
     )
 
 
@@ -108,20 +92,6 @@ def examples(cell: str) -> list[Row]:
         }
         for place, (query, found) in enumerate(zip(queries, rows.tolist(), strict=True))
     ]
-
-
-def difference(row: Row, things: str = "queries") -> str:
-    """One paired difference in a sentence that claims no more than its interval; `things` are what it is paired by."""
-    subject = f"{row['budget']} calls: {row['method']}"
-    points = f"{row['difference']:+.2f} points".replace("-", "−")
-    counts = f"Better on {row['wins']} {things}, worse on {row['losses']} of {row['queries']}."
-    if isnan(row["low"]):
-        return f"{subject} against {row['baseline']}: {points}, the same on all {things}. {counts}"
-    span = f"95 % interval {row['low']:+.2f} to {row['high']:+.2f}; p = {row['p']:.2g}".replace("-", "−")
-    if row["low"] > 0 or row["high"] < 0:
-        word = "better" if row["low"] > 0 else "worse"
-        return f"{subject} is {word} than {row['baseline']}: {points} ({span}). {counts}"
-    return f"{subject} against {row['baseline']}: no difference is shown ({points}, {span}). {counts}"
 
 
 def _table(summary: list[Row]) -> list[str]:

@@ -67,6 +67,17 @@ PAIRED_COLUMNS = ["budget", "method", "baseline", "n", "difference", "low", "hig
 CURVE_COLUMNS = ["calls", "method", "top1", "low", "high"]
 
 
+def check_results(params: Params) -> None:
+    """Raises UserError naming the cells of the study that have no results yet."""
+    here, cells = Workspace(), params.study.cells()
+    missing = [cell_name(*c) for c in cells if not here.results(cell_name(*c)).metrics.is_file()]
+    if missing:
+        raise UserError(
+            f"results/: nothing for {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''} "
+            f"({len(missing)} of the study's {len(cells)} cells); `dvc repro` makes them"
+        )
+
+
 def collect_study(params: Params) -> dict[str, Any]:
     """Everything the report is made of, read from the current directory.
 
@@ -75,12 +86,7 @@ def collect_study(params: Params) -> dict[str, Any]:
     Raises UserError naming the cells that have no results yet, or whose files are of different runs.
     """
     here, cells = Workspace(), params.study.cells()
-    missing = [cell_name(*c) for c in cells if not here.results(cell_name(*c)).metrics.is_file()]
-    if missing:
-        raise UserError(
-            f"results/: nothing for {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''} "
-            f"({len(missing)} of the study's {len(cells)} cells); `dvc repro` makes them"
-        )
+    check_results(params)
     pretrained = here.teacher.meta
     labels = {b: read_truth(here, "test", b) for b in params.study.budgets}
     figures = {c: read_json(here.results(cell_name(*c)).metrics) for c in cells}
