@@ -55,6 +55,13 @@ def _own_places(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
 
 
+@pytest.fixture(autouse=True)
+def _no_module_is_left() -> Iterator[None]:
+    """A user's `mine.py` that a test imported is not another test's."""
+    yield
+    sys.modules.pop("mine", None)
+
+
 @pytest.fixture(scope="session")
 def glosses() -> np.ndarray:
     """400 real texts, to be read alone."""

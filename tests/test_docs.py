@@ -3,7 +3,6 @@
 import pkgutil
 import re
 import shutil
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote
@@ -123,7 +122,6 @@ def test_readmes_teacher_answers(tmp_path, monkeypatch):
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "mine", raising=False)  # another test's
     monkeypatch.setenv("TUITION_LEDGER", str(tmp_path / "ledger.db"))
     ran = CliRunner().invoke(app, command)
     assert ran.exit_code == 0, ran.output

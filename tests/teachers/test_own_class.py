@@ -70,9 +70,7 @@ def mine(tmp_path, monkeypatch):
     """Write mine.py into the current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
-    yield (tmp_path / "mine.py").write_text
-    sys.modules.pop("mine", None)
+    return (tmp_path / "mine.py").write_text
 
 
 def load(kind: str, **more):

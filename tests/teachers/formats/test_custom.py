@@ -46,7 +46,6 @@ def mine(tmp_path, monkeypatch):
         (tmp_path / "mine.py").write_text(text)
 
     yield write
-    sys.modules.pop("mine", None)
     sys.path[:] = [one for one in sys.path if one != str(tmp_path)]
 
 
