@@ -21,8 +21,8 @@ from tuition.params.teacher import OpenAISettings
 from tuition.ranges import Count
 from tuition.targets import embeddings
 from tuition.targets.answers import NoAnswer
-from tuition.teachers.formats.bodies import Malformed, json_object, shown, status_of_error
-from tuition.teachers.formats.models import check_models
+from tuition.teachers.formats.bodies import Malformed, json_object, shown
+from tuition.teachers.formats.models import OpenAIServer
 from tuition.teachers.formats.options import parse_options
 from tuition.teachers.formats.usage import token_counts
 from tuition.teachers.http.format import HttpRequest
@@ -36,7 +36,7 @@ class EmbeddingOptions(Section):
     extra: dict[str, Any] = Field(default={})
 
 
-class EmbeddingsFormat:
+class EmbeddingsFormat(OpenAIServer):
     """How a server is asked for the embeddings of texts, and its answer read."""
 
     signals = ("embedding",)
@@ -88,20 +88,6 @@ class EmbeddingsFormat:
         except Exception as error:  # a server may send anything
             why = f"not a list of embeddings: {type(error).__name__}: {error}"
         return Reply(malformed=why, spoilt=spoilt, raw=body, **about)
-
-    def inner_status(self, body: bytes, headers: Mapping[str, str]) -> int | None:
-        """The status of an error that came with status 200."""
-        try:
-            return status_of_error(json_object(body))
-        except Malformed:
-            return None
-
-    def probes(self) -> list[str]:
-        return ["/models"]
-
-    def check(self, path: str, status: int, body: bytes) -> None:
-        """Raises Stop where the server lists its models without ours, or is another kind of server."""
-        check_models(path, status, body, self.settings.model)
 
 
 def _placed(answer: dict[str, Any], count: int) -> list[Any]:

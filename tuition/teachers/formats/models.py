@@ -1,11 +1,39 @@
-"""The list of models that a server in OpenAI's format offers, asked for free of charge."""
+"""What is asked of every server in OpenAI's format beside its answers: its list of models, free of charge."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from tuition.errors import unknown
-from tuition.teachers.formats.bodies import Malformed, json_object, shown
+from tuition.params.teacher import OpenAISettings
+from tuition.teachers.formats.bodies import Malformed, json_object, shown, status_of_error
 from tuition.teachers.protocol import Stop
 
 
-def check_models(path: str, status: int, body: bytes, model: str | None) -> None:
+class OpenAIServer:
+    """Errors that come as answers, and the list of models."""
+
+    settings: OpenAISettings
+
+    def parsed(self, body: bytes) -> dict[str, Any]:
+        """The JSON of an answer. Raises Malformed where there is none."""
+        return json_object(body)
+
+    def inner_status(self, body: bytes, headers: Mapping[str, str]) -> int | None:
+        """The status of an error that came with status 200."""
+        try:
+            return status_of_error(self.parsed(body))
+        except Malformed:
+            return None
+
+    def probes(self) -> list[str]:
+        return ["/models"]
+
+    def check(self, path: str, status: int, body: bytes) -> None:
+        """Raises Stop where the server lists its models without ours, or is another kind of server."""
+        _check_models(path, status, body, self.settings.model)
+
+
+def _check_models(path: str, status: int, body: bytes, model: str | None) -> None:
     """Raises Stop where the server lists its models without `model`, or is another kind of server. Not all servers list them."""
     if status != 200:
         return

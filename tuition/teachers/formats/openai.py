@@ -34,11 +34,11 @@ from tuition.identity import identity
 from tuition.imports import import_function
 from tuition.inputs.kinds import inputs_of
 from tuition.params.teacher import OpenAISettings
-from tuition.teachers.formats.bodies import Malformed, shown, status_of_error
+from tuition.teachers.formats.bodies import Malformed, shown
 from tuition.teachers.formats.chunks import completion
 from tuition.teachers.formats.labels import LEAST_SHARE, bare, check_labels, class_scores
 from tuition.teachers.formats.long_texts import LongTexts
-from tuition.teachers.formats.models import check_models
+from tuition.teachers.formats.models import OpenAIServer
 from tuition.teachers.formats.openai_options import Options, check_settings
 from tuition.teachers.formats.options import parse_options
 from tuition.teachers.formats.token_bounds import TokenBounds
@@ -50,7 +50,7 @@ from tuition.teachers.protocol import Reply
 TEXT = "{text}"  # where a text stands in the prompt
 
 
-class OpenAIFormat:
+class OpenAIFormat(OpenAIServer):
     """How a chat model is asked for a class, and its answer read."""
 
     def __init__(self, settings: OpenAISettings, data: dict[str, Any]):
@@ -114,6 +114,9 @@ class OpenAIFormat:
         }
         return HttpRequest("/chat/completions", json.dumps(question).encode(), {"Content-Type": "application/json"})
 
+    def parsed(self, body: bytes) -> dict[str, Any]:
+        return completion(body)
+
     def read(self, body: bytes, headers: Mapping[str, str], keys: Sequence[str]) -> Reply:
         """The log-probabilities (1, classes) of an answer as logits, or what its words say, the tokens that it cost, and the
         model that it names."""
@@ -132,20 +135,6 @@ class OpenAIFormat:
         except Exception as error:  # a server may send anything
             why = f"not a chat completion: {type(error).__name__}: {error}"
         return Reply(malformed=why, spoilt=spoilt, raw=body, **about)
-
-    def inner_status(self, body: bytes, headers: Mapping[str, str]) -> int | None:
-        """The status of an error that came with status 200."""
-        try:
-            return status_of_error(completion(body))
-        except Malformed:
-            return None
-
-    def probes(self) -> list[str]:
-        return ["/models"]
-
-    def check(self, path: str, status: int, body: bytes) -> None:
-        """Raises Stop where the server lists its models without ours, or is another kind of server."""
-        check_models(path, status, body, self.settings.model)
 
     def _content(self, samples: np.ndarray) -> str | list[dict[str, Any]]:
         """The message: the prompt and the sample (or its text)."""
