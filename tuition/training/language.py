@@ -15,9 +15,10 @@ from tuition.models.causal import build_causal, states
 from tuition.models.description import ModelDescription
 from tuition.models.sequences import lay_out
 from tuition.params import Training
-from tuition.training.display import Display, Speed
-from tuition.training.loop import Learner, Row, batches, fit, make_fabric
+from tuition.training.display import Speed
+from tuition.training.loop import Learner, Row, batches, make_fabric
 from tuition.training.loop import Progress as Trained
+from tuition.training.resumable import circumstances, fit_to_the_end
 from tuition.training.sequences import TextLoader, TextSet
 from tuition.training.state import TrainingState, run_digest
 
@@ -77,34 +78,21 @@ def train(
     objective.to(fabric.device)
     learner = LanguageLearner(student, objective)
     arrays = data.arrays()
-    where = [list(arrays), str(fabric.device), type(fabric.strategy.precision).__name__, torch.get_num_threads()]
+    where = circumstances(fabric, list(arrays))
     content = digest(*arrays.values(), *held.arrays().values())
     state = TrainingState(name, run_digest(model, vars(settings), seed, identity, where, content))
-    resume = state.read(fabric.device)
-    first = resume["progress"]["step"] if resume else 0
-    if resume:
-        print(f"{name}: resuming at step {first} of {settings.steps}")
-    with Display(name, settings.steps, first, loader.batch_size, False, FIGURE) as display:
-
-        def report(row: Row) -> None:
-            on_row(row)
-            display.row(row)
-
-        done = fit(
-            learner,
-            loader,  # type: ignore[arg-type]
-            lambda trained: validate(trained, held, fabric.device),
-            settings,
-            fabric,
-            figure=FIGURE,
-            resume=resume,
-            save=state.write,
-            on_row=report,
-            on_step=display.step,
-        )
-    speed = display.speed(fabric.device, 1)
-    state.remove()
-    return done, speed
+    return fit_to_the_end(
+        learner,
+        loader,  # type: ignore[arg-type]
+        lambda trained: validate(trained, held, fabric.device),
+        settings,
+        fabric,
+        state,
+        name=name,
+        batch_size=loader.batch_size,
+        on_row=on_row,
+        figure=FIGURE,
+    )
 
 
 def validate(model: Any, held: TextSet, device: torch.device) -> Row:

@@ -20,10 +20,11 @@ from tuition.models.start import started
 from tuition.params import StudentTraining
 from tuition.targets.embeddings import unit
 from tuition.targets.ranking import figures, rank
-from tuition.training.display import Display, Speed
-from tuition.training.loop import Learner, Row, batches, fit, make_fabric
+from tuition.training.display import Speed
+from tuition.training.loop import Learner, Row, batches, make_fabric
 from tuition.training.loop import Progress as Trained
 from tuition.training.pairs import PairLoader, RetrievalSet
+from tuition.training.resumable import circumstances, fit_to_the_end
 from tuition.training.state import TrainingState, run_digest
 
 FIGURE = "val_ndcg10"  # by which the best student is chosen
@@ -89,34 +90,21 @@ def train(
     objective.to(fabric.device).setup(RetrievalContext(model["embedding"], data.teacher.shape[1]))  # type: ignore[arg-type]
     learner = RetrievalLearner(student, objective)
     validate = validator(model, held, documents, fabric.device)
-    where = [list(data.arrays()), str(fabric.device), type(fabric.strategy.precision).__name__, torch.get_num_threads()]
+    where = circumstances(fabric, list(data.arrays()))
     content = digest(*_hashable(data), held.relevance, *([] if documents is None else [documents]))
     state = TrainingState(name, run_digest(model, vars(settings), seed, identity, where, content))
-    resume = state.read(fabric.device)
-    first = resume["progress"]["step"] if resume else 0
-    if resume:
-        print(f"{name}: resuming at step {first} of {settings.steps}")
-    with Display(name, settings.steps, first, loader.batch_size, False, FIGURE) as display:
-
-        def report(row: Row) -> None:
-            on_row(row)
-            display.row(row)
-
-        done = fit(
-            learner,
-            loader,
-            validate,
-            settings,
-            fabric,
-            figure=FIGURE,
-            resume=resume,
-            save=state.write,
-            on_row=report,
-            on_step=display.step,
-        )
-    speed = display.speed(fabric.device, 1)
-    state.remove()
-    return done, speed
+    return fit_to_the_end(
+        learner,
+        loader,
+        validate,
+        settings,
+        fabric,
+        state,
+        name=name,
+        batch_size=loader.batch_size,
+        on_row=on_row,
+        figure=FIGURE,
+    )
 
 
 def _hashable(data: RetrievalSet) -> list[np.ndarray]:

@@ -21,13 +21,14 @@ from tuition.models.start import started
 from tuition.params import Student, StudentTraining, Training
 from tuition.targets.truth import known_part, read_truth
 from tuition.training.data import TrainingSet, place, place_all
-from tuition.training.display import Display, Speed
+from tuition.training.display import Speed
 from tuition.training.loader import Loader
-from tuition.training.loop import Learner, Row, fit, make_fabric, validator
+from tuition.training.loop import Learner, Row, make_fabric, validator
 from tuition.training.loop import Progress as Trained
 from tuition.training.networks import of, shapes
 from tuition.training.rest import RestLoader, share_of
-from tuition.training.state import State, TrainingState, run_digest
+from tuition.training.resumable import circumstances, fit_to_the_end
+from tuition.training.state import TrainingState, run_digest
 from tuition.workspace import Workspace
 
 Split = tuple[np.ndarray, np.ndarray]  # inputs (N, …) and labels (N,)
@@ -92,27 +93,17 @@ def train(
     )
     validation = validation or read_split("val")
     state = _state_of(name, model, settings, seed, identity, data, validation, fabric)
-    resume = _resumed(state, fabric)
-    first, quiet = resume["progress"]["step"] if resume else 0, not fabric.is_global_zero
-    if resume and not quiet:
-        print(f"{name}: resuming at step {first} of {settings.steps}")
-    validate = _validator(model, validation, fabric)
-
-    with Display(name, settings.steps, first, loader.batch_size + (rest.rows if rest else 0), quiet) as display:
-
-        def report(row: Row) -> None:
-            if not quiet:
-                on_row(row)
-                display.row(row)
-
-        save = (lambda saved: None) if quiet else state.write
-        done = fit(
-            learner, loader, validate, settings, fabric, resume=resume, save=save, on_row=report, on_step=display.step
-        )
-    speed = display.speed(fabric.device, fabric.world_size)
-    if not quiet:
-        state.remove()
-    return done, speed
+    return fit_to_the_end(
+        learner,
+        loader,
+        _validator(model, validation, fabric),
+        settings,
+        fabric,
+        state,
+        name=name,
+        batch_size=loader.batch_size + (rest.rows if rest else 0),
+        on_row=on_row,
+    )
 
 
 def _validator(model: ModelDescription, validation: Split, fabric: Fabric) -> Callable[[Network], Row]:
@@ -214,20 +205,6 @@ def _state_of(
 ) -> TrainingState:
     """The training state of this very run: of these settings, arrays, devices and this code."""
     arrays = data.arrays()
-    precision = type(fabric.strategy.precision).__name__
-    where = [list(arrays), data.augment, str(fabric.device), precision, fabric.world_size, torch.get_num_threads()]
+    where = circumstances(fabric, list(arrays), data.augment)
     content = digest(*arrays.values(), *validation)
     return TrainingState(name, run_digest(model, vars(settings), seed, identity, where, content))
-
-
-def _resumed(state: TrainingState, fabric: Fabric) -> State | None:
-    """What the first process finds to resume from, for all of them; each one's own part of it is told apart when it is restored.
-
-    Where there is nothing, random numbers that a student draws by itself (dropout) become each process's own: a share of the batch each.
-    """
-    if fabric.world_size == 1:
-        return state.read(fabric.device)
-    shared = fabric.broadcast(state.read(torch.device("cpu")) if fabric.is_global_zero else None)
-    if shared is None and fabric.global_rank:
-        torch.manual_seed(torch.initial_seed() + 1_000_003 * fabric.global_rank)
-    return shared
