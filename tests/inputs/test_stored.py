@@ -96,7 +96,10 @@ def test_the_students_own_shape_is_no_riddle() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (np.full((1, 3, 2, 2), 4095, np.uint16), r"found uint16 from 4095 to 4095; expected whole numbers 0..255, or floats"),
+        (
+            np.full((1, 3, 2, 2), 4095, np.uint16),
+            r"found uint16 from 4095 to 4095; expected whole numbers 0..255, or floats",
+        ),
         (np.full((1, 3, 2, 2), 1.5, np.float32), "found float32 from 1.5 to 1.5"),
         (np.full((1, 3, 2, 2), np.nan), "found float64 from nan to nan"),
         (np.full((1, 3, 2, 2), -1), "found int64 from -1 to -1"),
@@ -108,7 +111,7 @@ def test_the_students_own_shape_is_no_riddle() -> None:
         ([np.full((5, 5, 3), 9), np.full((5, 6, 2), 9)], "image 1: found images of shape"),
         ([{"a": 1}], "image 0: found"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_image_is_refused(given: object, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         stored(given, SHAPE)

@@ -76,25 +76,59 @@ PROBABILITIES, NAMES, FIRST = {"answers": "probabilities"}, {"answers": "labels"
 WRONG = {
     "two classes swapped": (scores(TWO, 2, 0.8)[:, ::-1], TWO, 2, {}, 64, "no better than chance"),
     "two classes swapped, half of the labels wrong": (
-        scores(TWO, 2)[:, ::-1], half_drawn_anew(TWO, 2), 2, {}, HELD, "no better than chance"
+        scores(TWO, 2)[:, ::-1],
+        half_drawn_anew(TWO, 2),
+        2,
+        {},
+        HELD,
+        "no better than chance",
     ),
     "two classes by index, swapped": (1 - TWO, TWO, 2, NAMES, 64, "no better than chance"),
     "three uneven classes in the order of the alphabet": (
-        scores(THREE, 3)[:, [1, 2, 0]], THREE, 3, {}, 64, "no better than chance"
+        scores(THREE, 3)[:, [1, 2, 0]],
+        THREE,
+        3,
+        {},
+        64,
+        "no better than chance",
     ),
     "indices counted from the end": (9 - Y, Y, 10, NAMES, 64, "in another order"),
     "indices counted from one": ((Y + 1) % 10, Y, 10, NAMES, 64, "in another order"),
     "probabilities in another order": (soft(scores(Y))[:, ::-1], Y, 10, PROBABILITIES, 64, "in another order"),
-    "the first three, of other samples": (first_of(scores(np.roll(Y, 1)), 3), Y, 10, FIRST, HELD, "no better than chance"),
-    "distances in place of scores": (scores(Y).max(1, keepdims=True) - scores(Y), Y, 10, {}, HELD, "no better than chance"),
+    "the first three, of other samples": (
+        first_of(scores(np.roll(Y, 1)), 3),
+        Y,
+        10,
+        FIRST,
+        HELD,
+        "no better than chance",
+    ),
+    "distances in place of scores": (
+        scores(Y).max(1, keepdims=True) - scores(Y),
+        Y,
+        10,
+        {},
+        HELD,
+        "no better than chance",
+    ),
     "costs in place of scores": (-np.log(soft(scores(Y))), Y, 10, {}, HELD, "no better than chance"),
     "answers of the batch before": (np.roll(scores(Y), 16, 0), Y, 10, {}, HELD, "no better than chance"),
     "answers to noise": (NOISE, Y, 10, {}, HELD, "no better than chance"),
     "half a thousand classes by another list": (
-        scores(MANY, 500)[:, np.random.default_rng(3).permutation(500)], MANY, 500, {}, HELD, "no better than chance"
+        scores(MANY, 500)[:, np.random.default_rng(3).permutation(500)],
+        MANY,
+        500,
+        {},
+        HELD,
+        "no better than chance",
     ),
     "a class in front that the data has not": (
-        np.column_stack([NOISE[:, 0] - 9, scores(Y)]), Y, 10, {}, 8, "cannot be used"
+        np.column_stack([NOISE[:, 0] - 9, scores(Y)]),
+        Y,
+        10,
+        {},
+        8,
+        "cannot be used",
     ),
     "one class for all": (np.full(NUMBER, 3), Y, 10, NAMES, 64, "the same answer"),
     "nothing for every class": (np.zeros((NUMBER, 10)), NONE, 10, {}, 8, "the same answer"),
@@ -105,20 +139,28 @@ WRONG = {
     "votes of 500 trees": (votes(scores(Y, gap=0.5), 500), Y, 10, {}, 8, "shares of 500"),
     "per cent of two classes": ((100 * soft(scores(TWO, 2, gap=1.0))).round(1), TWO, 2, {}, 8, "percentages"),
     "half-precision probabilities of 500 classes": (
-        soft(scores(MANY, 500)).astype(np.float16), MANY, 500, {}, 8, "probabilities"
+        soft(scores(MANY, 500)).astype(np.float16),
+        MANY,
+        500,
+        {},
+        8,
+        "probabilities",
     ),
-    "sigmoids in half precision": (
-        (1 / (1 + np.exp(2 - scores(Y)))).astype(np.float16), NONE, 10, {}, 8, "sigmoid"
-    ),
+    "sigmoids in half precision": ((1 / (1 + np.exp(2 - scores(Y)))).astype(np.float16), NONE, 10, {}, 8, "sigmoid"),
     "logits where probabilities were promised": (scores(Y), Y, 10, PROBABILITIES, 8, "cannot be used"),
-}  # fmt: skip
+}
 
 RIGHT = {
     "half precision": (scores(Y).astype(np.float16), Y, 10, {}),
     "two digits": (scores(Y).round(2), Y, 10, {}),
     "whole numbers": (scores(Y).round(), Y, 10, {}),
     "probabilities of two digits": (soft(scores(Y)).round(2), Y, 10, PROBABILITIES),
-    "probabilities in half precision, 500 classes": (soft(scores(MANY, 500)).astype(np.float16), MANY, 500, PROBABILITIES),
+    "probabilities in half precision, 500 classes": (
+        soft(scores(MANY, 500)).astype(np.float16),
+        MANY,
+        500,
+        PROBABILITIES,
+    ),
     "sure of all": (np.eye(10)[Y], Y, 10, PROBABILITIES),
     "sure of all, as logits of one height": (np.eye(10)[Y] * 20, Y, 10, {}),
     "unsure of all": (soft(scores(Y, gap=0.01) / 100), Y, 10, PROBABILITIES),
@@ -141,7 +183,7 @@ RIGHT = {
     "the best class alone": (first_of(scores(Y), 1), Y, 10, FIRST),
     "three classes that it does not know": (scores(np.where(Y > 6, 0, Y)), Y, 10, {}),
     "ranks": (scores(Y).argsort(1).argsort(1), Y, 10, {}),
-}  # fmt: skip
+}
 
 
 def shop_of(answers, labels, classes: int, settings: dict) -> Shop:

@@ -62,8 +62,11 @@ def test_documents_queries_and_judgements(make, head):
     assert found.documents.names == ["d1", "d2", "d3", "d5"]  # d4 is d2
     assert found.documents.texts.tolist() == ["Dog\na young dog", "a large bird of prey", "a small tree", "Gold"]
     assert relevant(found.splits["train"], found.documents) == {
-        ("q0", "d1", 1), ("q1", "d2", 2), ("q2", "d3", 1), ("q3", "d5", 1)
-    }  # fmt: skip
+        ("q0", "d1", 1),
+        ("q1", "d2", 2),
+        ("q2", "d3", 1),
+        ("q3", "d5", 1),
+    }
     assert relevant(found.splits["val"], found.documents) == {("q4", "d1", 1), ("q5", "d3", 2)}
     assert relevant(found.splits["test"], found.documents) == {("q6", "d1", 1), ("q7", "d2", 1)}
     assert found.extra.names == ["extra"]
@@ -75,8 +78,10 @@ def test_what_is_written_is_the_pool_and_two_splits_of_queries(make, tmp_path):
     here = Splits(tmp_path / "data")
     pool, train = texts.read(here.split("train").path), here.split("train")
     assert (meta["task"], meta["documents"], meta["queries"]) == (
-        "retrieval", 4, {"train": 4, "extra": 1, "val": 2, "test": 2}
-    )  # fmt: skip
+        "retrieval",
+        4,
+        {"train": 4, "extra": 1, "val": 2, "test": 2},
+    )
     assert pool.tolist()[4:] == [text for _, text in QUERIES[:4]] + [QUERIES[8][1]]
     assert read_array(train.ids).tolist() == [texts.content_id(text).encode() for text in pool]
     assert [name.decode() for name in read_array(train.names)][:4] == ["d1", "d2", "d3", "d5"]
