@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,12 @@ from tuition.errors import UserError, as_utf8
 def write_rows(path: Path, columns: list[str], rows: Iterable[dict[str, Any]]) -> None:
     """Write `rows` under `columns`: floats with six significant digits, what a row lacks or holds as None as `nan`."""
     _write(path, [columns, *([_cell(row.get(column)) for column in columns] for row in rows)])
+
+
+def write_columns(path: Path, columns: Mapping[str, Iterable[Any]]) -> None:
+    """Write columns of one length by name, as `write_rows`."""
+    rows = zip(*columns.values(), strict=True)
+    write_rows(path, list(columns), (dict(zip(columns, row, strict=True)) for row in rows))
 
 
 def write_rejected(path: Path, rejected: Iterable[tuple[str, str]]) -> None:

@@ -7,8 +7,6 @@ The teacher is never called. The test split is read here and nowhere before.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +23,7 @@ from tuition.models import load_student, signals
 from tuition.models.description import ModelDescription
 from tuition.models.network import Network
 from tuition.params import load
-from tuition.tables import write_rows
+from tuition.tables import write_columns
 from tuition.targets.classes import complete
 from tuition.targets.truth import against, known_part, read_truth
 from tuition.workspace import Model, Split, Splits, Workspace, cell_name
@@ -96,8 +94,8 @@ def main(argv: list[str]) -> None:
     figures["parameters"] = sum(p.numel() for p in student.network.parameters())
     figures["size_bytes"] = student.folder.weights.stat().st_size
 
-    _write_columns(results.per_class, {"label": student.description["class_names"], **metrics.by_class(logits, labels)})
-    _write_columns(results.reliability, metrics.reliability(logits, labels, settings.bins))
+    write_columns(results.per_class, {"label": student.description["class_names"], **metrics.by_class(logits, labels)})
+    write_columns(results.reliability, metrics.reliability(logits, labels, settings.bins))
     write_json(results.latency, _latency(student, len(samples), times, single))
     held = against(workspace)
     write_json(results.metrics, figures | ({} if held == "labels" else {"against": held}))
@@ -184,11 +182,6 @@ def _samples(split: Split, student: ModelDescription) -> np.ndarray:
     if shape != expected:
         raise UserError(f"{split}: {inputs.NAME} are {shape}, the student was trained on {expected}; run `dvc repro`")
     return samples
-
-
-def _write_columns(path: Path, columns: dict[str, Any]) -> None:
-    rows = zip(*columns.values(), strict=True)
-    write_rows(path, list(columns), (dict(zip(columns, row, strict=True)) for row in rows))
 
 
 def _device() -> torch.device:

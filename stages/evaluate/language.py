@@ -12,7 +12,7 @@ from tuition.inputs.texts.files import read_references
 from tuition.models.causal import Causal, load_causal, write
 from tuition.models.sequences import Sequences
 from tuition.params import Evaluate
-from tuition.tables import write_rows
+from tuition.tables import write_columns
 from tuition.targets.tokens import unpack
 from tuition.training.language import judge
 from tuition.training.sequences import TextSet
@@ -44,17 +44,10 @@ def evaluate_language(settings: Evaluate, cell: str, budget: int) -> None:
     found |= {"size_bytes": student.weights.stat().st_size, "n_test": len(right), "n_tokens": len(judged.nll)}
 
     write_array(results.logits, np.stack([right, nll], axis=1).astype(np.float32))
-    rows = zip(read_array(here.split("test").ids).tolist(), right, nll, strict=True)
-    write_rows(
-        results.per_class,
-        ["label", "recall", "nll"],
-        ({"label": id.decode()[:16], "recall": one, "nll": other} for id, one, other in rows),
-    )
+    ids = [id.decode()[:16] for id in read_array(here.split("test").ids).tolist()]
+    write_columns(results.per_class, {"label": ids, "recall": right, "nll": nll})
     bins = reliability_of(judged.confidence, judged.right, settings.bins)
-    columns = list(bins)
-    write_rows(
-        results.reliability, columns, (dict(zip(columns, row, strict=True)) for row in zip(*bins.values(), strict=True))
-    )
+    write_columns(results.reliability, bins)
     write_json(results.latency, _latency(causal, held.prompts))
     write_json(results.metrics, found | {"against": "references"})
 

@@ -10,7 +10,7 @@ from tuition.files import read_array, read_json, write_array, write_json
 from tuition.inputs.kinds import workspace_inputs
 from tuition.models.network import Network
 from tuition.params import Evaluate
-from tuition.tables import write_rows
+from tuition.tables import write_columns, write_rows
 from tuition.targets.ranking import FIGURES, figures, rank
 from tuition.workspace import Model, Results, Split, Workspace
 
@@ -51,10 +51,7 @@ def evaluate_retrieval(student: Asked, results: Results, budget: int, settings: 
     write_array(results.logits, queries)
     _write_queries(results, here.split("test"), each)
     bins = reliability_of(np.clip(cosines[:, 0], 0, 1), _hits(rows[:, 0], relevance), settings.bins)
-    columns = list(bins)
-    write_rows(
-        results.reliability, columns, (dict(zip(columns, row, strict=True)) for row in zip(*bins.values(), strict=True))
-    )
+    write_columns(results.reliability, bins)
     write_json(results.latency, _latency(student, texts, index, settings.batch_size))
     write_json(results.metrics, found | {"against": "relevance"})
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from stages.train.language import train_language
+from stages.train.meta import best_row, cell_meta
 from stages.train.reading import read_training_set
 from stages.train.retrieval import train_retrieval, write_index
 from tuition import params as parameters
@@ -75,16 +76,10 @@ def train_cell(
         identity=identity,
         on_row=on_row,
     )
-    best = done.history[[row["step"] for row in done.history].index(done.best_step)]
-    meta = {
-        "budget": budget,
-        "method": name,
-        "seed": seed,
+    best = best_row(done)
+    meta = cell_meta(params, budget, name, seed, settings, groups, done) | {
         "samples": len(data.labels),
-        "comparisons": groups,
         "augmentation": "random" if data.augment else "views as bought",
-        "settings": {"train": settings.model_dump(), "student": params.student.model_dump(), name: section or {}},
-        "best_step": done.best_step,
         "val_top1": best["val_top1"],
         "val_loss": best["val_loss"],
     }

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.train.meta import best_row, cell_meta
 from tuition import params as parameters
 from tuition.errors import UserError
 from tuition.files import read_array, read_json
@@ -46,17 +47,11 @@ def train_language(
         identity=[name, section, groups.get("code")],
         on_row=on_row,
     )
-    best = done.history[[row["step"] for row in done.history].index(done.best_step)]
-    meta = {
-        "budget": budget,
-        "method": name,
-        "seed": seed,
+    best = best_row(done)
+    meta = cell_meta(params, budget, name, seed, settings, groups, done) | {
         "samples": len(data.texts),
         "tokens": sum(map(len, data.texts)),
-        "comparisons": groups,
         "learns": learns,
-        "settings": {"train": settings.model_dump(), "student": params.student.model_dump(), name: section or {}},
-        "best_step": done.best_step,
         "val_token_accuracy": best["val_token_accuracy"],
         "val_nll": best["val_loss"],
     }

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from stages.train.meta import best_row, cell_meta
 from tuition import params as parameters
 from tuition.errors import UserError
 from tuition.files import read_array, read_json, write_array
@@ -51,17 +52,11 @@ def train_retrieval(
         identity=[name, section, groups.get("code")],
         on_row=on_row,
     )
-    best = done.history[[row["step"] for row in done.history].index(done.best_step)]
-    meta = {
-        "budget": budget,
-        "method": name,
-        "seed": seed,
+    best = best_row(done)
+    meta = cell_meta(params, budget, name, seed, settings, groups, done) | {
         "samples": len(data.texts),
         "pairs": len(data.relevance),
-        "comparisons": groups,
         "documents": "own" if documents is None else "teacher",
-        "settings": {"train": settings.model_dump(), "student": params.student.model_dump(), name: section or {}},
-        "best_step": done.best_step,
         **{key: best[key] for key in ("val_ndcg10", "val_mrr10", "val_loss")},
     }
     return done, speed, model, meta
